@@ -1,0 +1,11 @@
+"""The Clock port over the machine's own clock."""
+
+from datetime import UTC, datetime
+
+
+class SystemClock:
+    """Reads the system clock."""
+
+    def now(self) -> datetime:
+        """Return the present in UTC with microseconds. Steps back when the machine's clock is set back."""
+        return datetime.now(UTC)

@@ -1,0 +1,5 @@
+"""Tasks in the memory of this process: for tests and trials, with no dependency and no I/O."""
+
+from adapters.memory.tasks import MemoryTaskRepository
+
+__all__ = ["MemoryTaskRepository"]

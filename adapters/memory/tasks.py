@@ -1,0 +1,103 @@
+"""The TaskRepository port over dictionaries, answering exactly as the Postgres adapter does."""
+
+from bisect import bisect_left, insort
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from application import PageRequest, Position, TaskAlreadyExists, TaskNotFound, TaskPage, VersionConflict
+from domain import Task
+
+
+@dataclass(slots=True)
+class _UserTasks:
+    """One user's tasks, their places in order for each filter, and the user's counter."""
+
+    by_id: dict[UUID, Task] = field(default_factory=dict)
+    # Oldest first, so that a new task is appended; each filter has its own, so that no page scans past other tasks.
+    places: dict[bool | None, list[Position]] = field(default_factory=lambda: {None: [], True: [], False: []})
+    counter: int = 0
+
+    def store(self, task: Task) -> Task:
+        """Give the task the next number and put it in its places, instead of the one with its id if there is one."""
+        if before := self.by_id.get(task.id):
+            self._take_out(before)
+        self.counter += 1
+        stored = replace(task, version=self.counter)
+        self.by_id[task.id] = stored
+        place = Position.of(stored)
+        insort(self.places[None], place)
+        insort(self.places[stored.is_completed], place)
+        return stored
+
+    def discard(self, task: Task) -> None:
+        """Forget the task; the deletion takes a number too."""
+        self.counter += 1
+        del self.by_id[task.id]
+        self._take_out(task)
+
+    def _take_out(self, task: Task) -> None:
+        place = Position.of(task)
+        for places in (self.places[None], self.places[task.is_completed]):
+            del places[bisect_left(places, place)]
+
+
+class MemoryTaskRepository:
+    """Keeps tasks in this process, for as long as this object lives.
+
+    Atomic because no method gives way to another task of the event loop; not for use from several threads. Tasks are
+    immutable, so handing them out exposes nothing.
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._users: defaultdict[str, _UserTasks] = defaultdict(_UserTasks)
+
+    async def add(self, task: Task) -> Task:
+        """See TaskRepository.add."""
+        user = self._users[task.user_id]
+        if task.id in user.by_id:
+            raise TaskAlreadyExists
+        return user.store(task)
+
+    async def get(self, user_id: str, task_id: UUID) -> Task:
+        """See TaskRepository.get."""
+        return self._find(user_id, task_id)
+
+    async def list(self, user_id: str, page: PageRequest) -> TaskPage:
+        """See TaskRepository.list. Costs a binary search and the page itself, however many tasks there are."""
+        user = self._users.get(user_id)
+        if user is None:
+            return TaskPage(tasks=(), next=None)
+        places = user.places[page.completed]
+        end = len(places) if page.after is None else bisect_left(places, page.after)
+        newest_first = reversed(places[max(0, end - page.limit - 1) : end])
+        return TaskPage.cut([user.by_id[place.id] for place in newest_first], page.limit)
+
+    async def save(self, task: Task) -> Task:
+        """See TaskRepository.save."""
+        stored = self._find(task.user_id, task.id)
+        if stored.version != task.version:
+            raise VersionConflict
+        changed = replace(stored, title=task.title, updated_at=task.updated_at, completed_at=task.completed_at)
+        return self._users[task.user_id].store(changed)
+
+    async def remove(
+        self, user_id: str, task_id: UUID, *, removed_at: datetime, expected_version: int | None = None
+    ) -> None:
+        """See TaskRepository.remove."""
+        stored = self._find(user_id, task_id)
+        if expected_version not in (None, stored.version):
+            raise VersionConflict
+        self._users[user_id].discard(stored)
+
+    async def ping(self) -> None:
+        """Succeed: memory is always there."""
+
+    def _find(self, user_id: str, task_id: UUID) -> Task:
+        user = self._users.get(user_id)
+        task = user.by_id.get(task_id) if user else None
+        if task is None:
+            raise TaskNotFound
+        return task

@@ -1,0 +1,15 @@
+"""Tasks in PostgreSQL, through SQLAlchemy Core and asyncpg. Needs the `postgres` extra."""
+
+from adapters.postgres.database import Database, PoolSettings
+from adapters.postgres.migrations import MigrationTimeout, SchemaState, migrate, schema_state
+from adapters.postgres.tasks import PostgresTaskRepository
+
+__all__ = [
+    "Database",
+    "MigrationTimeout",
+    "PoolSettings",
+    "PostgresTaskRepository",
+    "SchemaState",
+    "migrate",
+    "schema_state",
+]

@@ -1,0 +1,58 @@
+"""Database URLs as providers hand them out, made into what asyncpg takes."""
+
+import ssl
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+# libpq settings, and hints for other clients, that asyncpg would send to the server as unknown session settings.
+# channel_binding is among them because asyncpg has no SCRAM-SHA-256-PLUS: TLS (sslmode) is what protects the password.
+_UNKNOWN_TO_ASYNCPG = frozenset(
+    {
+        "channel_binding",
+        "gssencmode",
+        "keepalives",
+        "keepalives_count",
+        "keepalives_idle",
+        "keepalives_interval",
+        "load_balance_hosts",
+        "pgbouncer",
+        "require_auth",
+        "sslcompression",
+        "sslsni",
+        "tcp_user_timeout",
+    }
+)
+_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
+
+
+def connect_arguments(url: str) -> dict[str, Any]:
+    """Return the arguments for `asyncpg.connect` that a URL stands for.
+
+    Takes `postgresql://` and `postgres://`, several hosts, and libpq's query settings. With several hosts and no
+    `target_session_attrs`, the one that accepts writes is chosen. Raises ValueError, which never repeats the URL, when
+    it is not a PostgreSQL URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES:
+        raise ValueError("not a URL of the form postgresql://user:password@host:port/database")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    arguments: dict[str, Any] = {}
+    if "connect_timeout" in query:
+        arguments["timeout"] = _seconds(query.pop("connect_timeout"))
+    if query.get("sslrootcert") == "system":  # libpq 16: the certificate authorities of the operating system
+        del query["sslrootcert"]
+        query.pop("sslmode", None)
+        arguments["ssl"] = ssl.create_default_context()
+    if "," in parts.netloc.rpartition("@")[2] or "," in query.get("host", ""):
+        query.setdefault("target_session_attrs", "read-write")
+    kept = {name: value for name, value in query.items() if name not in _UNKNOWN_TO_ASYNCPG}
+    arguments["dsn"] = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(kept), ""))
+    return arguments
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise ValueError("connect_timeout is not a number of seconds") from None
+    return seconds if seconds > 0 else None

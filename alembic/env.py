@@ -1,0 +1,45 @@
+"""Alembic's entry: runs the migrations on a connection that it is given, or on the configured database."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, text
+
+from adapters.postgres import Database
+from adapters.postgres.migrations import LOCK_TIMEOUT_SECONDS
+from adapters.postgres.tables import metadata
+
+LOCK_KEY = 0x68657874  # "hext": any number that nobody else in the database takes
+
+
+def run(connection: Connection) -> None:
+    """Do what alembic was asked to in one transaction, alone: whoever else migrates waits for the lock."""
+    timeout = context.config.attributes.get("lock_timeout", LOCK_TIMEOUT_SECONDS)
+    with connection.begin():
+        connection.execute(text(f"SET LOCAL lock_timeout = {int(timeout * 1000)}"))
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
+        context.configure(connection=connection, target_metadata=metadata)
+        context.run_migrations()
+
+
+async def run_on_configured_database() -> None:
+    """Do it on the database of the settings, which starts the embedded one where none is named."""
+    from entrypoints.settings import Settings
+    from entrypoints.start import prepared
+
+    with prepared(Settings.load()) as settings:
+        database = Database(settings.postgres_url)
+        try:
+            async with database.engine.connect() as connection:
+                await connection.run_sync(run)
+        finally:
+            await database.close()
+
+
+if context.is_offline_mode():
+    context.configure(dialect_name="postgresql", target_metadata=metadata, literal_binds=True)
+    context.run_migrations()
+elif connection := context.config.attributes.get("connection"):
+    run(connection)
+else:
+    asyncio.run(run_on_configured_database())

@@ -1,0 +1,60 @@
+"""Keyset pages: a page is named by where the one before it ended, so writes between two pages move nothing."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+from domain import DomainError, Task
+
+DEFAULT_PAGE_SIZE = 50
+MAX_PAGE_SIZE = 500
+
+
+class InvalidPage(DomainError):
+    """`limit_out_of_range`: a page must have 1 to 500 tasks."""
+
+    field = "limit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Position:
+    """A place in the order of a user's list. Larger is newer; tasks created at the same microsecond go by id."""
+
+    created_at: datetime
+    id: UUID
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        """Return the place of a task."""
+        return cls(created_at=task.created_at, id=task.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRequest:
+    """Which part of a user's list is wanted. Raises InvalidPage when the limit is not from 1 to 500."""
+
+    limit: int = DEFAULT_PAGE_SIZE
+    after: Position | None = None
+    """The place where the page before ended, itself excluded; None starts at the newest task."""
+    completed: bool | None = None
+    """True for completed tasks only, False for open ones only, None for both."""
+
+    def __post_init__(self) -> None:
+        if type(self.limit) is not int or not 1 <= self.limit <= MAX_PAGE_SIZE:
+            raise InvalidPage("limit_out_of_range", f"The limit must be a whole number from 1 to {MAX_PAGE_SIZE}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskPage:
+    """A part of a user's list, newest first."""
+
+    tasks: tuple[Task, ...]
+    next: Position | None
+    """Where the next page starts, for `PageRequest.after`; None when there was nothing further."""
+
+    @classmethod
+    def cut(cls, tasks: list[Task], limit: int) -> Self:
+        """Make a page of `limit` tasks from up to `limit + 1`: the one too many only says that more follow."""
+        page = tuple(tasks[:limit])
+        return cls(tasks=page, next=Position.of(page[-1]) if len(tasks) > limit else None)
