@@ -1,7 +1,7 @@
 """Tasks in PostgreSQL, through SQLAlchemy Core and asyncpg. Needs the `postgres` extra."""
 
 from adapters.postgres.database import Database, PoolSettings
-from adapters.postgres.migrations import MigrationTimeout, SchemaState, migrate, schema_state
+from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
 from adapters.postgres.tasks import PostgresTaskRepository
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "PoolSettings",
     "PostgresTaskRepository",
     "SchemaState",
+    "UnknownRevision",
     "migrate",
     "schema_state",
 ]

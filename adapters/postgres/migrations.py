@@ -8,6 +8,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import ResolutionError
+from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -25,6 +27,10 @@ LOCATION = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "a
 
 class MigrationTimeout(Exception):
     """Another process held the migration lock until the deadline. Nothing was changed."""
+
+
+class UnknownRevision(Exception):
+    """The database is at a revision that this code does not have: newer code migrated it. Nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +58,7 @@ async def migrate(database: Database, *, lock_timeout: float = LOCK_TIMEOUT_SECO
     """Bring the database to the newest revision in one transaction.
 
     One process migrates while the others wait up to `lock_timeout` seconds, then find nothing left to do. Raises
-    MigrationTimeout when the wait is over, and StorageUnavailable.
+    MigrationTimeout when the wait is over, UnknownRevision, and StorageUnavailable.
     """
     with storage_errors():
         try:
@@ -61,6 +67,10 @@ async def migrate(database: Database, *, lock_timeout: float = LOCK_TIMEOUT_SECO
         except DBAPIError as error:
             if sqlstate(error) == LOCK_NOT_AVAILABLE:
                 raise MigrationTimeout from error
+            raise
+        except CommandError as error:
+            if isinstance(error.__cause__, ResolutionError):
+                raise UnknownRevision from error
             raise
 
 

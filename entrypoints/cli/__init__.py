@@ -1,0 +1,31 @@
+"""The command line: `hextasks serve | migrate | token USER | doctor | openapi`."""
+
+import argparse
+import sys
+from importlib.metadata import version
+from typing import NoReturn
+
+COMMANDS = {
+    "serve": "run the service; in development it migrates by itself",
+    "migrate": "bring the database to the newest schema",
+    "token": "print a token for a user (development only)",
+    "doctor": "check settings, token key, database and migrations",
+    "openapi": "print the API's description as JSON",
+}
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run one command and exit: 0 when it did what it was asked to, 1 with one line on standard error when not."""
+    parser = argparse.ArgumentParser(prog="hextasks", description="A multi-tenant task service.")
+    parser.add_argument("--version", action="version", version=version("hextasks"))
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if name == "token":
+            command.add_argument("user", metavar="USER", help="the user id to put into the token")
+    given = parser.parse_args(arguments)
+    try:
+        from entrypoints.cli import commands as run
+    except ModuleNotFoundError as error:
+        sys.exit(f"hextasks: {error.name} is not installed; type: pip install 'hextasks[http,postgres,embedded]'")
+    sys.exit(run.run(given))

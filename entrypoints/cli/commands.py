@@ -1,0 +1,92 @@
+"""What each command does. A failure that an operator can mend is one line; only our own mistakes show a traceback."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from application import StorageUnavailable
+from domain import InvalidUserId
+from entrypoints.cli.doctor import doctor
+from entrypoints.cli.serve import serve
+from entrypoints.container import Container
+from entrypoints.settings import Settings, SettingsError
+from entrypoints.start import StartError, development_token, prepared, with_secret
+from entrypoints.storage import PostgresStorage
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run the command that was given and return the exit status."""
+    try:
+        return _COMMANDS[given.command](given)
+    except (SettingsError, StartError, InvalidUserId) as error:
+        return _failed(str(error))
+    except StorageUnavailable as error:
+        return _failed(f"the database cannot be used: {why(error)}; look at DATABASE_URL, or type: hextasks doctor")
+    except KeyboardInterrupt:
+        return 130
+
+
+def why(error: BaseException) -> str:
+    """Return the first line of what the driver said, which names hosts and databases, but no password."""
+    cause = error.__cause__ or error
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+
+
+def _failed(reason: str) -> int:
+    print(f"hextasks: {reason}", file=sys.stderr)  # noqa: T201
+    return 1
+
+
+def _serve(_: argparse.Namespace) -> int:
+    return serve(Settings.load())
+
+
+def _migrate(_: argparse.Namespace) -> int:
+    with prepared(Settings.load()) as settings:
+        if settings.storage == "memory":
+            raise StartError("memory:// has nothing to migrate")
+        print(asyncio.run(_migrated(PostgresStorage(settings))))  # noqa: T201
+    return 0
+
+
+async def _migrated(storage: PostgresStorage) -> str:
+    try:
+        before, after = await storage.migrate()
+    finally:
+        await storage.close()
+    return (
+        f"already at revision {after}" if before == after else f"migrated from revision {before or 'none'} to {after}"
+    )
+
+
+def _token(given: argparse.Namespace) -> int:
+    settings = Settings.load()
+    if settings.in_production:
+        raise StartError("tokens are made in development only; in production your identity provider issues them")
+    print(development_token(with_secret(settings), given.user))  # noqa: T201
+    return 0
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    return doctor()
+
+
+def _openapi(_: argparse.Namespace) -> int:
+    from entrypoints.http.app import create_litestar
+
+    settings = Settings(database_url="memory://", jwt_secret="of no use" * 4)
+    document = create_litestar(Container(settings=settings)).openapi_schema.to_schema()
+    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())  # noqa: T201
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "serve": _serve,
+    "migrate": _migrate,
+    "token": _token,
+    "doctor": _doctor,
+    "openapi": _openapi,
+}

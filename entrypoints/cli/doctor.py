@@ -1,0 +1,68 @@
+"""`hextasks doctor`: what is right and what is wrong with this installation, each with what to do about it."""
+
+import asyncio
+from typing import NamedTuple
+
+from application import StorageUnavailable
+from entrypoints.settings import Settings, SettingsError
+from entrypoints.start import StartError, prepared
+from entrypoints.storage import PostgresStorage
+
+
+class Finding(NamedTuple):
+    """One line of the doctor's report."""
+
+    what: str
+    verdict: str
+    remedy: str = ""
+
+
+def doctor() -> int:
+    """Print a finding for settings, token key, database and migrations; return 1 when one of them needs a remedy."""
+    findings = _findings()
+    for what, verdict, remedy in findings:
+        print(f"{'FAIL' if remedy else 'ok':5} {what:11} {verdict}")  # noqa: T201
+        if remedy:
+            print(f"{'':17} -> {remedy}")  # noqa: T201
+    return int(any(finding.remedy for finding in findings))
+
+
+def _findings() -> list[Finding]:
+    try:
+        given = Settings.load()
+    except SettingsError as error:
+        return [Finding("settings", str(error), "correct it in the environment or in .env")]
+    findings = [Finding("settings", f"valid, for {given.environment}")]
+    try:
+        with prepared(given) as settings:
+            key = "set by JWT_SECRET" if given.jwt_secret else f"made for development, in {given.data_dir}"
+            findings.append(Finding("token key", f"{key}, {len(settings.jwt_secret or '')} characters, HS256"))
+            if settings.storage == "memory":
+                findings.append(Finding("database", "memory:// keeps tasks until the process ends"))
+                findings.append(Finding("migrations", "none needed"))
+            else:
+                findings += asyncio.run(_database(settings))
+    except StartError as error:
+        findings.append(Finding("start", str(error), "do what the line above says"))
+    return findings
+
+
+async def _database(settings: Settings) -> list[Finding]:
+    from adapters.postgres import schema_state
+
+    storage = PostgresStorage(settings)
+    try:
+        async with storage.database.connection() as connection:
+            name = await connection.fetchval("SHOW server_version")
+            encoding = await connection.fetchval("SHOW server_encoding")
+        state = await schema_state(storage.database)
+    except StorageUnavailable as error:
+        reason = (str(error.__cause__).splitlines() or [""])[0]
+        return [Finding("database", f"cannot be used: {reason}", "start it, or correct DATABASE_URL")]
+    finally:
+        await storage.close()
+    remedy = "" if encoding == "UTF8" else "create a database with encoding UTF8"
+    findings = [Finding("database", f"PostgreSQL {name}, {encoding}", remedy)]
+    remedy = "" if state.is_current else "type: hextasks migrate"
+    findings.append(Finding("migrations", f"at revision {state.current or 'none'} of {state.head}", remedy))
+    return findings

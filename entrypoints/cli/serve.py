@@ -1,0 +1,82 @@
+"""`hextasks serve`: prepare everything, say where the service is, and hand over to uvicorn."""
+
+import asyncio
+import os
+import socket
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from entrypoints.container import Container
+from entrypoints.http import create_app
+from entrypoints.logs import configure_logging
+from entrypoints.settings import Settings
+from entrypoints.start import StartError, development_token, prepared
+
+BACKLOG = 2048
+STOP_TIMEOUT_SECONDS = 25
+"""How long requests may go on after SIGTERM; less than the 30 seconds that Kubernetes and systemd are patient."""
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, and return the exit status.
+
+    Raises StartError and StorageUnavailable before the first request, never after.
+    """
+    configure_logging(settings.log_level)
+    with _listening(settings) as listener, prepared(settings) as ready:
+        asyncio.run(_check_storage(ready))
+        _announce(settings, ready, listener.getsockname()[1])
+        if ready.web_concurrency == 1:
+            server = uvicorn.Server(_config(create_app(Container(settings=ready))))
+            server.run(sockets=[listener])
+            return 0 if server.started else 1
+        os.environ |= {"DATABASE_URL": ready.database_url or "", "JWT_SECRET": ready.jwt_secret or ""}
+        config = _config("entrypoints.http:create_app_from_environment", ready.web_concurrency)
+        Multiprocess(config, [listener]).run()
+        return 0
+
+
+def _config(app: object, workers: int = 1) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        factory=isinstance(app, str),
+        workers=workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=STOP_TIMEOUT_SECONDS,
+    )
+
+
+def _listening(settings: Settings) -> socket.socket:
+    """Take the port before anything else is started, so that a second service fails at once and touches nothing."""
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise StartError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; set HOST or PORT"
+        ) from error
+
+
+async def _check_storage(settings: Settings) -> None:
+    storage = Container(settings=settings).storage()
+    try:
+        await storage.start()
+    finally:
+        await storage.close()
+
+
+def _announce(given: Settings, ready: Settings, port: int) -> None:
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(given.host, given.host)  # noqa: S104
+    address = f"http://{host}:{port}"
+    where = given.storage if given.storage != "embedded" else f"an embedded PostgreSQL in {given.data_dir / 'postgres'}"
+    lines = [f"hextasks listens on {address}, with {where}", f"  docs   {address}/docs"]
+    if not given.in_production:
+        token = development_token(ready, "ada")
+        body = """-H 'Content-Type: application/json' -d '{"title": "Buy milk"}'"""
+        lines.append(f"  try    curl -H 'Authorization: Bearer {token}' {body} {address}/api/ada/tasks")
+    print("\n".join(lines), flush=True)  # noqa: T201

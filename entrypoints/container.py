@@ -1,0 +1,39 @@
+"""The composition root: the only place that knows which adapter stands behind which port."""
+
+from dependency_injector import containers, providers
+
+from adapters.clock import SystemClock
+from adapters.ids import Uuid7Ids
+from adapters.tokens import TokenVerifier
+from application import CompleteTask, CreateTask, DeleteTask, GetTask, ListTasks, UpdateTask
+from entrypoints.settings import Settings
+from entrypoints.storage import MemoryStorage, PostgresStorage
+
+
+class Container(containers.DeclarativeContainer):
+    """Everything that one running service is made of; give it prepared settings, and override any part in tests."""
+
+    settings = providers.Dependency(instance_of=Settings)
+
+    clock = providers.Singleton(SystemClock)
+    ids = providers.Singleton(Uuid7Ids)
+    storage = providers.Selector(
+        settings.provided.storage,
+        memory=providers.Singleton(MemoryStorage),
+        postgres=providers.Singleton(PostgresStorage, settings),
+    )
+    tasks = storage.provided.tasks
+    token_verifier = providers.Singleton(
+        TokenVerifier,
+        settings.provided.jwt_secret,
+        user_claim=settings.provided.jwt_user_claim,
+        issuer=settings.provided.jwt_issuer,
+        audience=settings.provided.jwt_audience,
+    )
+
+    list_tasks = providers.Singleton(ListTasks, tasks=tasks)
+    create_task = providers.Singleton(CreateTask, tasks=tasks, clock=clock, ids=ids)
+    get_task = providers.Singleton(GetTask, tasks=tasks)
+    update_task = providers.Singleton(UpdateTask, tasks=tasks, clock=clock)
+    complete_task = providers.Singleton(CompleteTask, tasks=tasks, clock=clock)
+    delete_task = providers.Singleton(DeleteTask, tasks=tasks, clock=clock)

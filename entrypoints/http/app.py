@@ -1,0 +1,79 @@
+"""The ASGI application, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from dependency_injector import providers
+from litestar import Litestar, Router
+from litestar.config.cors import CORSConfig
+from litestar.di import Provide
+
+from entrypoints.container import Container
+from entrypoints.http.auth import authenticated_by, own_tasks_only
+from entrypoints.http.bodies import MAX_BODY_BYTES, StrictRequest
+from entrypoints.http.docs import assets_router, openapi_config
+from entrypoints.http.edge import Edge
+from entrypoints.http.health import health_router
+from entrypoints.http.problems import EXCEPTION_HANDLERS
+from entrypoints.http.tasks import TaskController, refuse_unknown_query
+from entrypoints.logs import configure_logging
+from entrypoints.settings import Settings
+from entrypoints.storage import Storage
+
+USE_CASES = ("list_tasks", "create_task", "get_task", "update_task", "complete_task", "delete_task")
+
+
+def create_litestar(container: Container) -> Litestar:
+    """Make the application within its outermost layer."""
+    settings: Settings = container.settings()
+    storage: Storage = container.storage()
+
+    @asynccontextmanager
+    async def open_storage(_: Litestar) -> AsyncIterator[None]:
+        try:
+            await storage.start()
+            yield
+        finally:
+            await storage.close()
+
+    tasks = Router(
+        "/",
+        route_handlers=[TaskController],
+        guards=[authenticated_by(container.token_verifier()), own_tasks_only],
+        before_request=refuse_unknown_query,
+        dependencies={name: _provide(getattr(container, name)) for name in USE_CASES},
+    )
+    return Litestar(
+        [tasks, health_router(storage), assets_router()],
+        lifespan=[open_storage],
+        exception_handlers=EXCEPTION_HANDLERS,
+        request_class=StrictRequest,
+        request_max_body_size=MAX_BODY_BYTES,
+        cors_config=CORSConfig(
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-ID"],
+            expose_headers=["ETag", "Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"],
+        )
+        if settings.cors_origins
+        else None,
+        openapi_config=openapi_config(),
+        logging_config=None,
+    )
+
+
+def create_app(container: Container) -> Edge:
+    """Make the whole ASGI application from a container with prepared settings."""
+    return Edge(create_litestar(container))
+
+
+def create_app_from_environment() -> Edge:
+    """Make the application as each server process does, from an environment that names database and token key."""
+    settings = Settings.load()
+    configure_logging(settings.log_level)
+    return create_app(Container(settings=settings))
+
+
+def _provide(provider: providers.Provider[object]) -> Provide:
+    use_case = provider()
+    return Provide(lambda: use_case, sync_to_thread=False, use_cache=True)

@@ -1,0 +1,44 @@
+"""Cursors: the place where a page ended, as text that clients pass back without looking inside."""
+
+import struct
+import zlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from application import Position
+from entrypoints.http.problems import InvalidInput
+
+# Microseconds since 1970, and the id; then a checksum over both, the user and the filter.
+_PLACE = struct.Struct(">q16s")
+_CHECKSUM = struct.Struct(">I")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def encode_cursor(position: Position, *, user_id: str, completed: bool | None) -> str:
+    """Return the cursor of a place in one user's list under one filter."""
+    place = _PLACE.pack((position.created_at - _EPOCH) // _MICROSECOND, position.id.bytes)
+    return urlsafe_b64encode(place + _checksum(place, user_id, completed)).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, *, user_id: str, completed: bool | None) -> Position:
+    """Return the place that a cursor names.
+
+    Raises InvalidInput when it is none of ours, or comes from another user's list or from another filter.
+    """
+    try:
+        raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        place, checksum = raw[: _PLACE.size], raw[_PLACE.size :]
+        if checksum != _checksum(place, user_id, completed):
+            raise ValueError
+        microseconds, id_bytes = _PLACE.unpack(place)
+        return Position(created_at=_EPOCH + microseconds * _MICROSECOND, id=UUID(bytes=id_bytes))
+    except (ValueError, Base64Error, struct.error, OverflowError):
+        detail = "Not a cursor of this list: use next_cursor as it was given, with the same filter."
+        raise InvalidInput(detail, parameter="cursor") from None
+
+
+def _checksum(place: bytes, user_id: str, completed: bool | None) -> bytes:
+    return _CHECKSUM.pack(zlib.crc32(f"{completed}/{user_id}".encode(), zlib.crc32(place)))

@@ -1,0 +1,79 @@
+"""The API's description: OpenAPI 3.1, and a page that shows it without internet access."""
+
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Annotated
+
+from litestar import Response, Router, get
+from litestar.exceptions import NotFoundException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.params import Parameter
+
+from entrypoints.http.problems import KINDS, Problem
+
+_ASSETS = {
+    "swagger.js": ("swagger_bundle.js", "text/javascript"),
+    "swagger-preset.js": ("swagger_preset.js", "text/javascript"),
+    "swagger.css": ("swagger_style.css", "text/css"),
+}
+_ASSETS_PATH = "/docs/assets"
+
+
+def errors(*statuses: int) -> dict[int, ResponseSpec]:
+    """Describe the error answers with these statuses, each with the codes that it may carry."""
+    return {
+        status: ResponseSpec(
+            Problem,
+            description=", ".join(f"`{code}`" for code, kind in KINDS.items() if kind.status == status),
+            media_type="application/problem+json",
+            generate_examples=False,
+        )
+        for status in statuses
+    }
+
+
+def openapi_config() -> OpenAPIConfig:
+    """Describe the API as a whole, and say where the description is served."""
+    return OpenAPIConfig(
+        title="hextasks",
+        version=version("hextasks"),
+        description="Your tasks, and nobody else's. Every error is `application/problem+json` with a stable `code`.",
+        components=Components(
+            security_schemes={
+                "bearer": SecurityScheme(
+                    type="http",
+                    scheme="bearer",
+                    bearer_format="JWT",
+                    description="A JWT whose `sub` is the user in the path. In development: `hextasks token USER`.",
+                )
+            }
+        ),
+        security=[{"bearer": []}],
+        path="/",
+        render_plugins=[
+            JsonRenderPlugin(path="/openapi.json"),
+            SwaggerRenderPlugin(
+                path="/docs",
+                js_url=f"{_ASSETS_PATH}/swagger.js",
+                css_url=f"{_ASSETS_PATH}/swagger.css",
+                standalone_preset_js_url=f"{_ASSETS_PATH}/swagger-preset.js",
+            ),
+        ],
+    )
+
+
+def assets_router() -> Router:
+    """Make the route that serves the page's script and style, out of an installed package."""
+
+    @get("/{name:str}", include_in_schema=False, sync_to_thread=True)
+    def asset(name: Annotated[str, Parameter()]) -> Response[bytes]:
+        if name not in _ASSETS:
+            raise NotFoundException
+        file, media_type = _ASSETS[name]
+        content = (files("offapi") / file).read_bytes()
+        return Response(content, media_type=media_type, headers={"Cache-Control": "public, max-age=86400"})
+
+    return Router(_ASSETS_PATH, route_handlers=[asset])

@@ -1,0 +1,73 @@
+"""The outermost layer, in plain ASGI, because Litestar's routing errors skip its middleware.
+
+Every answer gets its request id here, and every request its one line in the log.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+from uuid import uuid4
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+_log = logging.getLogger("hextasks.request")
+_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
+
+
+class Edge:
+    """Wraps the application; knows nothing of what it does."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Pass a request on, watch its answer, and log it when it is over, however it ends."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = _request_id(scope["headers"])
+        status = 0
+        # A copy: the server goes on reading its own, in which a HEAD stays a HEAD and so gets no body.
+        inner = {
+            **scope,
+            # A HEAD is answered as the GET that it stands for.
+            "method": "GET" if scope["method"] == "HEAD" else scope["method"],
+            # Routed before it is decoded, so that an encoded slash in a user id does not end a segment.
+            "path": scope["raw_path"].decode("ascii", "replace"),
+            "request_id": request_id,
+        }
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self.app(inner, receive, watch)
+        finally:
+            fields = {
+                "method": scope["method"],
+                "route": inner.get("path_template"),
+                "status": status,
+                "duration_ms": round((time.perf_counter() - started) * 1000, 3),
+                "request_id": request_id,
+                "user_id": inner.get("user"),
+                "code": inner.get("problem_code"),
+            }
+            _log.info("request", extra={"fields": fields})
+
+
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the client's request id if it is short and plain, else a new one."""
+    given = [value for name, value in headers if name == b"x-request-id"]
+    if len(given) == 1 and _SANE_REQUEST_ID.fullmatch(given[0]):
+        return given[0].decode()
+    return str(uuid4())

@@ -1,0 +1,37 @@
+"""Entity tags (RFC 9110, section 8.8.3): a task's version, so that a client can name what it has seen."""
+
+import re
+
+from entrypoints.http.problems import InvalidInput
+
+_TAG = re.compile(r'(?P<weak>W/)?"(?P<value>[\x21\x23-\x7e\x80-\xff]*)"')
+_VERSION = re.compile(r"[1-9][0-9]{0,18}")
+NO_VERSION = 0
+"""A version that no stored task has."""
+
+
+def etag(version: int) -> str:
+    """Return the entity tag of a version."""
+    return f'"{version}"'
+
+
+def expected_version(if_match: str | None) -> int | None:
+    """Return the version that If-Match allows a write on; None stands for any.
+
+    A tag that is weak or not ours matches nothing. Raises InvalidInput when it is no single tag.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return None
+    tag = _TAG.fullmatch(if_match.strip())
+    if tag is None:
+        raise InvalidInput('Send one entity tag, such as "7", or *.', parameter="If-Match")
+    known = not tag["weak"] and _VERSION.fullmatch(tag["value"])
+    version = int(tag["value"]) if known else NO_VERSION
+    return version if version < 2**63 else NO_VERSION
+
+
+def is_unchanged(version: int, if_none_match: str | None) -> bool:
+    """Tell whether If-None-Match names this version, so that the client need not get it again."""
+    if if_none_match is None:
+        return False
+    return if_none_match.strip() == "*" or any(tag["value"] == str(version) for tag in _TAG.finditer(if_none_match))

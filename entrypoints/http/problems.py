@@ -1,0 +1,168 @@
+"""Every error answer: RFC 9457 problem details, made in one place from one table."""
+
+import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import ExceptionHandlersMap
+
+from adapters.tokens import TokenError
+from application import ApplicationError
+from domain import DomainError
+
+_log = logging.getLogger("hextasks.http")
+
+
+class Kind(NamedTuple):
+    """What all problems with one code have in common."""
+
+    status: int
+    title: str
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+_CHALLENGE = 'Bearer realm="hextasks"'
+_RETRY_LATER = {"Retry-After": "1"}
+
+KINDS = {
+    "malformed_json": Kind(400, "The body is not JSON"),
+    "validation_error": Kind(400, "The request is not valid"),
+    "token_missing": Kind(401, "A bearer token is required", {"WWW-Authenticate": _CHALLENGE}),
+    "token_invalid": Kind(
+        401,
+        "The bearer token is not valid",
+        {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token", error_description="The token is not valid"'},
+    ),
+    "token_expired": Kind(
+        401,
+        "The bearer token has expired",
+        {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token", error_description="The token has expired"'},
+    ),
+    "forbidden": Kind(403, "Only your own tasks"),
+    "task_not_found": Kind(404, "There is no such task"),
+    "route_not_found": Kind(404, "There is nothing at this address"),
+    "method_not_allowed": Kind(405, "This address does not take that method"),
+    "version_mismatch": Kind(412, "The task has another version"),
+    "body_too_large": Kind(413, "The body is too large"),
+    "unsupported_media_type": Kind(415, "The body must be application/json"),
+    "internal_error": Kind(500, "Something went wrong inside"),
+    "overloaded": Kind(503, "Too many requests at once", _RETRY_LATER),
+    "storage_unavailable": Kind(503, "The storage is away", _RETRY_LATER),
+}
+
+
+class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An error answer, after RFC 9457. Branch on `code`: it stays the same for ever; the words may change."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    errors: list[dict[str, str]] = []
+    """For `validation_error`: what is wrong where, each with a JSON `pointer` or a `parameter`, and a `detail`."""
+
+
+class InvalidInput(Exception):
+    """A request that breaks the contract. `location` is {"pointer": …} into the body or {"parameter": …}."""
+
+    def __init__(self, detail: str, *, code: str = "validation_error", **location: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.errors = [{**location, "detail": detail}] if location else []
+
+
+def problem(
+    request: Request[Any, Any, Any],
+    code: str,
+    detail: str = "",
+    errors: list[dict[str, str]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response[Problem]:
+    """Return the answer for a code of the table."""
+    kind = KINDS[code]
+    scope = request.scope
+    scope["problem_code"] = code  # type: ignore[typeddict-unknown-key]  # for the request's line in the log
+    return Response(
+        Problem(
+            type=f"urn:problem-type:hextasks:{code}",
+            title=kind.title,
+            status=kind.status,
+            detail=detail or f"{kind.title}.",
+            instance=scope["path"],
+            code=code,
+            request_id=scope["request_id"],  # type: ignore[typeddict-item]
+            errors=errors or [],
+        ),
+        status_code=kind.status,
+        headers={**kind.headers, **(headers or {})},
+        media_type="application/problem+json",
+    )
+
+
+def _application_error(request: Request[Any, Any, Any], error: ApplicationError) -> Response[Problem]:
+    if error.code in ("storage_unavailable", "overloaded"):
+        _log.warning(error.code, exc_info=error, extra={"fields": {"request_id": request.scope.get("request_id")}})
+    return problem(request, error.code if error.code in KINDS else "internal_error")
+
+
+def _domain_error(request: Request[Any, Any, Any], error: DomainError) -> Response[Problem]:
+    location = {"parameter": "limit"} if error.field == "limit" else {"pointer": f"/{error.field}"}
+    return problem(request, "validation_error", error.detail, [{**location, "detail": error.detail}])
+
+
+def _invalid_input(request: Request[Any, Any, Any], error: InvalidInput) -> Response[Problem]:
+    return problem(request, error.code, error.detail, error.errors)
+
+
+def _token_error(request: Request[Any, Any, Any], error: TokenError) -> Response[Problem]:
+    return problem(request, error.code, error.detail)
+
+
+def _invalid_parameter(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
+    """Litestar's own refusal of a parameter, whose words say what was expected and never repeat the value."""
+    found: list[dict[str, str]] = error.extra if isinstance(error.extra, list) else []
+    errors = [
+        {"pointer": "", "detail": "A body is required."}
+        if item.get("source") == "body" or item.get("key") == "data"
+        else {"parameter": item.get("key", ""), "detail": item["message"]}
+        for item in found
+    ]
+    return problem(request, "validation_error", errors[0]["detail"] if errors else "", errors)
+
+
+def _http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    by_status = {400: "validation_error", 404: "route_not_found", 405: "method_not_allowed", 413: "body_too_large"}
+    code = by_status.get(error.status_code)
+    if code is None:
+        return _unexpected(request, error)
+    allow = (error.headers or {}).get("allow")
+    return problem(request, code, headers={"Allow": _with_head(allow)} if allow else None)
+
+
+def _with_head(allow: str) -> str:
+    methods = {method.strip() for method in allow.split(",")}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+
+
+def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    _log.error("internal_error", exc_info=error, extra={"fields": {"request_id": request.scope.get("request_id")}})
+    return problem(request, "internal_error")
+
+
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    ApplicationError: _application_error,
+    DomainError: _domain_error,
+    InvalidInput: _invalid_input,
+    TokenError: _token_error,
+    ValidationException: _invalid_parameter,
+    HTTPException: _http_exception,
+    Exception: _unexpected,
+}

@@ -1,0 +1,93 @@
+"""What goes over the wire: types of their own, so that the entity can change without breaking a client."""
+
+from datetime import datetime
+from typing import Annotated, Self
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from application import TaskPage
+from domain import TITLE_MAX_LENGTH, Task
+
+_EXAMPLE_TITLE = "Buy milk"
+_EXAMPLE_TIME = "2026-01-31T09:30:00.123456Z"
+
+Title = Annotated[
+    str,
+    Meta(
+        description=f"White space at the ends is stripped; then 1 to {TITLE_MAX_LENGTH} characters, "
+        "none of them a control character.",
+        examples=[_EXAMPLE_TITLE],
+    ),
+]
+
+
+class CreateTaskRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A task to be made."""
+
+    title: Title
+
+
+class UpdateTaskRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What to change; a field that is left out stays as it is, and at least one must be there."""
+
+    title: Title | UnsetType = UNSET
+    is_completed: Annotated[bool, Meta(description="Whether the task is done.", examples=[True])] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        """Refuse a change of nothing."""
+        if self.title is UNSET and self.is_completed is UNSET:
+            raise ValueError("Name at least one of title and is_completed.")
+
+
+class TaskResponse(msgspec.Struct, kw_only=True, frozen=True):
+    """A task."""
+
+    id: Annotated[UUID, Meta(description="A UUID of version 7.", examples=["0197f4a6-9d3c-7b1e-8f2a-3c5d7e9f1a2b"])]
+    user_id: Annotated[str, Meta(description="The owner, as the token names them.", examples=["ada"])]
+    title: Annotated[str, Meta(examples=[_EXAMPLE_TITLE])]
+    is_completed: bool
+    completed_at: Annotated[
+        datetime | None,
+        Meta(description="When it was completed, the first time since it was last open.", examples=[None]),
+    ]
+    created_at: Annotated[datetime, Meta(examples=[_EXAMPLE_TIME])]
+    updated_at: Annotated[datetime, Meta(description="When it last changed.", examples=[_EXAMPLE_TIME])]
+    version: Annotated[
+        int, Meta(description="The number of its last change among all changes of its owner; its ETag.", examples=[1])
+    ]
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        """Show a task."""
+        return cls(
+            id=task.id,
+            user_id=task.user_id,
+            title=task.title,
+            is_completed=task.is_completed,
+            completed_at=task.completed_at,
+            created_at=task.created_at,
+            updated_at=task.updated_at,
+            version=task.version,
+        )
+
+
+class TaskListResponse(msgspec.Struct, kw_only=True, frozen=True):
+    """A page of a user's tasks, newest first."""
+
+    tasks: list[TaskResponse]
+    next_cursor: Annotated[
+        str | None, Meta(description="Pass it as `cursor` for the next page; null on the last page.", examples=[None])
+    ]
+
+    @classmethod
+    def of(cls, page: TaskPage, next_cursor: str | None) -> Self:
+        """Show a page."""
+        return cls(tasks=[TaskResponse.of(task) for task in page.tasks], next_cursor=next_cursor)
+
+
+class HealthResponse(msgspec.Struct, frozen=True):
+    """The service is well."""
+
+    status: str = "ok"

@@ -1,0 +1,209 @@
+"""The six stories over HTTP. Each handler turns a request into one use-case call, and its result into an answer."""
+
+from typing import Annotated, Any, TypeVar
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+from litestar import Controller, Request, Response, delete, get, patch, post, put
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Dependency, Parameter
+from msgspec import UNSET
+
+from application import (
+    DEFAULT_PAGE_SIZE,
+    MAX_PAGE_SIZE,
+    CompleteTask,
+    CreateTask,
+    DeleteTask,
+    GetTask,
+    ListTasks,
+    PageRequest,
+    TaskNotFound,
+    UpdateTask,
+)
+from domain import Task
+from entrypoints.http.cursors import decode_cursor, encode_cursor
+from entrypoints.http.docs import errors
+from entrypoints.http.preconditions import etag, expected_version, is_unchanged
+from entrypoints.http.problems import InvalidInput
+from entrypoints.http.schemas import CreateTaskRequest, TaskListResponse, TaskResponse, UpdateTaskRequest
+
+T = TypeVar("T")
+Injected = Annotated[T, Dependency(skip_validation=True)]
+UserId = Annotated[str, Parameter(description="The user whose tasks are meant: the one that the token names.")]
+TaskId = Annotated[str, Parameter(description="The task's id.")]
+IfMatch = Annotated[
+    str | None,
+    Parameter(header="If-Match", description="Write only if this is still the task's ETag, else answer 412."),
+]
+IfNoneMatch = Annotated[
+    str | None, Parameter(header="If-None-Match", description="Answer 304 if this is still the task's ETag.")
+]
+Caller = Request[str, Any, Any]
+
+
+def refuse_unknown_query(request: Caller) -> None:
+    """Refuse a misspelt or repeated query parameter, which would else silently ask for something other than meant."""
+    known = {name for name in request.route_handler.parsed_fn_signature.parameters if name in _QUERY_PARAMETERS}
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if name not in known:
+            raise InvalidInput("There is no such query parameter here.", parameter=name)
+        if name in seen:
+            raise InvalidInput("Send this query parameter once.", parameter=name)
+        seen.add(name)
+
+
+_QUERY_PARAMETERS = ("limit", "cursor", "completed")
+
+
+class TaskController(Controller):
+    """A user's tasks."""
+
+    path = "/api/{user_id:str}/tasks"
+    tags = ("tasks",)
+
+    @get(summary="View all personal tasks", operation_id="listTasks", responses=errors(400, 401, 403, 503))
+    async def list_tasks(
+        self,
+        request: Caller,
+        user_id: UserId,
+        list_tasks: Injected[ListTasks],
+        limit: Annotated[int, Parameter(ge=1, le=MAX_PAGE_SIZE, description="Tasks a page.")] = DEFAULT_PAGE_SIZE,
+        cursor: Annotated[str | None, Parameter(description="`next_cursor` of the page before.")] = None,
+        completed: Annotated[bool | None, Parameter(description="Only completed tasks, or only open ones.")] = None,
+    ) -> Response[TaskListResponse]:
+        """Newest first, ties by id. Pages neither repeat nor skip a task that stayed, whatever is written meanwhile."""
+        after = decode_cursor(cursor, user_id=user_id, completed=completed) if cursor is not None else None
+        wanted = PageRequest(limit=limit, after=after, completed=completed)
+        page = await list_tasks(actor=request.user, user_id=user_id, page=wanted)
+        if page.next is None:
+            return Response(TaskListResponse.of(page, None))
+        next_cursor = encode_cursor(page.next, user_id=user_id, completed=completed)
+        query = {"limit": limit, "cursor": next_cursor}
+        if completed is not None:
+            query["completed"] = str(completed).lower()
+        link = f'<{_path(user_id)}?{urlencode(query)}>; rel="next"'
+        return Response(TaskListResponse.of(page, next_cursor), headers={"Link": link})
+
+    @post(
+        summary="Create a task",
+        operation_id="createTask",
+        responses=errors(400, 401, 403, 413, 415, 503),
+    )
+    async def create_task(
+        self, request: Caller, user_id: UserId, data: CreateTaskRequest, create_task: Injected[CreateTask]
+    ) -> Response[TaskResponse]:
+        """Make a task: open, and on top of the list."""
+        task = await create_task(actor=request.user, user_id=user_id, title=data.title)
+        return _answer(task, headers={"Location": f"{_path(user_id)}/{task.id}"})
+
+    @get(
+        "/{task_id:str}",
+        summary="View one task",
+        operation_id="getTask",
+        responses={**errors(401, 403, 404, 503), 304: ResponseSpec(None, description="Not changed since that ETag")},
+    )
+    async def get_task(
+        self,
+        request: Caller,
+        user_id: UserId,
+        task_id: TaskId,
+        get_task: Injected[GetTask],
+        if_none_match: IfNoneMatch = None,
+    ) -> Response[TaskResponse] | Response[None]:
+        """Answer with the task as it was last stored."""
+        task = await get_task(actor=request.user, user_id=user_id, task_id=_task_id(task_id))
+        if is_unchanged(task.version, if_none_match):
+            return Response(None, status_code=304, headers={"ETag": etag(task.version)})
+        return _answer(task)
+
+    @put(
+        "/{task_id:str}",
+        summary="Update a task",
+        operation_id="updateTask",
+        responses=errors(400, 401, 403, 404, 412, 413, 415, 503),
+    )
+    async def update_task(
+        self,
+        request: Caller,
+        user_id: UserId,
+        task_id: TaskId,
+        data: UpdateTaskRequest,
+        update_task: Injected[UpdateTask],
+        if_match: IfMatch = None,
+    ) -> Response[TaskResponse]:
+        """Fields that are left out stay. Completing sets `completed_at`, reopening clears it."""
+        task = await update_task(
+            actor=request.user,
+            user_id=user_id,
+            expected_version=expected_version(if_match),
+            task_id=_task_id(task_id),
+            title=None if data.title is UNSET else data.title,
+            is_completed=None if data.is_completed is UNSET else data.is_completed,
+        )
+        return _answer(task)
+
+    @patch(
+        "/{task_id:str}/complete",
+        summary="Complete a task",
+        operation_id="completeTask",
+        responses=errors(400, 401, 403, 404, 412, 503),
+    )
+    async def complete_task(
+        self,
+        request: Caller,
+        user_id: UserId,
+        task_id: TaskId,
+        complete_task: Injected[CompleteTask],
+        if_match: IfMatch = None,
+    ) -> Response[TaskResponse]:
+        """Need no body. Completing again changes nothing: the first `completed_at` stays."""
+        task = await complete_task(
+            actor=request.user,
+            user_id=user_id,
+            expected_version=expected_version(if_match),
+            task_id=_task_id(task_id),
+        )
+        return _answer(task)
+
+    @delete(
+        "/{task_id:str}",
+        summary="Delete a task",
+        operation_id="deleteTask",
+        responses=errors(400, 401, 403, 404, 412, 503),
+    )
+    async def delete_task(
+        self,
+        request: Caller,
+        user_id: UserId,
+        task_id: TaskId,
+        delete_task: Injected[DeleteTask],
+        if_match: IfMatch = None,
+    ) -> None:
+        """For ever; a second time answers 404."""
+        await delete_task(
+            actor=request.user,
+            user_id=user_id,
+            expected_version=expected_version(if_match),
+            task_id=_task_id(task_id),
+        )
+
+
+def _answer(task: Task, headers: dict[str, str] | None = None) -> Response[TaskResponse]:
+    return Response(TaskResponse.of(task), headers={"ETag": etag(task.version), **(headers or {})})
+
+
+def _path(user_id: str) -> str:
+    return f"/api/{quote(user_id, safe='')}/tasks"
+
+
+def _task_id(text: str) -> UUID:
+    """Return the id that a path names; one that cannot exist is answered like one that does not."""
+    try:
+        task_id = UUID(text)
+    except ValueError:
+        raise TaskNotFound from None
+    if str(task_id) != text.lower():
+        raise TaskNotFound
+    return task_id

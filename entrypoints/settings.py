@@ -1,0 +1,121 @@
+"""The settings: read from the environment and `.env`, checked before anything starts."""
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import msgspec
+from dotenv import dotenv_values
+from msgspec import Meta
+
+JWT_SECRET_MIN_BYTES = 32
+"""RFC 7518, section 3.2: an HS256 key has at least as many bits as its hash."""
+
+_Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+
+
+class SettingsError(Exception):
+    """A setting cannot be used. The text is one line, names the setting, and never repeats its value."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
+    """What an operator may choose. Each field is set by the environment variable of the same name in capitals.
+
+    `load` reads and checks them. README and `.env.example` say what each one means.
+    """
+
+    database_url: str | None = None
+    jwt_secret: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwt_user_claim: str = "sub"
+    cors_origins: tuple[str, ...] = ()
+    environment: Literal["development", "production"] = "development"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8000
+    web_concurrency: Annotated[int, Meta(ge=1, le=64)] = 1
+    data_dir: Path = Path(".data")
+    database_pool_size: Annotated[int, Meta(ge=1, le=1000)] = 10
+    database_max_overflow: Annotated[int, Meta(ge=0, le=1000)] = 20
+    database_pool_pre_ping: bool = True
+    database_pool_recycle: _Seconds = 3600.0
+    database_pool_timeout: _Seconds = 5.0
+    database_connect_timeout: _Seconds = 5.0
+    database_statement_timeout: _Seconds = 10.0
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")) -> Self:
+        """Read the settings; the environment goes before the file, and an empty value counts as unset.
+
+        Raises SettingsError.
+        """
+        environment = os.environ if environment is None else environment
+        sources = (dotenv_values(dotenv) if dotenv else {}, environment)
+        given: dict[str, Any] = {
+            name: value for source in sources for name in cls.names() if (value := source.get(name))
+        }
+        if "CORS_ORIGINS" in given:
+            given["CORS_ORIGINS"] = [origin.strip() for origin in given["CORS_ORIGINS"].split(",") if origin.strip()]
+        try:
+            settings = msgspec.convert(given, cls, strict=False, dec_hook=lambda kind, value: kind(value))
+        except msgspec.ValidationError as error:
+            raise SettingsError(_one_line(error)) from None
+        settings._check()
+        return settings
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of all settings, as the environment spells them."""
+        return cls.__struct_encode_fields__
+
+    @property
+    def in_production(self) -> bool:
+        """Whether this is a production start, which takes nothing for granted."""
+        return self.environment == "production"
+
+    @property
+    def storage(self) -> Literal["memory", "postgres", "embedded"]:
+        """Which storage `database_url` stands for."""
+        if self.database_url is None:
+            return "embedded"
+        return "memory" if self.database_url.startswith("memory:") else "postgres"
+
+    def _check(self) -> None:
+        """Refuse what the types cannot: the first rule that is broken is named."""
+        url, secret = self.database_url, self.jwt_secret
+        schemes = ("postgresql://", "postgres://", "postgresql+asyncpg://")
+        numbers = (getattr(self, field) for field in self.__struct_fields__)
+        rules = {
+            "DATABASE_URL is required in production": not self.in_production or url,
+            "DATABASE_URL must start with postgresql:// or be memory://": not url
+            or url == "memory://"
+            or url.startswith(schemes),
+            "DATABASE_URL memory:// is for development: it loses everything at the end": not self.in_production
+            or self.storage != "memory",
+            "WEB_CONCURRENCY must be 1 with memory://: processes share no memory": self.web_concurrency == 1
+            or self.storage != "memory",
+            "JWT_SECRET is required in production": not self.in_production or secret,
+            f"JWT_SECRET must have at least {JWT_SECRET_MIN_BYTES} bytes": not secret
+            or len(secret.encode("utf-8", "surrogateescape")) >= JWT_SECRET_MIN_BYTES,
+            "Timeouts must be finite": not any(isinstance(n, float) and math.isnan(n) for n in numbers),
+            "CORS_ORIGINS must be origins such as https://app.example.com, or *": all(
+                origin == "*" or (origin.startswith(("http://", "https://")) and origin.count("/") == 2)
+                for origin in self.cors_origins
+            ),
+        }
+        for rule, holds in rules.items():
+            if not holds:
+                raise SettingsError(rule)
+
+
+def _one_line(error: msgspec.ValidationError) -> str:
+    """Turn "Expected `int` <= 65535 - at `$.PORT`" into "PORT: expected `int` <= 65535"."""
+    expected, _, place = str(error).partition(" - at `$.")
+    name = place.partition("`")[0].partition("[")[0]
+    if expected.startswith("Invalid enum value"):
+        field = next(f for f in msgspec.structs.fields(Settings) if f.encode_name == name)
+        expected = "expected one of " + ", ".join(field.type.__args__)
+    return f"{name}: {expected[:1].lower()}{expected[1:]}"

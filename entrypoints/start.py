@@ -1,0 +1,73 @@
+"""What has to be there before the service starts: a database to speak to, a key to check tokens with, the schema."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from adapters.tokens import issue_token
+from entrypoints.settings import Settings
+
+
+class StartError(Exception):
+    """The service cannot start. The text is one line that says why, and what to do."""
+
+
+@contextmanager
+def prepared(settings: Settings) -> Iterator[Settings]:
+    """Give the settings a database and a token key where they name none, and keep the embedded database running.
+
+    Raises StartError.
+    """
+    settings = with_secret(settings)
+    if settings.storage != "embedded":
+        yield settings
+        return
+    from adapters.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+
+    try:
+        with EmbeddedPostgres(settings.data_dir / "postgres").running() as url:
+            yield msgspec.structs.replace(settings, database_url=url)
+    except EmbeddedPostgresError as error:
+        raise StartError(str(error)) from error
+
+
+def with_secret(settings: Settings) -> Settings:
+    """Give the settings a token key: one made on first use and kept in the data folder. Raises StartError."""
+    if settings.jwt_secret:
+        return settings
+    path = settings.data_dir / "jwt_secret"
+    try:
+        secret = _kept_secret(path)
+    except OSError as error:
+        raise StartError(f"cannot keep a token key in {path}: {error.strerror}; set JWT_SECRET or DATA_DIR") from error
+    return msgspec.structs.replace(settings, jwt_secret=secret)
+
+
+def development_token(settings: Settings, user_id: str) -> str:
+    """Return a token that a service with these settings takes. Raises InvalidUserId."""
+    return issue_token(
+        settings.jwt_secret or "",
+        user_id,
+        user_claim=settings.jwt_user_claim,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+    )
+
+
+def _kept_secret(path: Path) -> str:
+    """Read the secret, made on first use. Of several processes that make one at once, all end up with the same."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+        new.touch(mode=0o600)
+        new.write_text(secrets.token_urlsafe(48))
+        try:
+            path.hardlink_to(new)
+        except FileExistsError:
+            pass
+        finally:
+            new.unlink()
+    return path.read_text()
