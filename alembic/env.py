@@ -5,7 +5,6 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection, text
 
-from adapters.postgres import Database
 from adapters.postgres.migrations import LOCK_TIMEOUT_SECONDS
 from adapters.postgres.tables import metadata
 
@@ -26,14 +25,15 @@ async def run_on_configured_database() -> None:
     """Do it on the database of the settings, which starts the embedded one where none is named."""
     from entrypoints.settings import Settings
     from entrypoints.start import prepared
+    from entrypoints.storage import PostgresStorage
 
     with prepared(Settings.load()) as settings:
-        database = Database(settings.postgres_url)
+        storage = PostgresStorage(settings)
         try:
-            async with database.engine.connect() as connection:
+            async with storage.database.engine.connect() as connection:
                 await connection.run_sync(run)
         finally:
-            await database.close()
+            await storage.close()
 
 
 if context.is_offline_mode():

@@ -46,8 +46,8 @@ class _UserTasks:
 class MemoryTaskRepository:
     """Keeps tasks in this process, for as long as this object lives.
 
-    Atomic because no method gives way to another task of the event loop; not for use from several threads. Tasks are
-    immutable, so handing them out exposes nothing.
+    Atomic because no method gives way to another task of the event loop; not for use from several threads. What is kept
+    is never handed out, only copies of it, so that not even a broken entity outside can change it.
     """
 
     def __init__(self) -> None:
@@ -59,11 +59,11 @@ class MemoryTaskRepository:
         user = self._users[task.user_id]
         if task.id in user.by_id:
             raise TaskAlreadyExists
-        return user.store(task)
+        return replace(user.store(task))
 
     async def get(self, user_id: str, task_id: UUID) -> Task:
         """See TaskRepository.get."""
-        return self._find(user_id, task_id)
+        return replace(self._find(user_id, task_id))
 
     async def list(self, user_id: str, page: PageRequest) -> TaskPage:
         """See TaskRepository.list. Costs a binary search and the page itself, however many tasks there are."""
@@ -73,7 +73,7 @@ class MemoryTaskRepository:
         places = user.places[page.completed]
         end = len(places) if page.after is None else bisect_left(places, page.after)
         newest_first = reversed(places[max(0, end - page.limit - 1) : end])
-        return TaskPage.cut([user.by_id[place.id] for place in newest_first], page.limit)
+        return TaskPage.cut([replace(user.by_id[place.id]) for place in newest_first], page.limit)
 
     async def save(self, task: Task) -> Task:
         """See TaskRepository.save."""
@@ -81,7 +81,7 @@ class MemoryTaskRepository:
         if stored.version != task.version:
             raise VersionConflict
         changed = replace(stored, title=task.title, updated_at=task.updated_at, completed_at=task.completed_at)
-        return self._users[task.user_id].store(changed)
+        return replace(self._users[task.user_id].store(changed))
 
     async def remove(
         self, user_id: str, task_id: UUID, *, removed_at: datetime, expected_version: int | None = None

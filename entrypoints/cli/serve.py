@@ -28,16 +28,17 @@ def serve(settings: Settings) -> int:
         asyncio.run(_check_storage(ready))
         _announce(settings, ready, listener.getsockname()[1])
         if ready.web_concurrency == 1:
-            server = uvicorn.Server(_config(create_app(Container(settings=ready))))
+            server = uvicorn.Server(server_config(create_app(Container(settings=ready))))
             server.run(sockets=[listener])
             return 0 if server.started else 1
         os.environ |= {"DATABASE_URL": ready.database_url or "", "JWT_SECRET": ready.jwt_secret or ""}
-        config = _config("entrypoints.http:create_app_from_environment", ready.web_concurrency)
+        config = server_config("entrypoints.http:create_app_from_environment", ready.web_concurrency)
         Multiprocess(config, [listener]).run()
         return 0
 
 
-def _config(app: object, workers: int = 1) -> uvicorn.Config:
+def server_config(app: object, workers: int = 1) -> uvicorn.Config:
+    """Return how uvicorn runs the application."""
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         factory=isinstance(app, str),

@@ -7,6 +7,7 @@ from dependency_injector import providers
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
+from litestar.types.internal_types import RouteHandlerMapItem
 
 from entrypoints.container import Container
 from entrypoints.http.auth import authenticated_by, own_tasks_only
@@ -36,7 +37,7 @@ def create_litestar(container: Container) -> Litestar:
         finally:
             await storage.close()
 
-    tasks = Router(
+    tasks = _TaskRouter(
         "/",
         route_handlers=[TaskController],
         guards=[authenticated_by(container.token_verifier()), own_tasks_only],
@@ -60,6 +61,19 @@ def create_litestar(container: Container) -> Litestar:
         openapi_config=openapi_config(),
         logging_config=None,
     )
+
+
+class _TaskRouter(Router):
+    """Forgets the OPTIONS handlers that Litestar makes on the way, which know only the first method of a path.
+
+    The application then makes them anew, from all the methods.
+    """
+
+    @property
+    def route_handler_method_map(self) -> dict[str, RouteHandlerMapItem]:
+        """Map paths to their handlers by method."""
+        known = super().route_handler_method_map
+        return {path: {m: h for m, h in handlers.items() if m != "OPTIONS"} for path, handlers in known.items()}
 
 
 def create_app(container: Container) -> Edge:

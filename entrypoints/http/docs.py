@@ -2,15 +2,17 @@
 
 from importlib.metadata import version
 from importlib.resources import files
-from typing import Annotated
 
 from litestar import Response, Router, get
 from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.params import Parameter
+from litestar.params import FromPath
+from litestar.routes import BaseRoute
+from litestar.types import ControllerRouterHandler
 
 from entrypoints.http.problems import KINDS, Problem
 
@@ -52,11 +54,12 @@ def openapi_config() -> OpenAPIConfig:
             }
         ),
         security=[{"bearer": []}],
-        path="/",
+        openapi_router=_DocsRouter("/", route_handlers=[], include_in_schema=False),
         render_plugins=[
             JsonRenderPlugin(path="/openapi.json"),
             SwaggerRenderPlugin(
                 path="/docs",
+                favicon="<link rel='icon' href='data:,'>",
                 js_url=f"{_ASSETS_PATH}/swagger.js",
                 css_url=f"{_ASSETS_PATH}/swagger.css",
                 standalone_preset_js_url=f"{_ASSETS_PATH}/swagger-preset.js",
@@ -65,11 +68,21 @@ def openapi_config() -> OpenAPIConfig:
     )
 
 
+class _DocsRouter(Router):
+    """Litestar's routes for the description, less its HTML page for unknown paths: that is a problem like any other."""
+
+    def register(self, value: ControllerRouterHandler) -> list[BaseRoute]:
+        """Register a route, unless it takes whatever path is left."""
+        if isinstance(value, HTTPRouteHandler) and "/{path:str}" in value.paths:
+            return []
+        return super().register(value)
+
+
 def assets_router() -> Router:
     """Make the route that serves the page's script and style, out of an installed package."""
 
     @get("/{name:str}", include_in_schema=False, sync_to_thread=True)
-    def asset(name: Annotated[str, Parameter()]) -> Response[bytes]:
+    def asset(name: FromPath[str]) -> Response[bytes]:
         if name not in _ASSETS:
             raise NotFoundException
         file, media_type = _ASSETS[name]

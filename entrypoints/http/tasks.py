@@ -5,8 +5,9 @@ from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from litestar import Controller, Request, Response, delete, get, patch, post, put
+from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Dependency, Parameter
+from litestar.params import HeaderParameter, PathParameter, QueryParameter, SkipValidation
 from msgspec import UNSET
 
 from application import (
@@ -29,15 +30,15 @@ from entrypoints.http.problems import InvalidInput
 from entrypoints.http.schemas import CreateTaskRequest, TaskListResponse, TaskResponse, UpdateTaskRequest
 
 T = TypeVar("T")
-Injected = Annotated[T, Dependency(skip_validation=True)]
-UserId = Annotated[str, Parameter(description="The user whose tasks are meant: the one that the token names.")]
-TaskId = Annotated[str, Parameter(description="The task's id.")]
+Injected = NamedDependency[SkipValidation[T]]
+UserId = Annotated[str, PathParameter(description="The user whose tasks are meant: the one that the token names.")]
+TaskId = Annotated[str, PathParameter(description="The task's id.")]
 IfMatch = Annotated[
     str | None,
-    Parameter(header="If-Match", description="Write only if this is still the task's ETag, else answer 412."),
+    HeaderParameter(name="If-Match", description="Write only if this is still the task's ETag, else answer 412."),
 ]
 IfNoneMatch = Annotated[
-    str | None, Parameter(header="If-None-Match", description="Answer 304 if this is still the task's ETag.")
+    str | None, HeaderParameter(name="If-None-Match", description="Answer 304 if this is still the task's ETag.")
 ]
 Caller = Request[str, Any, Any]
 
@@ -69,9 +70,11 @@ class TaskController(Controller):
         request: Caller,
         user_id: UserId,
         list_tasks: Injected[ListTasks],
-        limit: Annotated[int, Parameter(ge=1, le=MAX_PAGE_SIZE, description="Tasks a page.")] = DEFAULT_PAGE_SIZE,
-        cursor: Annotated[str | None, Parameter(description="`next_cursor` of the page before.")] = None,
-        completed: Annotated[bool | None, Parameter(description="Only completed tasks, or only open ones.")] = None,
+        limit: Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE, description="Tasks a page.")] = DEFAULT_PAGE_SIZE,
+        cursor: Annotated[str | None, QueryParameter(description="`next_cursor` of the page before.")] = None,
+        completed: Annotated[
+            bool | None, QueryParameter(description="Only completed tasks, or only open ones.")
+        ] = None,
     ) -> Response[TaskListResponse]:
         """Newest first, ties by id. Pages neither repeat nor skip a task that stayed, whatever is written meanwhile."""
         after = decode_cursor(cursor, user_id=user_id, completed=completed) if cursor is not None else None

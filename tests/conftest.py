@@ -1,0 +1,68 @@
+"""Fixtures that every room shares. The server starts with the first test that asks for it."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from adapters.memory import MemoryTaskRepository
+from adapters.postgres import Database, PostgresTaskRepository, migrate
+from application import TaskRepository
+from tests.databases import Server, running_server, server_kind
+from tests.services import Service, running_service
+
+STORAGES = ["memory", pytest.param("postgres", marks=pytest.mark.database)]
+
+
+def pytest_report_header() -> str:
+    return f"database: {server_kind()}"
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    with running_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def server(server_url: str) -> AsyncIterator[Server]:
+    server = Server(server_url)
+    yield server
+    await server.drop_all()
+
+
+@pytest.fixture(scope="session")
+async def database(server: Server) -> AsyncIterator[Database]:
+    """One migrated database for the whole run; `postgres_tasks` empties it for each test."""
+    database = Database(await server.new_database())
+    await migrate(database)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def postgres_tasks(database: Database) -> PostgresTaskRepository:
+    async with database.connection() as connection:
+        await connection.execute("TRUNCATE tasks, task_counters, task_tombstones")
+    return PostgresTaskRepository(database)
+
+
+@pytest.fixture(params=STORAGES)
+def tasks(request: pytest.FixtureRequest) -> TaskRepository:
+    """A repository without tasks: each test runs once with every adapter."""
+    if request.param == "memory":
+        return MemoryTaskRepository()
+    repository: TaskRepository = request.getfixturevalue("postgres_tasks")
+    return repository
+
+
+@pytest.fixture(scope="session")
+async def service_database_url(server: Server) -> str:
+    return await server.new_database()
+
+
+@pytest.fixture(scope="session", params=STORAGES)
+def service(request: pytest.FixtureRequest) -> Iterator[Service]:
+    """The whole service on a real socket, once over every adapter. Tests keep apart by using users of their own."""
+    url = "memory://" if request.param == "memory" else request.getfixturevalue("service_database_url")
+    with running_service(DATABASE_URL=url, CORS_ORIGINS="https://app.example.com") as service:
+        yield service

@@ -1,0 +1,110 @@
+"""What every adapter of the TaskRepository port does, whichever it is."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from adapters.ids import Uuid7Ids
+from application import PageRequest, Position, TaskAlreadyExists, TaskNotFound, TaskRepository, VersionConflict
+from domain import Task
+
+NOW = datetime(2026, 1, 31, 9, 30, 0, 123456, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=1)
+new_id = Uuid7Ids().new
+
+
+def a_task(title: str = "Buy milk", *, user_id: str = "ada", now: datetime = NOW, id: UUID | None = None) -> Task:
+    return Task.create(id=id or new_id(), user_id=user_id, title=title, now=now)
+
+
+async def walk(tasks: TaskRepository, user_id: str, limit: int, completed: bool | None = None) -> list[Task]:
+    found: list[Task] = []
+    after: Position | None = None
+    while True:
+        page = await tasks.list(user_id, PageRequest(limit=limit, after=after, completed=completed))
+        assert len(page.tasks) <= limit
+        found += page.tasks
+        if page.next is None:
+            return found
+        after = page.next
+
+
+class TestOneTask:
+    @pytest.mark.parametrize("title", ["x", "x" * 500, "\U0001f600" * 500, "e\u0301 \u200d \u2028 '; -- %s $1 \\"])
+    async def test_every_field_survives_storage(self, tasks: TaskRepository, title: str) -> None:
+        user_id = "auth0|ünï/çödé \U0001f600"
+        stored = await tasks.add(a_task(title, user_id=user_id))
+        done = await tasks.save(stored.change(now=LATER + timedelta(microseconds=1), is_completed=True))
+        assert await tasks.get(user_id, stored.id) == done
+        assert (await tasks.list(user_id, PageRequest())).tasks == (done,)
+        assert done == Task(
+            id=stored.id,
+            user_id=user_id,
+            title=title,
+            created_at=NOW,
+            updated_at=LATER + timedelta(microseconds=1),
+            completed_at=LATER + timedelta(microseconds=1),
+            version=2,
+        )
+
+    async def test_an_id_is_taken_once_by_each_user(self, tasks: TaskRepository) -> None:
+        task = await tasks.add(a_task())
+        with pytest.raises(TaskAlreadyExists):
+            await tasks.add(a_task("another", id=task.id))
+        assert await tasks.get("ada", task.id) == task
+        assert (await tasks.add(a_task("grace's", user_id="grace", id=task.id))).version == 1
+        assert await tasks.get("ada", task.id) == task
+
+    async def test_what_is_not_there_is_not_found(self, tasks: TaskRepository) -> None:
+        mine = await tasks.add(a_task())
+        for user_id, task_id in [("ada", uuid4()), ("grace", mine.id), ("Ada", mine.id), ("ada ", mine.id)]:
+            with pytest.raises(TaskNotFound):
+                await tasks.get(user_id, task_id)
+            with pytest.raises(TaskNotFound):
+                await tasks.save(replace(mine, user_id=user_id, id=task_id))
+            for expected in (None, mine.version):
+                with pytest.raises(TaskNotFound):
+                    await tasks.remove(user_id, task_id, removed_at=LATER, expected_version=expected)
+        assert await tasks.get("ada", mine.id) == mine
+
+    async def test_a_stale_save_changes_nothing(self, tasks: TaskRepository) -> None:
+        read = await tasks.add(a_task())
+        newer = await tasks.save(read.rename("Buy oat milk", now=LATER))
+        with pytest.raises(VersionConflict):
+            await tasks.save(read.rename("Buy soy milk", now=LATER))
+        with pytest.raises(VersionConflict):
+            await tasks.remove("ada", read.id, removed_at=LATER, expected_version=read.version)
+        assert await tasks.get("ada", read.id) == newer
+        assert newer.version == 2
+
+    async def test_saving_keeps_the_creation(self, tasks: TaskRepository) -> None:
+        stored = await tasks.add(a_task())
+        moved = replace(stored, created_at=NOW - timedelta(days=1), updated_at=LATER, title="Moved")
+        saved = await tasks.save(moved)
+        assert saved.created_at == NOW
+        assert await tasks.get("ada", stored.id) == saved
+
+    async def test_a_removed_task_is_gone_for_ever(self, tasks: TaskRepository) -> None:
+        task = await tasks.add(a_task())
+        await tasks.remove("ada", task.id, removed_at=LATER, expected_version=task.version)
+        with pytest.raises(TaskNotFound):
+            await tasks.get("ada", task.id)
+        with pytest.raises(TaskNotFound):
+            await tasks.save(task.rename("Back", now=LATER))
+        with pytest.raises(TaskNotFound):
+            await tasks.remove("ada", task.id, removed_at=LATER)
+        assert await walk(tasks, "ada", 50) == []
+
+    async def test_changing_what_was_handed_out_changes_nothing_inside(self, tasks: TaskRepository) -> None:
+        given = a_task()
+        stored = await tasks.add(given)
+        for outside in (
+            given,
+            stored,
+            await tasks.get("ada", stored.id),
+            (await tasks.list("ada", PageRequest())).tasks[0],
+        ):
+            object.__setattr__(outside, "title", "Changed behind the back")
+        assert (await tasks.get("ada", stored.id)).title == "Buy milk"

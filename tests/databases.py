@@ -1,0 +1,83 @@
+"""Where tests find a PostgreSQL server, and databases of their own on it."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import asyncpg
+
+from adapters.embedded_postgres import EmbeddedPostgres
+from adapters.postgres.dsn import connect_arguments
+
+POSTGRES_IMAGE = os.environ.get("TEST_POSTGRES_IMAGE", "postgres:18-alpine")
+
+
+def server_kind() -> str:
+    """Say which server the tests will use: the one that is named, one in Docker, or the embedded one."""
+    if os.environ.get("TEST_DATABASE_URL"):
+        return "the server of TEST_DATABASE_URL"
+    if _docker_answers():
+        return f"testcontainers, {POSTGRES_IMAGE}"
+    return "the embedded PostgreSQL"
+
+
+@contextmanager
+def running_server() -> Iterator[str]:
+    """Have that server running; yields the URL of a database on it that tests must leave alone."""
+    kind = server_kind()
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield url
+    elif kind.startswith("testcontainers"):
+        from testcontainers.postgres import PostgresContainer
+
+        with PostgresContainer(POSTGRES_IMAGE, driver=None) as container:
+            yield container.get_connection_url()
+    else:
+        with tempfile.TemporaryDirectory(prefix="hextasks-test-") as folder:
+            Path(folder).chmod(0o755)
+            with EmbeddedPostgres(Path(folder)).running() as url:
+                yield url
+
+
+def _docker_answers() -> bool:
+    import docker
+
+    try:
+        client = docker.from_env(timeout=5)
+        try:
+            return bool(client.ping())
+        finally:
+            client.close()
+    except docker.errors.DockerException:
+        return False
+
+
+class Server:
+    """A server on which a test may make databases; `drop_all` removes them."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._made: list[str] = []
+
+    async def new_database(self, template: str = "template0") -> str:
+        """Make a database and return its URL."""
+        name = f"hextasks_test_{uuid4().hex[:12]}"
+        await self._run(f'CREATE DATABASE {name} TEMPLATE {template} ENCODING "UTF8"')
+        self._made.append(name)
+        return urlsplit(self.url)._replace(path=f"/{name}").geturl()
+
+    async def drop_all(self) -> None:
+        """Drop what was made."""
+        for name in self._made:
+            await self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    async def _run(self, sql: str) -> None:
+        connection = await asyncpg.connect(**connect_arguments(self.url))
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()

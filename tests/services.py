@@ -1,0 +1,61 @@
+"""The service as its clients meet it: on a socket, with tokens."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+import httpx
+import uvicorn
+
+from adapters.tokens import issue_token
+from entrypoints.cli.serve import server_config
+from entrypoints.container import Container
+from entrypoints.http import create_app
+from entrypoints.settings import Settings
+
+SECRET = "a secret for tests that is long enough"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A running service."""
+
+    url: str
+    container: Container
+
+    def client(self, user: str | None = None, token: str | None = None) -> "Client":
+        """Return a client for a user, by default one that nobody else uses."""
+        user = user or f"user-{uuid4()}"
+        return Client(self.url, user, token or issue_token(SECRET, user))
+
+
+class Client(httpx.Client):
+    """An HTTP client that carries a user's token; `tasks` is where the user's tasks are."""
+
+    def __init__(self, url: str, user: str, token: str) -> None:
+        super().__init__(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        self.user = user
+        self.tasks = f"/api/{user}/tasks"
+
+
+@contextmanager
+def running_service(**environment: str) -> Iterator[Service]:
+    """Run the service in a thread of this process, on a free port, until the end of the block."""
+    settings = Settings.load({"JWT_SECRET": SECRET, **environment}, dotenv=None)
+    container = Container(settings=settings)
+    server = uvicorn.Server(server_config(create_app(container)))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive(), "the service did not start"
+                time.sleep(0.01)
+            yield Service(url=f"http://127.0.0.1:{listener.getsockname()[1]}", container=container)
+        finally:
+            server.should_exit = True
+            thread.join()
