@@ -1,9 +1,11 @@
 """Where tests find a PostgreSQL server, and databases of their own on it."""
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -16,6 +18,7 @@ from adapters.postgres.dsn import connect_arguments
 POSTGRES_IMAGE = os.environ.get("TEST_POSTGRES_IMAGE", "postgres:18-alpine")
 
 
+@cache
 def server_kind() -> str:
     """Say which server the tests will use: the one that is named, one in Docker, or the embedded one."""
     if os.environ.get("TEST_DATABASE_URL"):
@@ -44,15 +47,9 @@ def running_server() -> Iterator[str]:
 
 
 def _docker_answers() -> bool:
-    import docker
-
     try:
-        client = docker.from_env(timeout=5)
-        try:
-            return bool(client.ping())
-        finally:
-            client.close()
-    except docker.errors.DockerException:
+        return subprocess.run(["docker", "version"], capture_output=True, timeout=10, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
         return False
 
 
