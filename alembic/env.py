@@ -5,10 +5,8 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection, text
 
-from adapters.postgres.migrations import LOCK_TIMEOUT_SECONDS
+from adapters.postgres.migrations import LOCK_KEY, LOCK_TIMEOUT_SECONDS
 from adapters.postgres.tables import metadata
-
-LOCK_KEY = 0x68657874  # "hext": any number that nobody else in the database takes
 
 
 def run(connection: Connection) -> None:

@@ -19,13 +19,13 @@ class DomainError(ValueError):
 
 
 class InvalidTitle(DomainError):
-    """`title_empty`, `title_too_long`, `title_control_character`, `title_surrogate` or `title_not_text`."""
+    """`title_empty`, `_too_long`, `_control_character`, `_surrogate`, `_not_text`; `title_not_stripped` in a Task."""
 
     field = "title"
 
 
 class InvalidUserId(DomainError):
-    """`user_id_empty`, `user_id_too_long`, `user_id_control_character`, `user_id_surrogate` or `user_id_not_text`."""
+    """`user_id_empty`, `_too_long`, `_control_character`, `_surrogate` or `_not_text`."""
 
     field = "user_id"
 

@@ -37,10 +37,7 @@ class Task:
         _require(type(self.version) is int and self.version >= 0, "The version must be a whole number from 0 up.")
         completed_at = self.updated_at if self.completed_at is None else self.completed_at
         for moment in (self.created_at, completed_at, self.updated_at):
-            _require(
-                moment.utcoffset() == _UTC_OFFSET,
-                "Times must be aware and in UTC.",
-            )
+            _require(_is_utc(moment), "Times must be aware and in UTC.")
         _require(
             self.created_at <= completed_at <= self.updated_at,
             "The creation must not come after the completion, nor the completion after the last change.",
@@ -82,6 +79,10 @@ class Task:
     def reopen(self, *, now: datetime) -> Self:
         """Return the task open again; see `change`."""
         return self.change(now=now, is_completed=False)
+
+
+def _is_utc(moment: object) -> bool:
+    return isinstance(moment, datetime) and moment.utcoffset() == _UTC_OFFSET
 
 
 def _require(holds: bool, rule: str) -> None:

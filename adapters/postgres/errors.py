@@ -41,13 +41,14 @@ def storage_errors() -> Iterator[None]:
     """Turn the driver's and the pool's faults into StorageUnavailable; let all others through."""
     try:
         yield
-    except _UNAVAILABLE_ERRORS as error:
-        raise StorageUnavailable from error
-    except (asyncpg.PostgresError, exc.DBAPIError) as error:
-        if sqlstate(error).startswith(_UNAVAILABLE_SQLSTATES):
+    except Exception as error:
+        if _is_fault_of_storage(error):
             raise StorageUnavailable from error
         raise
-    except exc.InvalidRequestError as error:
-        if isinstance(error.__context__, exc.DisconnectionError):  # the pool gave up replacing dead connections
-            raise StorageUnavailable from error
-        raise
+
+
+def _is_fault_of_storage(error: Exception) -> bool:
+    if sqlstate(error).startswith(_UNAVAILABLE_SQLSTATES):
+        return True
+    # SQLAlchemy wraps what the driver raises, and raises anew when it gave up replacing dead connections.
+    return any(isinstance(e, _UNAVAILABLE_ERRORS) for e in (error, error.__cause__, error.__context__))

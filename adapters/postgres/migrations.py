@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from adapters.postgres.database import Database
 from adapters.postgres.errors import LOCK_NOT_AVAILABLE, sqlstate, storage_errors
 
+LOCK_KEY = 0x68657874  # "hext": any number that nobody else in the database takes
 LOCK_TIMEOUT_SECONDS = 60.0
 
 _one_at_a_time = asyncio.Lock()  # alembic keeps its context in module globals

@@ -1,0 +1,199 @@
+"""The schema: how a database gets it, who waits for whom, and what it refuses."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from alembic import command
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from adapters.postgres import (
+    Database,
+    MigrationTimeout,
+    PostgresTaskRepository,
+    UnknownRevision,
+    migrate,
+    schema_state,
+)
+from adapters.postgres.migrations import LOCK_KEY, alembic_config
+from domain import DomainError, check_user_id, clean_title
+from tests.contract.test_task_repository import NOW, a_task
+from tests.databases import Server
+
+pytestmark = pytest.mark.database
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+async def empty(server: Server) -> AsyncIterator[Database]:
+    database = Database(await server.new_database())
+    yield database
+    await database.close()
+
+
+async def alembic(database: Database, run: Callable[..., Any], *arguments: str) -> None:
+    async with database.engine.connect() as connection:
+        await connection.run_sync(lambda c: run(alembic_config(c), *arguments))
+
+
+async def python(module: str, *arguments: str, **environment: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module, *arguments),
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+
+async def relations(database: Database) -> set[str]:
+    async with database.connection() as connection:
+        rows = await connection.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+        functions = await connection.fetch("SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
+    return {row[0] for row in rows + functions}
+
+
+async def test_up_down_and_up_again(empty: Database) -> None:
+    assert (await schema_state(empty)).current is None
+    await migrate(empty)
+    made = await relations(empty)
+    assert {"tasks", "task_counters", "task_tombstones", "tasks_newest_first", "tasks_touch_updated_at"} <= made
+    await alembic(empty, command.check)
+    await alembic(empty, command.downgrade, "base")
+    assert await relations(empty) == {"alembic_version", "alembic_version_pkc"}
+    await migrate(empty)
+    await migrate(empty)
+    assert await relations(empty) == made
+    assert (await schema_state(empty)).is_current
+
+
+async def test_alembic_works_from_the_repository_root(server: Server) -> None:
+    url = await server.new_database()
+    for arguments in (["upgrade", "head"], ["check"], ["downgrade", "base"], ["upgrade", "head"]):
+        process = await python("alembic", *arguments, DATABASE_URL=url)
+        assert await process.wait() == 0
+
+
+async def test_many_processes_migrate_at_once_and_none_fails(server: Server) -> None:
+    url = await server.new_database()
+    processes = [await python("entrypoints.cli", "migrate", DATABASE_URL=url) for _ in range(4)]
+    outputs = [(await process.communicate())[0].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, outputs
+    database = Database(url)
+    assert (await schema_state(database)).is_current
+    await database.close()
+
+
+async def test_who_waits_for_the_lock_waits_no_longer_than_the_deadline(empty: Database) -> None:
+    async with empty.connection() as holder, holder.transaction():
+        await holder.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
+        with pytest.raises(MigrationTimeout):
+            await migrate(empty, lock_timeout=0.2)
+        waiting = asyncio.create_task(migrate(empty, lock_timeout=30))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+    await waiting
+    assert (await schema_state(empty)).is_current
+
+
+async def test_a_database_of_newer_code_is_left_alone(empty: Database) -> None:
+    await migrate(empty)
+    async with empty.connection() as connection:
+        await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(UnknownRevision):
+        await migrate(empty)
+    assert not (await schema_state(empty)).is_current
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+)
+@given(text=st.text(min_size=0, max_size=505))
+@example("\u0085x")
+@example("x\u2028")
+@example("\u3000")
+@example("\U0001f600" * 500)
+@example("x" * 501)
+@example("x\x7f")
+async def test_the_database_refuses_just_what_the_domain_refuses(
+    postgres_tasks: PostgresTaskRepository, database: Database, text: str
+) -> None:
+    if "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        return  # such text does not even reach a constraint
+    insert = "INSERT INTO tasks VALUES ($1, gen_random_uuid(), $2, now(), now(), NULL, 1)"
+    user_ok, title_ok = allowed(check_user_id, text), allowed(clean_title, text)
+    async with database.connection() as connection:
+        for ok, arguments in ((title_ok, ("ada", text)), (user_ok, (text, "Buy milk"))):
+            try:
+                await connection.execute(insert, *arguments)
+            except asyncpg.CheckViolationError:
+                assert not ok
+            else:
+                assert ok
+
+
+def allowed(rule: Callable[[str], str], text: str) -> bool:
+    try:
+        return rule(text) == text
+    except DomainError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("completed_at = created_at - interval '1 us'", "tasks_completed_at_in_order"),
+        ("completed_at = updated_at + interval '1 day'", "tasks_completed_at_in_order"),
+        ("updated_at = created_at - interval '1 us'", "tasks_updated_at_in_order"),
+        ("version = 0", "tasks_version_positive"),
+        ("title = ' x'", "tasks_title_stripped"),
+        ("title = E'a\\nb'", "tasks_title_no_control"),
+        ("title = ''", "tasks_title_length"),
+        ("user_id = ''", "tasks_user_id_valid"),
+    ],
+)
+async def test_constraints_carry_names(
+    postgres_tasks: PostgresTaskRepository, database: Database, change: str, constraint: str
+) -> None:
+    await postgres_tasks.add(a_task())
+    if "updated_at =" not in change:
+        change += ", updated_at = updated_at + interval '1 us'"
+    async with database.connection() as connection:
+        with pytest.raises(asyncpg.CheckViolationError) as refused:
+            await connection.execute(f"UPDATE tasks SET {change}")
+    assert refused.value.constraint_name == constraint
+
+
+@pytest.mark.parametrize("created_at", [NOW, NOW + timedelta(days=365 * 50)], ids=["past", "future"])
+@pytest.mark.parametrize(
+    ("change", "moves"),
+    [
+        ("title = 'by hand'", True),
+        ("completed_at = updated_at", True),
+        ("title = title", False),
+    ],
+)
+async def test_updated_at_moves_where_hand_written_sql_changed_a_task(
+    postgres_tasks: PostgresTaskRepository, database: Database, change: str, moves: bool, created_at: datetime
+) -> None:
+    task = await postgres_tasks.add(a_task(now=created_at))
+    async with database.connection() as connection:
+        await connection.execute(f"UPDATE tasks SET {change}")
+    after = await postgres_tasks.get("ada", task.id)
+    assert (after.updated_at > task.updated_at) == moves
+
+
+async def test_updated_at_stays_as_its_writer_set_it(
+    postgres_tasks: PostgresTaskRepository, database: Database
+) -> None:
+    task = await postgres_tasks.add(a_task())
+    async with database.connection() as connection:
+        await connection.execute("UPDATE tasks SET title = 'by hand', updated_at = updated_at + interval '1 us'")
+    assert (await postgres_tasks.get("ada", task.id)).updated_at == task.updated_at + timedelta(microseconds=1)

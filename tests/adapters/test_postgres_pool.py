@@ -1,0 +1,163 @@
+"""The pool: no dead connection reaches a request, its bounds hold, and its faults are StorageUnavailable."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+import adapters.postgres.database as module
+from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, migrate
+from application import PageRequest, StorageUnavailable
+from tests.contract.test_task_repository import LATER, a_task
+from tests.databases import Server
+
+pytestmark = pytest.mark.database
+
+
+@pytest.fixture
+async def url(server: Server) -> str:
+    url = await server.new_database()
+    database = Database(url)
+    await migrate(database)
+    await database.close()
+    return url
+
+
+@pytest.fixture
+async def small(url: str) -> AsyncIterator[Database]:
+    database = Database(url, PoolSettings(size=1, max_overflow=1, timeout=0.2, statement_timeout=0.5))
+    yield database
+    await database.close()
+
+
+async def backend(database: Database) -> int:
+    async with database.connection() as connection:
+        return int(await connection.fetchval("SELECT pg_backend_pid()"))
+
+
+async def end_backends(database: Database, url: str) -> None:
+    other = Database(url)
+    async with other.connection() as connection:
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    await other.close()
+
+
+def test_the_defaults_are_those_of_the_design() -> None:
+    pool = PoolSettings()
+    assert (pool.size, pool.max_overflow, pool.pre_ping, pool.recycle) == (10, 20, True, 3600.0)
+
+
+async def test_a_connection_that_the_server_ended_is_replaced_before_its_use(small: Database, url: str) -> None:
+    first = await backend(small)
+    assert await backend(small) == first
+    for _ in range(3):
+        await end_backends(small, url)
+        assert await backend(small) != first
+
+
+async def test_a_connection_that_died_silently_is_found_out_after_it_idled(
+    small: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with small.connection() as connection:
+        first = connection
+    monkeypatch.setattr(module, "PING_AFTER_IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "PING_TIMEOUT_SECONDS", 0.2)
+
+    async def never(*_: Any, **limits: float) -> None:
+        await asyncio.wait_for(asyncio.Event().wait(), limits["timeout"])
+
+    monkeypatch.setattr(type(first), "fetchval", never)
+    async with small.connection() as connection:
+        assert connection is not first
+
+
+async def test_a_busy_connection_is_not_pinged_and_an_idle_one_is(
+    small: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    async with small.connection() as connection:
+        connection.add_query_logger(lambda query: sent.append(query.query))
+    await backend(small)
+    monkeypatch.setattr(module, "PING_AFTER_IDLE_SECONDS", 0.0)
+    await backend(small)
+    await asyncio.sleep(0)
+    assert sent == ["SELECT pg_backend_pid()", "SELECT 1", "SELECT pg_backend_pid()"]
+
+
+async def test_an_old_connection_is_recycled(url: str) -> None:
+    database = Database(url, PoolSettings(recycle=0.05))
+    first = await backend(database)
+    await asyncio.sleep(0.1)
+    assert await backend(database) != first
+    await database.close()
+
+
+async def test_beyond_its_bounds_the_pool_refuses_in_time(small: Database) -> None:
+    async with small.connection(), small.connection():
+        started = time.monotonic()
+        with pytest.raises(StorageUnavailable):
+            await backend(small)
+        assert time.monotonic() - started < 5
+    await backend(small)
+
+
+async def test_a_statement_has_a_time_limit_and_leaves_its_connection_usable(small: Database) -> None:
+    with pytest.raises(StorageUnavailable):
+        async with small.connection() as connection:
+            await connection.execute("SELECT pg_sleep(60)")
+    await small.ping()
+
+
+async def test_cancelled_requests_leak_no_connection(small: Database) -> None:
+    async def slow() -> None:
+        async with small.connection() as connection:
+            await connection.execute("SELECT pg_sleep(60)")
+
+    for _ in range(5):
+        tasks = [asyncio.create_task(slow()) for _ in range(4)]
+        await asyncio.sleep(0.02)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    async with small.connection(), small.connection():
+        pass
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["postgresql://nobody@127.0.0.1:1/x", "postgresql://nobody@host.invalid/x", "postgresql://nobody@/x?host=/nowhere"],
+)
+async def test_every_method_says_when_the_database_is_away(broken: str) -> None:
+    database = Database(broken, PoolSettings(connect_timeout=2))
+    tasks = PostgresTaskRepository(database)
+    task = a_task()
+    for call in (
+        tasks.add(task),
+        tasks.get("ada", task.id),
+        tasks.list("ada", PageRequest()),
+        tasks.save(task),
+        tasks.remove("ada", task.id, removed_at=LATER),
+        tasks.ping(),
+        migrate(database),
+    ):
+        with pytest.raises(StorageUnavailable):
+            await call
+    await database.close()
+
+
+async def test_a_database_that_is_not_there_and_one_without_tables(server: Server) -> None:
+    url = await server.new_database()
+    missing = Database(url.replace("hextasks_test_", "hextasks_missing_"))
+    with pytest.raises(StorageUnavailable):
+        await missing.ping()
+    await missing.close()
+    blank = Database(url)
+    with pytest.raises(Exception, match="tasks") as error:
+        await PostgresTaskRepository(blank).get("ada", a_task().id)
+    assert not isinstance(error.value, StorageUnavailable), "a missing table is our mistake, not a fault to wait out"
+    await blank.close()

@@ -1,0 +1,197 @@
+"""The use-cases, as another Python service calls them: no HTTP, no container, no database."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from adapters.clock import SystemClock
+from adapters.ids import Uuid7Ids
+from adapters.memory import MemoryTaskRepository
+from application import (
+    CompleteTask,
+    CreateTask,
+    DeleteTask,
+    Forbidden,
+    GetTask,
+    InvalidPage,
+    ListTasks,
+    PageRequest,
+    TaskContended,
+    TaskNotFound,
+    TaskRepository,
+    UpdateTask,
+    VersionConflict,
+)
+from application.update_task import MAX_ATTEMPTS
+from domain import InvalidTitle, InvalidUserId, Task
+
+NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+
+
+@dataclass
+class ManualClock:
+    """Moves a second each time it is asked."""
+
+    time: datetime = field(default=NOW)
+
+    def now(self) -> datetime:
+        self.time += timedelta(seconds=1)
+        return self.time
+
+
+class UseCases:
+    def __init__(self, tasks: TaskRepository) -> None:
+        clock = ManualClock()
+        self.create = CreateTask(tasks=tasks, clock=clock, ids=Uuid7Ids())
+        self.get = GetTask(tasks=tasks)
+        self.list = ListTasks(tasks=tasks)
+        self.update = UpdateTask(tasks=tasks, clock=clock)
+        self.complete = CompleteTask(tasks=tasks, clock=clock)
+        self.delete = DeleteTask(tasks=tasks, clock=clock)
+
+    async def add(self, title: str = "Buy milk", user: str = "ada") -> Task:
+        return await self.create(actor=user, user_id=user, title=title)
+
+
+@pytest.fixture
+def use(tasks: TaskRepository) -> UseCases:
+    return UseCases(tasks)
+
+
+async def test_three_tasks_made_are_exactly_three_listed(use: UseCases) -> None:
+    made = [await use.add(title) for title in ("one", " two ", "three")]
+    await use.add("not ada's", user="grace")
+    page = await use.list(actor="ada", user_id="ada")
+    assert page.tasks == tuple(reversed(made))
+    assert [task.title for task in page.tasks] == ["three", "two", "one"]
+    assert not any(task.is_completed for task in page.tasks)
+    assert await use.get(actor="ada", user_id="ada", task_id=made[0].id) == made[0]
+
+
+async def test_update_changes_what_is_named_and_nothing_else(use: UseCases) -> None:
+    task = await use.add()
+    renamed = await use.update(actor="ada", user_id="ada", task_id=task.id, title=" Buy tea ")
+    assert (renamed.title, renamed.is_completed, renamed.version) == ("Buy tea", False, 2)
+    assert renamed.updated_at > task.updated_at
+    done = await use.update(actor="ada", user_id="ada", task_id=task.id, is_completed=True)
+    assert done.completed_at == done.updated_at > renamed.updated_at
+    same = await use.update(actor="ada", user_id="ada", task_id=task.id, title="Buy tea", is_completed=True)
+    assert same == done
+    both = await use.update(actor="ada", user_id="ada", task_id=task.id, title="Buy milk", is_completed=False)
+    assert (both.title, both.completed_at, both.version) == ("Buy milk", None, 4)
+
+
+async def test_completing_again_keeps_the_first_completion(use: UseCases) -> None:
+    task = await use.add()
+    done = await use.complete(actor="ada", user_id="ada", task_id=task.id)
+    assert await use.complete(actor="ada", user_id="ada", task_id=task.id) == done
+    assert await use.get(actor="ada", user_id="ada", task_id=task.id) == done
+
+
+async def test_a_deleted_task_is_gone(use: UseCases) -> None:
+    task = await use.add()
+    await use.delete(actor="ada", user_id="ada", task_id=task.id)
+    with pytest.raises(TaskNotFound):
+        await use.get(actor="ada", user_id="ada", task_id=task.id)
+    with pytest.raises(TaskNotFound):
+        await use.delete(actor="ada", user_id="ada", task_id=task.id)
+
+
+async def test_a_named_version_guards_every_write(use: UseCases) -> None:
+    task = await use.add()
+    here = {"actor": "ada", "user_id": "ada", "task_id": task.id}
+    stale, fresh = {"expected_version": 7}, {"expected_version": 1}
+    for write in (
+        use.update(**here, **stale, title="x"),  # type: ignore[arg-type]
+        use.update(**here, **stale, title=task.title),  # type: ignore[arg-type]
+        use.complete(**here, **stale),  # type: ignore[arg-type]
+        use.delete(**here, **stale),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(VersionConflict):
+            await write
+    assert (await use.update(**here, **fresh, title="x")).version == 2  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("user_id", ["grace", "Ada", "ada ", "", "ada\u0301"])
+@pytest.mark.parametrize("exists", [True, False])
+async def test_strangers_are_refused_before_anything_is_read(use: UseCases, user_id: str, exists: bool) -> None:
+    task = await use.add()
+    task_id = task.id if exists else uuid4()
+    for call in (
+        use.list(actor=user_id or "eve", user_id="ada"),
+        use.create(actor=user_id or "eve", user_id="ada", title=""),
+        use.get(actor=user_id or "eve", user_id="ada", task_id=task_id),
+        use.update(actor=user_id or "eve", user_id="ada", task_id=task_id, title=""),
+        use.complete(actor=user_id or "eve", user_id="ada", task_id=task_id),
+        use.delete(actor=user_id or "eve", user_id="ada", task_id=task_id),
+    ):
+        with pytest.raises(Forbidden):
+            await call
+    assert await use.get(actor="ada", user_id="ada", task_id=task.id) == task
+
+
+async def test_bad_values_are_refused_before_the_first_read(use: UseCases) -> None:
+    with pytest.raises(InvalidTitle):
+        await use.add(" ")
+    with pytest.raises(InvalidTitle):
+        await use.update(actor="ada", user_id="ada", task_id=uuid4(), title="\x00")
+    with pytest.raises(InvalidUserId):
+        await use.list(actor="", user_id="")
+
+
+@pytest.mark.parametrize("limit", [0, -1, 501, True, 1.0, "50", None])
+def test_a_page_has_1_to_500_tasks(limit: int) -> None:
+    with pytest.raises(InvalidPage):
+        PageRequest(limit=limit)
+    assert [PageRequest(limit=ok).limit for ok in (1, 500)] == [1, 500]
+
+
+async def test_20_concurrent_completes_agree_on_one_completion(use: UseCases) -> None:
+    task = await use.add()
+    done = await asyncio.gather(*(use.complete(actor="ada", user_id="ada", task_id=task.id) for _ in range(20)))
+    assert len({(answer.completed_at, answer.version) for answer in done}) == 1
+
+
+async def test_20_concurrent_updates_all_happen_one_after_the_other(use: UseCases) -> None:
+    task = await use.add()
+    answers = await asyncio.gather(
+        *(use.update(actor="ada", user_id="ada", task_id=task.id, title=f"title {n}") for n in range(20))
+    )
+    assert {answer.title for answer in answers} == {f"title {n}" for n in range(20)}
+    assert len({answer.version for answer in answers}) == 20
+    assert len({answer.updated_at for answer in answers}) == 20
+    final = await use.get(actor="ada", user_id="ada", task_id=task.id)
+    assert final == max(answers, key=lambda answer: answer.version)
+
+
+class AlwaysBeaten(MemoryTaskRepository):
+    """A repository in which somebody else always saves first."""
+
+    attempts = 0
+
+    async def save(self, task: Task) -> Task:
+        self.attempts += 1
+        await super().save(task.rename(f"beaten {self.attempts}", now=task.updated_at))
+        return await super().save(task)
+
+
+async def test_an_update_that_always_loses_gives_up() -> None:
+    tasks = AlwaysBeaten()
+    use = UseCases(tasks)
+    task = await use.add()
+    with pytest.raises(TaskContended):
+        await use.update(actor="ada", user_id="ada", task_id=task.id, title="never")
+    assert tasks.attempts == MAX_ATTEMPTS
+    with pytest.raises(VersionConflict):
+        await use.update(actor="ada", user_id="ada", task_id=task.id, title="never", expected_version=MAX_ATTEMPTS + 1)
+    assert tasks.attempts == MAX_ATTEMPTS + 1
+
+
+async def test_the_system_adapters_serve_the_ports() -> None:
+    create = CreateTask(tasks=MemoryTaskRepository(), clock=SystemClock(), ids=Uuid7Ids())
+    task = await create(actor="ada", user_id="ada", title="Buy milk")
+    assert isinstance(task.id, UUID)
+    assert abs(datetime.now(UTC) - task.created_at) < timedelta(minutes=1)
