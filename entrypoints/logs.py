@@ -41,8 +41,9 @@ def _describe(error: BaseException) -> dict[str, Any]:
 
 
 def configure_logging(level: str) -> None:
-    """Send everything from a level up to standard error as JSON. The server's own notices only when they warn."""
+    """Send everything from a level up to standard error as JSON. Libraries only when they warn."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    for chatty in ("uvicorn", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import signal
 import socket
+import sys
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -24,6 +26,8 @@ def serve(settings: Settings) -> int:
     Raises StartError and StorageUnavailable before the first request, never after.
     """
     configure_logging(settings.log_level)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     with _listening(settings) as listener, prepared(settings) as ready:
         asyncio.run(_check_storage(ready))
         _announce(settings, ready, listener.getsockname()[1])
@@ -35,6 +39,14 @@ def serve(settings: Settings) -> int:
         config = server_config("entrypoints.http:create_app_from_environment", ready.web_concurrency)
         Multiprocess(config, [listener]).run()
         return 0
+
+
+def _stop(*_: object) -> None:
+    """End the process in good order, wherever it is.
+
+    While uvicorn serves, it takes the signal first, and passes it on when the last request is answered.
+    """
+    sys.exit(0)
 
 
 def server_config(app: object, workers: int = 1) -> uvicorn.Config:

@@ -9,12 +9,13 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, Example, SecurityScheme
 from litestar.params import FromPath
 from litestar.routes import BaseRoute
 from litestar.types import ControllerRouterHandler
+from msgspec import to_builtins
 
-from entrypoints.http.problems import KINDS, Problem
+from entrypoints.http.problems import KINDS, Problem, example
 
 _ASSETS = {
     "swagger.js": ("swagger_bundle.js", "text/javascript"),
@@ -24,17 +25,28 @@ _ASSETS = {
 _ASSETS_PATH = "/docs/assets"
 
 
-def errors(*statuses: int) -> dict[int, ResponseSpec]:
-    """Describe the error answers with these statuses, each with the codes that it may carry."""
+def errors(*codes: str) -> dict[int, ResponseSpec]:
+    """Describe the error answers with these codes, and the one that any call may get, each with an example."""
+    described: dict[int, list[str]] = {}
+    for code in (*codes, "internal_error"):
+        described.setdefault(KINDS[code].status, []).append(code)
     return {
         status: ResponseSpec(
             Problem,
-            description=", ".join(f"`{code}`" for code, kind in KINDS.items() if kind.status == status),
+            description=" or ".join(KINDS[code].title for code in same),
             media_type="application/problem+json",
-            generate_examples=False,
+            examples=[Example(summary=code, value=to_builtins(example(code))) for code in same],
         )
-        for status in statuses
+        for status, same in described.items()
     }
+
+
+INPUT = ("validation_error",)
+BODY = ("malformed_json", "validation_error", "body_too_large", "unsupported_media_type")
+ACCESS = ("token_missing", "token_invalid", "token_expired", "forbidden")
+STORAGE = ("storage_unavailable",)
+EXISTING = ("task_not_found",)
+WRITE = ("version_mismatch", "overloaded")
 
 
 def openapi_config() -> OpenAPIConfig:

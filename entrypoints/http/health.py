@@ -15,7 +15,7 @@ def health_router(storage: Storage) -> Router:
         """Answers as long as the process does, whatever the storage does."""
         return HealthResponse()
 
-    @get("/ready", summary="Can it serve?", operation_id="ready", responses=errors(503), security=[])
+    @get("/ready", summary="Can it serve?", operation_id="ready", responses=errors("storage_unavailable"), security=[])
     async def ready() -> HealthResponse:
         """Asks the storage."""
         await storage.ping()

@@ -1,7 +1,7 @@
 """Every error answer: RFC 9457 problem details, made in one place from one table."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -87,23 +87,33 @@ def problem(
     headers: dict[str, str] | None = None,
 ) -> Response[Problem]:
     """Return the answer for a code of the table."""
-    kind = KINDS[code]
-    scope = request.scope
-    scope["problem_code"] = code  # type: ignore[typeddict-unknown-key]  # for the request's line in the log
+    scope: MutableMapping[str, Any] = request.scope  # type: ignore[assignment]
+    scope["problem_code"] = code  # for the request's line in the log
     return Response(
-        Problem(
-            type=f"urn:problem-type:hextasks:{code}",
-            title=kind.title,
-            status=kind.status,
-            detail=detail or f"{kind.title}.",
-            instance=scope["path"],
-            code=code,
-            request_id=scope["request_id"],  # type: ignore[typeddict-item]
-            errors=errors or [],
-        ),
-        status_code=kind.status,
-        headers={**kind.headers, **(headers or {})},
+        _problem(code, detail, errors or [], instance=scope["path"], request_id=scope["request_id"]),
+        status_code=KINDS[code].status,
+        headers={**KINDS[code].headers, **(headers or {})},
         media_type="application/problem+json",
+    )
+
+
+def example(code: str) -> Problem:
+    """Return what an answer with a code looks like."""
+    errors = [{"pointer": "/title", "detail": "The title must not be empty."}] if code == "validation_error" else []
+    return _problem(code, "", errors, instance="/api/ada/tasks", request_id="0f8fad5b-d9cb-469f-a165-70867728950e")
+
+
+def _problem(code: str, detail: str, errors: list[dict[str, str]], *, instance: str, request_id: str) -> Problem:
+    kind = KINDS[code]
+    return Problem(
+        type=f"urn:problem-type:hextasks:{code}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail or f"{kind.title}.",
+        instance=instance,
+        code=code,
+        request_id=request_id,
+        errors=errors,
     )
 
 

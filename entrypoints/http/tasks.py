@@ -5,9 +5,10 @@ from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from litestar import Controller, Request, Response, delete, get, patch, post, put
+from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter, PathParameter, QueryParameter, SkipValidation
+from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter, SkipValidation
 from msgspec import UNSET
 
 from application import (
@@ -24,7 +25,7 @@ from application import (
 )
 from domain import Task
 from entrypoints.http.cursors import decode_cursor, encode_cursor
-from entrypoints.http.docs import errors
+from entrypoints.http.docs import ACCESS, BODY, EXISTING, INPUT, STORAGE, WRITE, errors
 from entrypoints.http.preconditions import etag, expected_version, is_unchanged
 from entrypoints.http.problems import InvalidInput
 from entrypoints.http.schemas import CreateTaskRequest, TaskListResponse, TaskResponse, UpdateTaskRequest
@@ -40,6 +41,9 @@ IfMatch = Annotated[
 IfNoneMatch = Annotated[
     str | None, HeaderParameter(name="If-None-Match", description="Answer 304 if this is still the task's ETag.")
 ]
+ETAG = ResponseHeader(name="ETag", value="", description="The task's version.", documentation_only=True)
+LINK = ResponseHeader(name="Link", value="", description='The next page, as rel="next".', documentation_only=True)
+LOCATION = ResponseHeader(name="Location", value="", description="Where the task is.", documentation_only=True)
 Caller = Request[str, Any, Any]
 
 
@@ -64,7 +68,12 @@ class TaskController(Controller):
     path = "/api/{user_id:str}/tasks"
     tags = ("tasks",)
 
-    @get(summary="View all personal tasks", operation_id="listTasks", responses=errors(400, 401, 403, 503))
+    @get(
+        summary="View all personal tasks",
+        operation_id="listTasks",
+        responses=errors(*INPUT, *ACCESS, *STORAGE),
+        response_headers=[LINK],
+    )
     async def list_tasks(
         self,
         request: Caller,
@@ -92,10 +101,11 @@ class TaskController(Controller):
     @post(
         summary="Create a task",
         operation_id="createTask",
-        responses=errors(400, 401, 403, 413, 415, 503),
+        responses=errors(*BODY, *ACCESS, *STORAGE),
+        response_headers=[ETAG, LOCATION],
     )
     async def create_task(
-        self, request: Caller, user_id: UserId, data: CreateTaskRequest, create_task: Injected[CreateTask]
+        self, request: Caller, user_id: UserId, data: JSONBody[CreateTaskRequest], create_task: Injected[CreateTask]
     ) -> Response[TaskResponse]:
         """Make a task: open, and on top of the list."""
         task = await create_task(actor=request.user, user_id=user_id, title=data.title)
@@ -105,7 +115,9 @@ class TaskController(Controller):
         "/{task_id:str}",
         summary="View one task",
         operation_id="getTask",
-        responses={**errors(401, 403, 404, 503), 304: ResponseSpec(None, description="Not changed since that ETag")},
+        responses=errors(*INPUT, *ACCESS, *EXISTING, *STORAGE)
+        | {304: ResponseSpec(None, description="Still that ETag")},
+        response_headers=[ETAG],
     )
     async def get_task(
         self,
@@ -125,14 +137,15 @@ class TaskController(Controller):
         "/{task_id:str}",
         summary="Update a task",
         operation_id="updateTask",
-        responses=errors(400, 401, 403, 404, 412, 413, 415, 503),
+        responses=errors(*BODY, *ACCESS, *EXISTING, *WRITE, *STORAGE),
+        response_headers=[ETAG],
     )
     async def update_task(
         self,
         request: Caller,
         user_id: UserId,
         task_id: TaskId,
-        data: UpdateTaskRequest,
+        data: JSONBody[UpdateTaskRequest],
         update_task: Injected[UpdateTask],
         if_match: IfMatch = None,
     ) -> Response[TaskResponse]:
@@ -151,7 +164,8 @@ class TaskController(Controller):
         "/{task_id:str}/complete",
         summary="Complete a task",
         operation_id="completeTask",
-        responses=errors(400, 401, 403, 404, 412, 503),
+        responses=errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *STORAGE),
+        response_headers=[ETAG],
     )
     async def complete_task(
         self,
@@ -174,7 +188,7 @@ class TaskController(Controller):
         "/{task_id:str}",
         summary="Delete a task",
         operation_id="deleteTask",
-        responses=errors(400, 401, 403, 404, 412, 503),
+        responses=errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *STORAGE),
     )
     async def delete_task(
         self,

@@ -1,0 +1,40 @@
+# Two commands: `make serve` and `make test`. They set up all they need, with nothing but Python 3.11+ and make.
+
+UV := $(shell command -v uv || echo .tools/bin/uv)
+READY := .venv/.ready
+
+.PHONY: serve test test-fast check format clean
+
+serve: $(READY)  ## Run the service; settings come from the environment and .env
+	@exec .venv/bin/hextasks serve
+
+test: $(READY)  ## Run every test and check the coverage
+	@rm -f .coverage*
+	.venv/bin/coverage run -m pytest $(PYTEST_ARGS)
+	@.venv/bin/coverage combine --quiet
+	.venv/bin/coverage report --include='domain/*,application/*' --fail-under=100
+	.venv/bin/coverage report --omit='domain/*,application/*' --fail-under=90
+
+test-fast: $(READY)  ## Run the tests that need no database
+	.venv/bin/pytest -q -m 'not database'
+
+check: $(READY)  ## Lint, types and walls
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+format: $(READY)  ## Put the code into shape
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+clean:  ## Remove what was built, but not the data
+	rm -rf .venv .tools dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+
+$(READY): pyproject.toml uv.lock | $(UV)
+	@$(UV) sync --frozen --all-extras --quiet
+	@touch $@
+
+.tools/bin/uv:
+	@python3 -m venv .tools
+	@.tools/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
