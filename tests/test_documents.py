@@ -1,0 +1,109 @@
+"""What the documents say is tried out: the README line for line, and every setting of `.env.example`."""
+
+import os
+import re
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from entrypoints.cli import COMMANDS
+from entrypoints.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+MASKS = {
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}": "<id>",
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z": "<time>",
+}
+
+
+def section(title: str) -> str:
+    return README.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+def blocks(title: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", section(title), re.DOTALL)
+
+
+def masked(text: str) -> str:
+    for pattern, mask in MASKS.items():
+        text = re.sub(pattern, mask, text)
+    return text
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The first command of the quick start, running; yields the environment it runs in."""
+    environment = {**os.environ, "DATA_DIR": str(tmp_path), "PORT": str(free_port())}
+    first = blocks("Quick start", "console")[0]
+    assert first.startswith("$ ")
+    with subprocess.Popen(
+        first.removeprefix("$ ").split(), cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    ) as make:
+        assert make.stdout is not None
+        assert select.select([make.stdout], [], [], 60)[0], "it says nothing"
+        assert f"http://127.0.0.1:{environment['PORT']}" in make.stdout.readline()
+        yield environment
+        subprocess.run(["pkill", "-TERM", "-P", str(make.pid)], check=False)
+        make.terminate()
+
+
+@pytest.mark.database
+def test_the_tour_answers_as_the_readme_shows(served: dict[str, str]) -> None:
+    (tour,) = blocks("A tour in six calls", "console")
+    steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", tour, re.MULTILINE)
+    assert len(steps) == 11
+    script = "".join(f"{command}\necho ---\n" for command, _ in steps).replace("8000", served["PORT"])
+    ran = subprocess.run(
+        ["bash", "-eu", "-c", script], cwd=ROOT, env=served, capture_output=True, text=True, check=True
+    )
+    answers = ran.stdout.split("---\n")
+    for (command, shown), answer in zip(steps, answers, strict=False):
+        assert masked(answer) == masked(shown), command
+
+
+def test_the_second_command_of_the_quick_start_runs_every_test() -> None:
+    _, second = blocks("Quick start", "console")
+    dry = subprocess.run(
+        [*second.removeprefix("$ ").split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert re.search(r"-m pytest\s*$", dry.stdout, re.MULTILINE), "with nothing deselected"
+    assert second.strip().removeprefix("$ ") in (ROOT / ".ci/run").read_text().splitlines()
+
+
+def test_the_library_in_ten_lines() -> None:
+    program = blocks("The library in ten lines", "python")[0]
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith("Task(")
+    assert "title='Buy milk'" in ran.stdout
+    assert "version=2" in ran.stdout
+
+
+def test_the_tables_name_every_setting_and_every_command() -> None:
+    cells = re.findall(r"^\| (`.*?) \|", section("Settings"), re.MULTILINE)
+    named = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+    assert sorted(name for name in named if name.isupper()) == sorted(Settings.names())
+    assert [name.split()[1] for name in named if name.startswith("hextasks ")] == list(COMMANDS)
+
+
+def test_env_example_names_every_setting_with_its_default_and_loads(tmp_path: Path) -> None:
+    text = (ROOT / ".env.example").read_text()
+    given = dict(re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.MULTILINE))
+    assert sorted(given) == sorted(Settings.names())
+    everything = tmp_path / "everything"
+    everything.write_text("".join(f"{name}={value}\n" for name, value in given.items()))
+    examples = {"DATABASE_URL", "JWT_SECRET", "JWT_ISSUER", "JWT_AUDIENCE", "CORS_ORIGINS"}
+    loaded, default = Settings.load({}, everything), Settings()
+    for field, name in zip(Settings.__struct_fields__, Settings.names(), strict=True):
+        assert (getattr(loaded, field) == getattr(default, field)) == (name not in examples), name
+    assert Settings.load({}, ROOT / ".env.example") == default
