@@ -53,7 +53,7 @@ class TokenVerifier:
             return check_user_id(claims[self._user_claim])
         except jwt.ExpiredSignatureError:
             raise TokenError("token_expired", "The token has expired.") from None
-        except (jwt.PyJWTError, DomainError) as error:
+        except (jwt.PyJWTError, DomainError, UnicodeError) as error:
             raise TokenError("token_invalid", _REASONS.get(type(error), "The token is not valid.")) from None
 
 

@@ -2,7 +2,9 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -13,6 +15,7 @@ from msgspec import Meta
 JWT_SECRET_MIN_BYTES = 32
 """RFC 7518, section 3.2: an HS256 key has at least as many bits as its hash."""
 
+_ORIGIN = re.compile(r"\*|https?://[^\s/?#@]+")
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
@@ -53,7 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         Raises SettingsError.
         """
         environment = os.environ if environment is None else environment
-        sources = (dotenv_values(dotenv) if dotenv else {}, environment)
+        sources = (_read(dotenv) if dotenv else {}, environment)
         given: dict[str, Any] = {
             name: value for source in sources for name in cls.names() if (value := source.get(name))
         }
@@ -102,13 +105,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             or len(secret.encode("utf-8", "surrogateescape")) >= JWT_SECRET_MIN_BYTES,
             "Timeouts must be finite": not any(isinstance(n, float) and math.isnan(n) for n in numbers),
             "CORS_ORIGINS must be origins such as https://app.example.com, or *": all(
-                origin == "*" or (origin.startswith(("http://", "https://")) and origin.count("/") == 2)
-                for origin in self.cors_origins
+                _ORIGIN.fullmatch(origin) for origin in self.cors_origins
             ),
         }
         for rule, holds in rules.items():
             if not holds:
                 raise SettingsError(rule)
+
+
+def _read(dotenv: Path) -> dict[str, str | None]:
+    try:
+        return dotenv_values(stream=StringIO(dotenv.read_text("utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(f"{dotenv} cannot be read as UTF-8 text") from None
 
 
 def _one_line(error: msgspec.ValidationError) -> str:

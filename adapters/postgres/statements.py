@@ -3,7 +3,7 @@
 A write is one statement, so one round trip and atomic without BEGIN and COMMIT: a CTE takes the user's next number,
 and the outer part writes with it. Taking the number locks the user's counter row until the statement commits, so one
 user's writes commit in the order of their numbers, and two of them can never deadlock. A CTE takes no number
-for a task that is not there in the version asked for, so a refused write leaves no gap.
+for a task that is not there in the version asked for; only a write that loses a race while it waits leaves a gap.
 """
 
 from collections.abc import Mapping

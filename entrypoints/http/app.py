@@ -12,11 +12,11 @@ from litestar.types.internal_types import RouteHandlerMapItem
 from entrypoints.container import Container
 from entrypoints.http.auth import authenticated_by, own_tasks_only
 from entrypoints.http.bodies import MAX_BODY_BYTES, StrictRequest
-from entrypoints.http.docs import assets_router, openapi_config
+from entrypoints.http.docs import StrictBodySchemas, assets_router, openapi_config
 from entrypoints.http.edge import Edge
 from entrypoints.http.health import health_router
 from entrypoints.http.problems import EXCEPTION_HANDLERS
-from entrypoints.http.tasks import TaskController, refuse_unknown_query
+from entrypoints.http.tasks import TaskController, strict_query
 from entrypoints.logs import configure_logging
 from entrypoints.settings import Settings
 from entrypoints.storage import Storage
@@ -41,7 +41,7 @@ def create_litestar(container: Container) -> Litestar:
         "/",
         route_handlers=[TaskController],
         guards=[authenticated_by(container.token_verifier()), own_tasks_only],
-        before_request=refuse_unknown_query,
+        before_request=strict_query,
         dependencies={name: _provide(getattr(container, name)) for name in USE_CASES},
     )
     return Litestar(
@@ -59,6 +59,7 @@ def create_litestar(container: Container) -> Litestar:
         if settings.cors_origins
         else None,
         openapi_config=openapi_config(),
+        plugins=[StrictBodySchemas()],
         logging_config=None,
     )
 

@@ -1,7 +1,8 @@
 """The two guards before every task route: who is calling, and are these their own tasks.
 
 Guards and not middleware: they sit on the routes they protect, so no pattern of exceptions can leave one open, and they
-run before the input is read, so a stranger learns nothing from how it is judged.
+run before the input is read, so a stranger learns nothing from how it is judged. Async, though they wait for nothing:
+Litestar sends plain functions to a thread.
 """
 
 import logging
@@ -26,7 +27,7 @@ def authenticated_by(verifier: TokenVerifier) -> Guard:
     The guard raises TokenError.
     """
 
-    def authenticate(connection: Connection, _: BaseRouteHandler) -> None:
+    async def authenticate(connection: Connection, _: BaseRouteHandler) -> None:
         try:
             connection.scope["user"] = verifier.user_id(_bearer_token(connection))
         except TokenError as error:
@@ -36,7 +37,7 @@ def authenticated_by(verifier: TokenVerifier) -> Guard:
     return authenticate
 
 
-def own_tasks_only(connection: Connection, _: BaseRouteHandler) -> None:
+async def own_tasks_only(connection: Connection, _: BaseRouteHandler) -> None:
     """Let a request pass whose path names its own user, and decode that name. Raises Forbidden."""
     try:
         user_id = unquote_to_bytes(connection.path_params["user_id"]).decode()

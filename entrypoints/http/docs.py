@@ -4,16 +4,19 @@ from importlib.metadata import version
 from importlib.resources import files
 
 from litestar import Response, Router, get
+from litestar._openapi.schema_generation import SchemaCreator
+from litestar._openapi.schema_generation.plugins.struct import StructSchemaPlugin
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
-from litestar.openapi.spec import Components, Example, SecurityScheme
+from litestar.openapi.spec import Components, Example, Schema, SecurityScheme
 from litestar.params import FromPath
 from litestar.routes import BaseRoute
 from litestar.types import ControllerRouterHandler
-from msgspec import to_builtins
+from litestar.typing import FieldDefinition
+from msgspec import Struct, to_builtins
 
 from entrypoints.http.problems import KINDS, Problem, example
 
@@ -51,7 +54,7 @@ WRITE = ("version_mismatch", "overloaded")
 
 def openapi_config() -> OpenAPIConfig:
     """Describe the API as a whole, and say where the description is served."""
-    return OpenAPIConfig(
+    config = OpenAPIConfig(
         title="hextasks",
         version=version("hextasks"),
         description="Your tasks, and nobody else's. Every error is `application/problem+json` with a stable `code`.",
@@ -65,7 +68,6 @@ def openapi_config() -> OpenAPIConfig:
                 )
             }
         ),
-        security=[{"bearer": []}],
         openapi_router=_DocsRouter("/", route_handlers=[], include_in_schema=False),
         render_plugins=[
             JsonRenderPlugin(path="/openapi.json"),
@@ -78,6 +80,8 @@ def openapi_config() -> OpenAPIConfig:
             ),
         ],
     )
+    config.default_plugin = None  # which would be shown at / as well
+    return config
 
 
 class _DocsRouter(Router):
@@ -88,6 +92,22 @@ class _DocsRouter(Router):
         if isinstance(value, HTTPRouteHandler) and "/{path:str}" in value.paths:
             return []
         return super().register(value)
+
+
+class StrictBodySchemas(StructSchemaPlugin):
+    """Says of the request bodies what msgspec enforces and Litestar leaves out: no other fields, and at least one."""
+
+    def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
+        """Take the types that forbid unknown fields."""
+        kind = field_definition.annotation
+        return isinstance(kind, type) and issubclass(kind, Struct) and kind.__struct_config__.forbid_unknown_fields
+
+    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: SchemaCreator) -> Schema:
+        """Return the type's schema."""
+        schema = super().to_openapi_schema(field_definition, schema_creator)
+        schema.additional_properties = False
+        schema.min_properties = 1
+        return schema
 
 
 def assets_router() -> Router:

@@ -10,12 +10,16 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from uuid import uuid4
 
+from entrypoints.http.problems import PROBLEM_MEDIA_TYPE, encoded_problem
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 _log = logging.getLogger("hextasks.request")
+CLIENT_GONE = 499
+"""The status logged for a client that went away before its answer; nginx's, for there is none in the standard."""
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
 
 
@@ -32,7 +36,7 @@ class Edge:
             return
         started = time.perf_counter()
         request_id = _request_id(scope["headers"])
-        status = 0
+        status, foreign = 0, b""
         # A copy: the server goes on reading its own, in which a HEAD stays a HEAD and so gets no body.
         inner = {
             **scope,
@@ -43,15 +47,35 @@ class Edge:
             "request_id": request_id,
         }
 
-        async def watch(message: Message) -> None:
+        async def listen() -> Message:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            message = await receive()
+            if message["type"] == "http.disconnect" and not status:
+                status = CLIENT_GONE
+                inner["client_gone"] = True  # whatever fails for want of the body is nobody's mistake
+            return message
+
+        async def watch(message: Message) -> None:
+            nonlocal status, foreign
+            if foreign:  # the body of an answer that became a problem
+                message["body"] = foreign
+            elif message["type"] == "http.response.start":
+                status = status or message["status"]
+                headers = [
+                    (name, _with_head(value) if name == b"allow" else value) for name, value in message["headers"]
+                ]
+                if message["status"] >= 400 and (b"content-type", PROBLEM_MEDIA_TYPE.encode()) not in headers:
+                    # Litestar refuses a CORS preflight in plain text.
+                    foreign = encoded_problem("validation_error", instance=inner["path"], request_id=request_id)
+                    headers = [
+                        (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
+                        (b"content-length", str(len(foreign)).encode()),
+                    ]
+                message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
             await send(message)
 
         try:
-            await self.app(inner, receive, watch)
+            await self.app(inner, listen, watch)
         finally:
             fields = {
                 "method": scope["method"],
@@ -63,6 +87,12 @@ class Edge:
                 "code": inner.get("problem_code"),
             }
             _log.info("request", extra={"fields": fields})
+
+
+def _with_head(allow: bytes) -> bytes:
+    """Add HEAD to the methods of an address that has GET."""
+    methods = {method.strip() for method in allow.split(b",")}
+    return b", ".join(sorted(methods | ({b"HEAD"} if b"GET" in methods else set())))
 
 
 def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:

@@ -10,12 +10,12 @@ from entrypoints.storage import Storage
 def health_router(storage: Storage) -> Router:
     """Make the routes under `/health`."""
 
-    @get("/live", summary="Is the process running?", operation_id="live", security=[])
+    @get("/live", summary="Is the process running?", operation_id="live")
     async def live() -> HealthResponse:
         """Answers as long as the process does, whatever the storage does."""
         return HealthResponse()
 
-    @get("/ready", summary="Can it serve?", operation_id="ready", responses=errors("storage_unavailable"), security=[])
+    @get("/ready", summary="Can it serve?", operation_id="ready", responses=errors("storage_unavailable"))
     async def ready() -> HealthResponse:
         """Asks the storage."""
         await storage.ping()

@@ -25,6 +25,7 @@ class Kind(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
 
 
+PROBLEM_MEDIA_TYPE = "application/problem+json"
 _CHALLENGE = 'Bearer realm="hextasks"'
 _RETRY_LATER = {"Retry-After": "1"}
 
@@ -93,7 +94,7 @@ def problem(
         _problem(code, detail, errors or [], instance=scope["path"], request_id=scope["request_id"]),
         status_code=KINDS[code].status,
         headers={**KINDS[code].headers, **(headers or {})},
-        media_type="application/problem+json",
+        media_type=PROBLEM_MEDIA_TYPE,
     )
 
 
@@ -101,6 +102,11 @@ def example(code: str) -> Problem:
     """Return what an answer with a code looks like."""
     errors = [{"pointer": "/title", "detail": "The title must not be empty."}] if code == "validation_error" else []
     return _problem(code, "", errors, instance="/api/ada/tasks", request_id="0f8fad5b-d9cb-469f-a165-70867728950e")
+
+
+def encoded_problem(code: str, *, instance: str, request_id: str) -> bytes:
+    """Return the body of an answer that is made outside of Litestar."""
+    return msgspec.json.encode(_problem(code, "", [], instance=instance, request_id=request_id))
 
 
 def _problem(code: str, detail: str, errors: list[dict[str, str]], *, instance: str, request_id: str) -> Problem:
@@ -154,16 +160,12 @@ def _http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Re
     if code is None:
         return _unexpected(request, error)
     allow = (error.headers or {}).get("allow")
-    return problem(request, code, headers={"Allow": _with_head(allow)} if allow else None)
-
-
-def _with_head(allow: str) -> str:
-    methods = {method.strip() for method in allow.split(",")}
-    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+    return problem(request, code, headers={"Allow": allow} if allow else None)
 
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    _log.error("internal_error", exc_info=error, extra={"fields": {"request_id": request.scope.get("request_id")}})
+    if "client_gone" not in request.scope:
+        _log.error("internal_error", exc_info=error, extra={"fields": {"request_id": request.scope.get("request_id")}})
     return problem(request, "internal_error")
 
 

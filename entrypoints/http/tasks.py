@@ -23,7 +23,7 @@ from application import (
     TaskNotFound,
     UpdateTask,
 )
-from domain import Task
+from domain import Task, clean_title
 from entrypoints.http.cursors import decode_cursor, encode_cursor
 from entrypoints.http.docs import ACCESS, BODY, EXISTING, INPUT, STORAGE, WRITE, errors
 from entrypoints.http.preconditions import etag, expected_version, is_unchanged
@@ -47,15 +47,17 @@ LOCATION = ResponseHeader(name="Location", value="", description="Where the task
 Caller = Request[str, Any, Any]
 
 
-def refuse_unknown_query(request: Caller) -> None:
-    """Refuse a misspelt or repeated query parameter, which would else silently ask for something other than meant."""
+async def strict_query(request: Caller) -> None:
+    """Refuse a query parameter that is misspelt, repeated or nearly true: it would silently ask for another thing."""
     known = {name for name in request.route_handler.parsed_fn_signature.parameters if name in _QUERY_PARAMETERS}
     seen: set[str] = set()
-    for name, _ in request.query_params.multi_items():
+    for name, value in request.query_params.multi_items():
         if name not in known:
             raise InvalidInput("There is no such query parameter here.", parameter=name)
         if name in seen:
             raise InvalidInput("Send this query parameter once.", parameter=name)
+        if name == "completed" and value not in ("true", "false"):
+            raise InvalidInput("Expected true or false.", parameter=name)
         seen.add(name)
 
 
@@ -67,6 +69,7 @@ class TaskController(Controller):
 
     path = "/api/{user_id:str}/tasks"
     tags = ("tasks",)
+    security = ({"bearer": []},)
 
     @get(
         summary="View all personal tasks",
@@ -154,8 +157,8 @@ class TaskController(Controller):
             actor=request.user,
             user_id=user_id,
             expected_version=expected_version(if_match),
+            title=None if data.title is UNSET else clean_title(data.title),  # input is judged before existence
             task_id=_task_id(task_id),
-            title=None if data.title is UNSET else data.title,
             is_completed=None if data.is_completed is UNSET else data.is_completed,
         )
         return _answer(task)

@@ -1,7 +1,7 @@
 """What one task by its id costs, from the bare driver up to HTTP: `python -m tests.benchmarks.hot_path`.
 
-All contenders run in one process against one server, in turns, so that their ratios hold on a noisy machine; the figures a
-second do not. Eight readers at once; each round is half a second; the best of five rounds counts.
+All contenders run in one process against one server, in turns, so that their ratios hold on a noisy machine; the
+figures a second do not. Eight readers at once; each round is half a second; the best of five rounds counts.
 """
 
 import asyncio
