@@ -12,9 +12,11 @@ class TaskRepository(Protocol):
     """Keeps tasks, each under its owner. Every method is atomic by itself and safe to call concurrently.
 
     Each user has one counter. Every write that changes something takes that user's next number, strictly greater
-    than all before and never given twice, and the task carries the number of its last change as `version`. Numbers may be
-    left out. A write that is refused changes nothing. Every method raises StorageUnavailable when the storage cannot be reached or does not
-    answer in time; a read is then safe to repeat, a write may or may not have happened.
+    than all before and never given twice, though one may be left out, and the task carries the number of its last
+    change as `version`. A write that is refused changes nothing.
+
+    Every method raises StorageUnavailable when the storage cannot be reached or does not answer in time; a read is
+    then safe to repeat, a write may or may not have happened.
     """
 
     async def add(self, task: Task) -> Task:
