@@ -37,7 +37,9 @@ class Client(httpx.Client):
     """An HTTP client that carries a user's token; `tasks` is where the user's tasks are."""
 
     def __init__(self, url: str, user: str, token: str) -> None:
-        super().__init__(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        super().__init__(
+            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30, verify=False
+        )  # no TLS here, and loading its roots takes a while
         self.user = user
         self.tasks = f"/api/{user}/tasks"
 

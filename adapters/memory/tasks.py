@@ -92,9 +92,6 @@ class MemoryTaskRepository:
             raise VersionConflict
         self._users[user_id].discard(stored)
 
-    async def ping(self) -> None:
-        """Succeed: memory is always there."""
-
     def _find(self, user_id: str, task_id: UUID) -> Task:
         user = self._users.get(user_id)
         task = user.by_id.get(task_id) if user else None

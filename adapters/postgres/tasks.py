@@ -83,10 +83,6 @@ class PostgresTaskRepository:
                 raise VersionConflict
             raise TaskNotFound
 
-    async def ping(self) -> None:
-        """Prove that the database answers. Raises StorageUnavailable."""
-        await self._database.ping()
-
     async def _write(self, statement: Statement, **values: Any) -> dict[str, Any]:
         """Run a writing statement and return what it wrote, which is nothing where it was refused."""
         async with self._database.connection() as connection:

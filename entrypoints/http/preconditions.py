@@ -31,7 +31,11 @@ def expected_version(if_match: str | None) -> int | None:
 
 
 def is_unchanged(version: int, if_none_match: str | None) -> bool:
-    """Tell whether If-None-Match names this version, so that the client need not get it again."""
+    """Tell whether If-None-Match names this version, so that the client need not get it again.
+
+    A header that is no list of tags counts as absent. None of our tags has a comma inside.
+    """
     if if_none_match is None:
         return False
-    return if_none_match.strip() == "*" or any(tag["value"] == str(version) for tag in _TAG.finditer(if_none_match))
+    tags = [_TAG.fullmatch(tag.strip()) for tag in if_none_match.split(",")]
+    return if_none_match.strip() == "*" or (all(tags) and any(tag and tag["value"] == str(version) for tag in tags))

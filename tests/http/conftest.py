@@ -1,0 +1,32 @@
+"""Two users whom nobody has met, fresh for each test. Their connections are kept: making a client is the slow part."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests.http.wire import claims, token
+from tests.services import Client, Service
+
+
+@pytest.fixture(scope="session")
+def clients(service: Service) -> Iterator[tuple[Client, Client]]:
+    with service.client() as one, service.client() as another:
+        yield one, another
+
+
+@pytest.fixture
+def me(clients: tuple[Client, Client]) -> Client:
+    return _renewed(clients[0], f"me-{uuid4()}")
+
+
+@pytest.fixture
+def other(clients: tuple[Client, Client]) -> Client:
+    return _renewed(clients[1], f"other-{uuid4()}")
+
+
+def _renewed(client: Client, user: str) -> Client:
+    client.user = user
+    client.tasks = f"/api/{user}/tasks"
+    client.headers["Authorization"] = f"Bearer {token(claims(user))}"
+    return client

@@ -1,0 +1,140 @@
+"""Only your own: whatever is asked of another user's path, and however the path spells the user."""
+
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.http.wire import assert_problem, bearer, claims, listed, made, one, pages, raw, some_id, token
+from tests.services import Client, Service
+
+CALLS = {
+    "list": ("GET", "", None),
+    "list by HEAD": ("HEAD", "", None),
+    "create": ("POST", "", b'{"title": "intruded"}'),
+    "get": ("GET", "/{id}", None),
+    "get by HEAD": ("HEAD", "/{id}", None),
+    "update": ("PUT", "/{id}", b'{"title": "intruded"}'),
+    "complete": ("PATCH", "/{id}/complete", None),
+    "delete": ("DELETE", "/{id}", None),
+}
+each_call = pytest.mark.parametrize(("method", "end", "body"), CALLS.values(), ids=CALLS.keys())
+JSON_TYPE = ("Content-Type", "application/json")
+
+
+def told(answer: httpx.Response) -> object:
+    """Return what an answer tells, less what is different in any two."""
+    problem = answer.json() if answer.content else {}
+    headers = {k: v for k, v in answer.headers.items() if k not in ("date", "x-request-id", "content-length")}
+    return answer.status_code, headers, {**problem, "instance": "", "request_id": ""}
+
+
+class TestAnotherUsersPath:
+    @each_call
+    def test_it_is_forbidden_whether_or_not_the_task_is_there(
+        self, service: Service, me: Client, other: Client, method: str, end: str, body: bytes | None
+    ) -> None:
+        task, mine = made(other), made(me)
+        answers = [
+            raw(service, method, other.tasks + end.format(id=asked), [bearer(me), JSON_TYPE], body)
+            for asked in (task["id"], mine["id"], some_id(), "not-an-id")
+        ]
+        for answer in answers:
+            assert_problem(answer, "forbidden", body=method != "HEAD")
+            assert told(answer) == told(answers[0])
+            assert other.user not in str(told(answer))
+        assert (listed(other), listed(me)) == ([task], [mine])
+
+    @pytest.mark.parametrize(
+        "user", ["nobody", "%00", "%FF", "%", "%zz", "%F0%9F", "*", ".", "..", "%2e%2e", "me", "%20"]
+    )
+    def test_a_user_who_cannot_be_is_another_one(self, service: Service, me: Client, user: str) -> None:
+        for method, end, body in CALLS.values():
+            path = f"/api/{user}/tasks{end.format(id=some_id())}"
+            answer = raw(service, method, path, [bearer(me), JSON_TYPE], body)
+            assert_problem(answer, "forbidden", body=method != "HEAD")
+
+
+class TestSpelling:
+    """The path's user is one percent-encoded segment, compared code point by code point."""
+
+    @pytest.mark.parametrize(
+        "spelling",
+        [
+            *["{upper}", "{capital}", "{user}%20", "%20{user}", "{user}%00", "{user}%0A", "{user}%2F", "%2F{user}"],
+            *["{twice}", "{user};x", "{user}%3Fx", "{user}%23x", "{mine}%2F..%2F{user}", "{user}%2F..%2F{mine}"],
+            *["{user}%C0%80", "{user}.", "{user},{mine}", "{mine},{user}", "{mine}%00{user}", "+{user}", "*", "{full}"],
+        ],
+    )
+    def test_no_spelling_opens_another_users_path(
+        self, service: Service, me: Client, other: Client, spelling: str
+    ) -> None:
+        task = made(other)
+        full = "".join(f"%{byte:02x}" for byte in other.user.encode())
+        name = spelling.format(
+            user=other.user,
+            mine=me.user,
+            upper=other.user.upper(),
+            capital=other.user.capitalize(),
+            full=full,
+            twice=full.replace("%", "%25"),
+        )
+        assert_problem(raw(service, "GET", f"/api/{name}/tasks/{task['id']}", [bearer(me)]), "forbidden")
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            *["/api/{mine}/../{user}/tasks", "/api/{mine}/tasks/../../{user}/tasks", "//api/{user}/tasks"],
+            *["/./api/{user}/tasks", "/api//{user}/tasks", "/api/{user}//tasks", "/api/{user}/tasks/"],
+            *["/api/{user}/tasks?user_id={mine}", "/api/{user}/tasks;/api/{mine}/tasks"],
+        ],
+    )
+    def test_no_detour_leads_there(self, service: Service, me: Client, other: Client, path: str) -> None:
+        made(other)
+        answer = raw(service, "GET", path.format(mine=me.user, user=other.user), [bearer(me)])
+        assert answer.status_code in (403, 404)
+        assert answer.json()["code"] in ("forbidden", "route_not_found")
+
+    def test_my_own_name_fully_encoded_is_mine(self, service: Service, me: Client) -> None:
+        full = "".join(f"%{byte:02x}" for byte in me.user.encode())
+        answer = raw(service, "POST", f"/api/{full}/tasks", [bearer(me), JSON_TYPE], b'{"title": "x"}')
+        assert answer.headers["location"] == one(me, answer.json())
+        assert listed(me) == [answer.json()]
+        assert_problem(raw(service, "GET", f"/api/{full.replace('%', '%25')}/tasks", [bearer(me)]), "forbidden")
+
+    def test_names_that_look_alike_are_different_users(self, service: Service) -> None:
+        users = ["caf\u00e9 ", "cafe\u0301 ", "caf\u00e9", "CAF\u00c9", "cafe"]
+        for user in users:
+            with service.client(user, token(claims(user))) as client:
+                for name in users:
+                    answer = client.get(f"/api/{quote(name, safe='')}/tasks")
+                    assert answer.status_code == (200 if name == user else 403)
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        *["auth0|a/b ü", "a/b/tasks/c", "100%", "%41", "a%2Fb", "?limit=1", "#x", "a+b c&d=e;f,g", '"<>\\^`{|}'],
+        *["https://issuer.example/users/7?x#y", "\U0001f600\u05d0", "ada@example.com:x", "x" * 255],
+        *["google-oauth2|1", "\U0001f600" * 255, "'--"],
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_any_user_id_works_for_its_owner(service: Service, user: str) -> None:
+    tasks = f"/api/{quote(user, safe='')}/tasks"
+    with service.client(user, token(claims(user))) as client:
+        client.tasks = tasks
+        first = client.post(tasks, json={"title": "first"})
+        assert first.json()["user_id"] == user
+        assert first.headers["location"] == f"{tasks}/{first.json()['id']}"
+        assert client.get(first.headers["location"]).json() == first.json()
+        second = made(client)
+        link = client.get(tasks, params={"limit": 1}).links["next"]["url"]
+        assert client.get(link).json()["tasks"] == [first.json()]
+        assert list(pages(client, limit=1)) == [[second], [first.json()]]
+        done = client.patch(one(client, second) + "/complete").json()
+        assert client.put(one(client, second), json={"is_completed": True}).json() == done
+        assert client.delete(one(client, second)).status_code == 204
+        assert client.delete(one(client, first.json())).status_code == 204
+        problem = client.get(one(client, second))
+        assert_problem(problem, "task_not_found")

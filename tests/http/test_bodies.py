@@ -1,0 +1,175 @@
+"""Request bodies: what is taken, what is refused, and in which words."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from tests.http.wire import JSON, Json, assert_problem, listed, made, one
+from tests.services import Client
+
+LIMIT = 65_536
+TITLE = ("pointer", "/title")
+WHOLE = ("pointer", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a body can be sent: to the list as a POST, or to a task as a PUT."""
+
+    client: Client
+    method: str
+    task: Json
+
+    def send(self, body: bytes | Iterator[bytes], headers: dict[str, str] = JSON) -> httpx.Response:
+        path = self.client.tasks if self.method == "POST" else one(self.client, self.task)
+        return self.client.request(self.method, path, content=body, headers=headers)
+
+    def refuses(self, body: bytes | Iterator[bytes], code: str, *places: tuple[str, str], **headers: str) -> None:
+        assert_problem(self.send(body, headers or JSON), code, *places)
+        assert listed(self.client) == [self.task], "a refused request changed something"
+
+
+@pytest.fixture(params=["POST", "PUT"])
+def place(me: Client, request: pytest.FixtureRequest) -> Place:
+    return Place(me, request.param, made(me, "as it was"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"nonsense",
+        b" ",
+        b"\x00",
+        b"{'title': 'x'}",
+        b'{"title": "x",}',
+        b'{"title": "x"} y',
+        b'{"title": "x"}{"title": "x"}',
+        b'{"title": "a\nb"}',
+        b'{"title": "\\x41"}',
+        b'{"title": "\xff"}',
+        b'{"title": "\xc0\x80"}',
+        b'{"title": "\xed\xa0\x80"}',
+        b'{"title": "cut',
+        b'\xef\xbb\xbf{"title": "x"}',
+        '{"title": "x"}'.encode("utf-16"),
+    ],
+)
+def test_what_is_no_json_in_utf_8_is_malformed(place: Place, body: bytes) -> None:
+    place.refuses(body, "malformed_json")
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b"", WHOLE),
+        (b"null", WHOLE),
+        (b"{}", WHOLE),
+        (b"[]", WHOLE),
+        (b'["title"]', WHOLE),
+        (b'"title"', WHOLE),
+        (b"7", WHOLE),
+        (b"true", WHOLE),
+        (b"[" * 60_000, WHOLE),
+        (b'{"title": ' + b"[" * 60_000, TITLE),
+        (b'{"title": null}', TITLE),
+        (b'{"title": 1}', TITLE),
+        (b'{"title": true}', TITLE),
+        (b'{"title": ["x"]}', TITLE),
+        (b'{"title": {"text": "x"}}', TITLE),
+        (b'{"title": "x", "unknown": 1}', WHOLE),
+        (b'{"title": "x", "id": "0197f4a6-9d3c-7b1e-8f2a-3c5d7e9f1a2b"}', WHOLE),
+        (b'{"title": "x", "user_id": "somebody"}', WHOLE),
+        (b'{"title": "x", "version": 1}', WHOLE),
+        (b'{"Title": "x"}', WHOLE),
+        (b'{"": "x"}', WHOLE),
+    ],
+)
+def test_json_of_another_shape_is_not_valid(place: Place, body: bytes, where: tuple[str, str]) -> None:
+    place.refuses(body, "validation_error", where)
+
+
+@pytest.mark.parametrize("value", ["true", "false", "1", 1, 0, 1.0, None, "", [], {}, [True]])
+def test_is_completed_is_a_boolean_and_nothing_like_it(me: Client, value: object) -> None:
+    task = made(me)
+    answer = me.put(one(me, task), json={"is_completed": value})
+    assert_problem(answer, "validation_error", ("pointer", "/is_completed"))
+    assert listed(me) == [task]
+
+
+def test_a_task_is_made_open_whatever_is_asked(me: Client) -> None:
+    assert_problem(me.post(me.tasks, json={"title": "x", "is_completed": True}), "validation_error", WHOLE)
+    assert listed(me) == []
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        *["", " ", "\t\r\n", "\u3000\u00a0\u2028"],
+        *["x" * 501, "\U0001f600" * 501, "e\u0301" * 251, "  " + "x" * 501],
+        *[f"a{chr(code)}b" for code in (0, 1, 7, 9, 10, 13, 0x1B, 0x1F, 0x7F, 0x80, 0x85, 0x9F)],
+        *["\x00", "x\x00", "\x00x"],
+    ],
+)
+def test_titles_outside_the_rules_are_not_valid(place: Place, title: str) -> None:
+    place.refuses(json.dumps({"title": title}).encode(), "validation_error", TITLE)
+
+
+@pytest.mark.parametrize("title", ["\\ud800", "a\\udfff", "\\ude00\\ud83d", "\\ud83d\\ud83d\\ude00", "\\uD800 x"])
+def test_a_lone_surrogate_is_refused(place: Place, title: str) -> None:
+    answer = place.send(f'{{"title": "{title}"}}'.encode())
+    code = answer.json()["code"]  # either is right: JSON's grammar allows the escape, and no Unicode text holds it
+    place.refuses(f'{{"title": "{title}"}}'.encode(), code, *([TITLE] if code == "validation_error" else []))
+    assert code in ("malformed_json", "validation_error")
+
+
+@pytest.mark.parametrize(
+    ("title", "kept"),
+    [
+        ("\\ud83d\\ude00" * 500, "\U0001f600" * 500),
+        ("\\u0042uy\\u0020milk\\/", "Buy milk/"),
+        ("\\u0009x\\n", "x"),
+    ],
+)
+def test_escapes_stand_for_their_characters(place: Place, title: str, kept: str) -> None:
+    assert place.send(f'{{"title": "{title}"}}'.encode()).json()["title"] == kept
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["", "text/plain", "application/x-www-form-urlencoded", "text/json", "application/jsonx", "*/*", "application"],
+)
+def test_a_body_of_another_type_is_refused(place: Place, content_type: str) -> None:
+    headers = {"Content-Type": content_type} if content_type else {"X-No-Content-Type": "sent"}
+    for body in (b'{"title": "x"}', b"title=x", b"{"):
+        place.refuses(body, "unsupported_media_type", **headers)
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "Application/JSON", "application/json; charset=utf-8", "application/json ;x=y"]
+)
+def test_json_may_be_named_in_these_ways(place: Place, content_type: str) -> None:
+    answer = place.send('{"title": "Milch für ü"}'.encode(), {"Content-Type": content_type})
+    assert answer.json()["title"] == "Milch für ü"
+
+
+class TestSize:
+    """The limit is 64 KiB, whether the size is announced or turns out."""
+
+    @pytest.mark.parametrize("chunked", [False, True])
+    def test_64_kib_are_taken(self, place: Place, chunked: bool) -> None:
+        assert place.send(self.body(LIMIT, chunked)).json()["title"] == "Buy milk"
+
+    @pytest.mark.parametrize("chunked", [False, True])
+    @pytest.mark.parametrize("size", [LIMIT + 1, 1_000_000])
+    def test_one_byte_more_is_too_large(self, place: Place, size: int, chunked: bool) -> None:
+        assert_problem(place.send(self.body(size, chunked)), "body_too_large")
+        assert listed(place.client) == [place.task]
+
+    @staticmethod
+    def body(size: int, chunked: bool) -> bytes | Iterator[bytes]:
+        whole = b'{"title": "Buy milk"}'.ljust(size)
+        return iter([whole[:20], whole[20:LIMIT], whole[LIMIT:]]) if chunked else whole

@@ -1,0 +1,132 @@
+"""What clients are told when something breaks inside, or the storage goes away: little, and the truth."""
+
+import logging
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+import pytest
+
+from adapters.postgres.dsn import connect_arguments
+from application import StorageUnavailable, VersionConflict
+from entrypoints.logs import JsonFormatter
+from tests.databases import Server
+from tests.http.wire import JSON, Json, assert_problem, bearer, listed, made, one, raw
+from tests.services import Client, Service, running_service
+
+INSIDE = "the inside: SELECT password FROM vault"
+CALLS = [
+    ("GET", ""),
+    ("POST", ""),
+    ("GET", "/{id}"),
+    ("PUT", "/{id}"),
+    ("PATCH", "/{id}/complete"),
+    ("DELETE", "/{id}"),
+]
+each_call = pytest.mark.parametrize(("method", "end"), CALLS)
+
+
+@pytest.fixture(scope="module")
+def fragile() -> Iterator[Service]:
+    """A service of its own, whose repository a test may break."""
+    with running_service(DATABASE_URL="memory://", CORS_ORIGINS="https://app.example.com") as service:
+        yield service
+
+
+def call(service: Service, client: Client, method: str, end: str, task: Json) -> httpx.Response:
+    body = b'{"title": "changed"}' if method in ("POST", "PUT") else None
+    headers = [bearer(client), ("Origin", "https://app.example.com"), *JSON.items()]
+    return raw(service, method, client.tasks + end.format(id=task["id"]), headers, body)
+
+
+def break_repository(service: Service, monkeypatch: pytest.MonkeyPatch, error: Exception, *methods: str) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise error
+
+    repository = service.container.storage().tasks
+    for method in methods or ("add", "get", "list", "save", "remove"):
+        monkeypatch.setattr(repository, method, fail)
+
+
+class TestInside:
+    @each_call
+    @pytest.mark.parametrize("error", [RuntimeError(INSIDE), OSError(5, INSIDE)])
+    def test_an_unexpected_error_tells_nothing(
+        self,
+        fragile: Service,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        error: Exception,
+        method: str,
+        end: str,
+    ) -> None:
+        with fragile.client() as client:
+            task = made(client)
+            break_repository(fragile, monkeypatch, error)
+            answer = call(fragile, client, method, end, task)
+        assert_problem(answer, "internal_error")
+        assert answer.headers["access-control-allow-origin"] == "https://app.example.com"
+        for word in ("SELECT", type(error).__name__, "Traceback", ".py", "repository"):
+            assert word.lower() not in answer.text.lower()
+        (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+        line = JsonFormatter().format(record)
+        assert type(error).__name__ in line
+        assert answer.headers["x-request-id"] in line
+        assert "SELECT" not in line
+
+    @pytest.mark.parametrize(
+        ("error", "code", "methods"),
+        [(StorageUnavailable(), "storage_unavailable", ()), (VersionConflict(), "overloaded", ("save",))],
+    )
+    def test_what_may_pass_says_when_to_come_back(
+        self,
+        fragile: Service,
+        monkeypatch: pytest.MonkeyPatch,
+        error: Exception,
+        code: str,
+        methods: tuple[str, ...],
+    ) -> None:
+        with fragile.client() as client:
+            task = made(client)
+            break_repository(fragile, monkeypatch, error, *methods)
+            answer = call(fragile, client, "PATCH", "/{id}/complete", task)
+            assert_problem(answer, code)
+            assert int(answer.headers["retry-after"]) >= 1
+            monkeypatch.undo()
+            assert listed(client) == [task]
+
+
+@pytest.mark.database
+async def test_a_storage_that_goes_away_and_comes_back(server: Server) -> None:
+    """Away is a database that was renamed under the running service, its connections cut."""
+    url = await server.new_database()
+    name = urlsplit(url).path[1:]
+    admin = await asyncpg.connect(**connect_arguments(server.url))
+    try:
+        with running_service(DATABASE_URL=url) as service, service.client() as client:
+            task = made(client)
+            assert client.get("/health/ready").status_code == 200
+            cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1"
+            await admin.execute(cut, name)
+            assert listed(client) == [task], "a cut connection was handed out"
+            await admin.execute(cut, name)
+            await admin.execute(f"ALTER DATABASE {name} RENAME TO {name}_away")
+            try:
+                for method, end in CALLS:
+                    answer = call(service, client, method, end, task)
+                    assert_problem(answer, "storage_unavailable")
+                    assert int(answer.headers["retry-after"]) >= 1
+                    assert name not in answer.text
+                ready = client.get("/health/ready")
+                assert_problem(ready, "storage_unavailable")
+                assert int(ready.headers["retry-after"]) >= 1
+                assert client.get("/health/live").status_code == 200
+                assert_problem(client.get("/api/somebody/tasks"), "forbidden")
+                assert client.get("/docs").status_code == 200
+            finally:
+                await admin.execute(f"ALTER DATABASE {name}_away RENAME TO {name}")
+            assert client.get("/health/ready").status_code == 200
+            assert client.get(one(client, task)).json() == task
+    finally:
+        await admin.close()

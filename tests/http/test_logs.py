@@ -1,0 +1,151 @@
+"""The log: one line of JSON per request and one per refused caller, and nothing in it that a stranger may not read."""
+
+import json
+import logging
+from collections.abc import Iterator
+from queue import SimpleQueue
+
+import pytest
+
+from entrypoints.logs import JsonFormatter
+from tests.http.wire import JSON, Headers, Json, bearer, claims, made, raw, some_id, token
+from tests.services import Client, Service
+
+SECRET_TITLE = "a title that nobody else may read"
+
+
+class Lines(logging.Handler):
+    """The log as an operator sees it, at its most talkative."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(logging.DEBUG)
+        self.setFormatter(JsonFormatter())
+        self.service = service
+        self.written: SimpleQueue[str] = SimpleQueue()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not record.name.startswith(("httpx", "httpcore")):  # these are the tests' own client
+            self.written.put(self.format(record))
+
+    def so_far(self) -> list[Json]:
+        """Return the lines of all requests that were answered: a last request's own line comes after theirs."""
+        last = some_id()
+        raw(self.service, "GET", "/health/live", [("X-Request-ID", last)])
+        lines: list[Json] = []
+        while not lines or lines[-1].get("request_id") != last:
+            lines.append(json.loads(self.written.get(timeout=10)))
+        return lines[:-1]
+
+
+@pytest.fixture
+def lines(service: Service) -> Iterator[Lines]:
+    handler, root = Lines(service), logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield handler
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+LIST = "/api/{user_id}/tasks"
+REQUESTS = {
+    "list": ("GET", "/api/{me}/tasks?limit=7", 200, LIST, "me", None),
+    "create": ("POST", "/api/{me}/tasks", 201, LIST, "me", None),
+    "get": ("GET", "/api/{me}/tasks/{id}", 200, LIST + "/{task_id}", "me", None),
+    "head": ("HEAD", "/api/{me}/tasks/{id}", 200, LIST + "/{task_id}", "me", None),
+    "update": ("PUT", "/api/{me}/tasks/{id}", 200, LIST + "/{task_id}", "me", None),
+    "complete": ("PATCH", "/api/{me}/tasks/{id}/complete", 200, LIST + "/{task_id}/complete", "me", None),
+    "delete": ("DELETE", "/api/{me}/tasks/{id}", 204, LIST + "/{task_id}", "me", None),
+    "invalid": ("GET", "/api/{me}/tasks?limit=0", 400, LIST, "me", "validation_error"),
+    "forbidden": ("GET", "/api/somebody/tasks", 403, LIST, "me", "forbidden"),
+    "missing": ("GET", "/api/{me}/tasks/x", 404, LIST + "/{task_id}", "me", "task_not_found"),
+    "no route": ("GET", "/nowhere/{id}", 404, None, None, "route_not_found"),
+    "no method": ("DELETE", "/health/live", 405, None, None, "method_not_allowed"),
+    "health": ("GET", "/health/ready", 200, "/health/ready", None, None),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "status", "route", "user", "code"), REQUESTS.values(), ids=REQUESTS.keys())
+def test_a_request_has_one_line(
+    service: Service,
+    me: Client,
+    lines: Lines,
+    method: str,
+    path: str,
+    status: int,
+    route: str | None,
+    user: str | None,
+    code: str | None,
+) -> None:
+    path = path.format(me=me.user, id=made(me)["id"])
+    lines.so_far()
+    body = json.dumps({"title": SECRET_TITLE}).encode() if method in ("POST", "PUT") else None
+    answer = raw(service, method, path, [bearer(me), ("X-Request-ID", "the-one"), *JSON.items()], body)
+    assert answer.status_code == status
+    (line,) = [line for line in lines.so_far() if line["logger"] == "hextasks.request"]
+    assert isinstance(line.pop("duration_ms"), float)
+    assert line.pop("time").endswith("Z")
+    expected = {
+        "level": "INFO",
+        "logger": "hextasks.request",
+        "message": "request",
+        "method": method,
+        "route": route,
+        "status": status,
+        "request_id": "the-one",
+        "user_id": me.user if user else None,
+        "code": code,
+    }
+    assert {name: line[name] for name in expected} == expected
+
+
+REFUSED: dict[str, tuple[str, Headers]] = {
+    "missing": ("token_missing", []),
+    "invalid": ("token_invalid", [("Authorization", "Bearer nonsense-that-is-secret")]),
+    "expired": ("token_expired", [("Authorization", f"Bearer {token(claims('ada', exp=1))}")]),
+    "forbidden": ("forbidden", [("Authorization", f"Bearer {token(claims('grace'))}")]),
+}
+
+
+@pytest.mark.parametrize(("code", "headers"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_refused_caller_has_one_line(service: Service, lines: Lines, code: str, headers: Headers) -> None:
+    lines.so_far()
+    answer = raw(service, "GET", "/api/ada/tasks", [*headers, ("X-Request-ID", "refused-one")])
+    assert answer.json()["code"] == code
+    (line,) = [line for line in lines.so_far() if line["logger"] == "hextasks.access"]
+    assert (line["level"], line["code"], line["request_id"], line["method"]) == ("WARNING", code, "refused-one", "GET")
+    assert line["route"] == LIST
+    assert line["user_id"] == ("grace" if code == "forbidden" else None)
+
+
+def test_an_accepted_caller_has_none(service: Service, me: Client, lines: Lines) -> None:
+    lines.so_far()
+    for path in (me.tasks, f"{me.tasks}/none", "/nowhere", "/health/ready"):
+        raw(service, "GET", path, [bearer(me)])
+    assert not [line for line in lines.so_far() if line["logger"] == "hextasks.access"]
+
+
+def test_no_token_and_no_title_is_ever_written(service: Service, me: Client, lines: Lines) -> None:
+    task = made(me, SECRET_TITLE)
+    path = f"{me.tasks}/{task['id']}"
+    query = f"?access_token={bearer(me)[1].split()[1]}"
+    for method, target, body in [
+        ("PUT", path, {"title": SECRET_TITLE + " either"}),
+        ("PUT", path, {"title": [SECRET_TITLE]}),
+        ("PUT", path, {"title": "x", SECRET_TITLE: 1}),
+        ("PUT", path, {"title": SECRET_TITLE * 20}),
+        ("POST", f"{me.tasks}?title={SECRET_TITLE.replace(' ', '+')}", {"title": SECRET_TITLE}),
+        ("GET", me.tasks + query, None),
+        ("GET", f"/nowhere/{SECRET_TITLE.replace(' ', '_')}" + query, None),
+        ("PATCH", path + "/complete", None),
+        ("DELETE", path, None),
+    ]:
+        content = None if body is None else json.dumps(body).encode()
+        raw(service, method, target, [bearer(me), *JSON.items()], content)
+        raw(service, method, target, [("Authorization", bearer(me)[1] + "x"), *JSON.items()], content)
+        raw(service, method, target, [*JSON.items()], content)
+    written = json.dumps(lines.so_far())
+    assert written.count("hextasks.request") >= 27
+    for secret in (SECRET_TITLE, "nobody", bearer(me)[1].split()[1], bearer(me)[1].split(".")[1], "access_token"):
+        assert secret not in written

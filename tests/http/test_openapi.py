@@ -1,0 +1,145 @@
+"""The API's description, and the page that shows it to people without internet access."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import pytest
+
+from tests.http.wire import TASK_FIELDS, raw
+from tests.services import Service, running_service
+
+ALWAYS = {400, 401, 403, 500, 503}
+ITEM = ALWAYS | {404}
+BODY = {413, 415}
+OPERATIONS = {
+    ("/api/{user_id}/tasks", "get"): (200, ALWAYS),
+    ("/api/{user_id}/tasks", "post"): (201, ALWAYS | BODY),
+    ("/api/{user_id}/tasks/{task_id}", "get"): (200, ITEM),
+    ("/api/{user_id}/tasks/{task_id}", "put"): (200, ITEM | BODY | {412}),
+    ("/api/{user_id}/tasks/{task_id}/complete", "patch"): (200, ITEM | {412}),
+    ("/api/{user_id}/tasks/{task_id}", "delete"): (204, ITEM | {412}),
+    ("/health/live", "get"): (200, set()),
+    ("/health/ready", "get"): (200, {503}),
+}
+each_operation = pytest.mark.parametrize(("path", "method"), OPERATIONS)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """One service will do: its description does not depend on where tasks are kept."""
+    with running_service(DATABASE_URL="memory://") as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def document(service: Service) -> Any:
+    answer = raw(service, "GET", "/openapi.json")
+    assert answer.status_code == 200
+    assert "json" in answer.headers["content-type"]
+    return answer.json()
+
+
+def resolved(document: Any, schema: Any) -> Any:
+    """Follow a reference."""
+    while "$ref" in schema:
+        name = schema["$ref"].removeprefix("#/components/schemas/")
+        schema = document["components"]["schemas"][name]
+    return schema
+
+
+class TestDocument:
+    def test_it_is_openapi_3_1_and_describes_all_there_is(self, document: Any) -> None:
+        assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
+        assert {(path, method) for path, methods in document["paths"].items() for method in methods} == set(OPERATIONS)
+        ids = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
+        assert len(set(ids)) == len(OPERATIONS)
+
+    @each_operation
+    def test_an_operation_tells_its_success_and_every_error(self, document: Any, path: str, method: str) -> None:
+        success, errors = OPERATIONS[path, method]
+        operation = document["paths"][path][method]
+        assert operation["summary"]
+        assert str(success) in operation["responses"]
+        assert {int(status) for status in operation["responses"]} >= errors
+        for status, response in operation["responses"].items():
+            if int(status) >= 400:
+                (media_type,) = response["content"]
+                assert media_type == "application/problem+json"
+                problem = resolved(document, response["content"][media_type]["schema"])
+                required = {"type", "title", "status", "detail", "instance", "code", "request_id"}
+                assert set(problem["required"]) == required
+                assert problem["properties"].keys() == required | {"errors"}
+
+    @each_operation
+    def test_only_health_is_open_to_anybody(self, document: Any, path: str, method: str) -> None:
+        (name, scheme), = document["components"]["securitySchemes"].items()  # fmt: skip
+        assert (scheme["type"], scheme["scheme"], scheme["bearerFormat"]) == ("http", "bearer", "JWT")
+        operation = document["paths"][path][method]
+        needed = operation.get("security", document.get("security")) or []
+        assert needed == ([] if path.startswith("/health") else [{name: []}])
+
+    def test_tasks_and_bodies_have_examples(self, document: Any) -> None:
+        schemas = document["components"]["schemas"]
+        task = schemas["TaskResponse"]
+        assert task["properties"].keys() == TASK_FIELDS == set(task["required"])
+        for schema in ("TaskResponse", "CreateTaskRequest", "UpdateTaskRequest"):
+            for name, field in schemas[schema]["properties"].items():
+                assert field.get("examples") or field.get("type") == "boolean", f"{schema}.{name}"
+
+    def test_the_lists_parameters_tell_their_limits(self, document: Any) -> None:
+        operation = document["paths"]["/api/{user_id}/tasks"]["get"]
+        query = {each["name"]: each for each in operation["parameters"] if each["in"] == "query"}
+        assert query.keys() == {"limit", "cursor", "completed"}
+        limit = query["limit"]["schema"]
+        assert (limit["minimum"], limit["maximum"], limit["default"]) == (1, 500, 50)
+        assert not any(each["required"] for each in query.values())
+
+    def test_the_document_names_no_other_host(self, document: Any) -> None:
+        assert not re.findall(r"https?://", str(document))
+
+
+class TestPage:
+    def test_the_page_and_its_assets_come_from_here(self, service: Service) -> None:
+        page = raw(service, "GET", "/docs")
+        assert page.headers["content-type"].startswith("text/html")
+        assets = re.findall(r"""(?:src|href)\s*=\s*["']([^"']+)""", page.text)
+        served = [asset for asset in assets if not asset.startswith("data:")]
+        assert {asset.rpartition(".")[2] for asset in served} == {"js", "css"}
+        for asset in served:
+            answer = raw(service, "GET", urljoin("/docs", asset))
+            assert answer.status_code == 200
+            assert len(answer.content) > 1000
+            assert answer.headers["content-type"].split(";")[0] in ("text/javascript", "text/css")
+            if answer.headers["content-type"].startswith("text/css"):
+                assert not re.findall(r"@import|url\((?!['\"]?data:)", answer.text)
+        assert not re.findall(r"""(?:https?:)?//[\w-]+\.[\w.-]+""", page.text)
+
+    @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+    def test_a_browser_shows_the_operations(self, service: Service, tmp_path: Path) -> None:
+        chromium = "chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
+        offline = ["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=5000"]
+        page = subprocess.run(
+            [
+                *chromium.split(),
+                *offline,
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                f"--user-data-dir={tmp_path}",
+                "--dump-dom",
+                f"{service.url}/docs",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+        shown = re.findall(r'class="opblock opblock-(\w+)', page)
+        assert sorted(shown) == sorted(method for _, method in OPERATIONS)
+        for words in ("View all personal tasks", "Create a task", "Complete a task", "Authorize"):
+            assert words in page
+        for loaded in re.findall(r"""<(?:script|img|link|iframe)[^>]*?(?:src|href)="([^"]*)""", page):
+            assert loaded.startswith(("/", "data:", "./")), loaded

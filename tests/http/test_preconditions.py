@@ -1,0 +1,85 @@
+"""If-Match and If-None-Match: a client names the version that it has seen."""
+
+import httpx
+import pytest
+
+from tests.http.wire import Json, assert_problem, listed, made, one, some_id
+from tests.services import Client
+
+WRITES = [("PUT", "", {"title": "changed"}), ("PATCH", "/complete", None), ("DELETE", "", None)]
+SUCCESS = {"PUT": 200, "PATCH": 200, "DELETE": 204}
+each_write = pytest.mark.parametrize(("method", "end", "body"), WRITES, ids=["PUT", "PATCH", "DELETE"])
+Body = dict[str, str] | None
+
+
+def write(client: Client, method: str, path: str, body: Body, if_match: str) -> httpx.Response:
+    return client.request(method, path, json=body, headers={"If-Match": if_match})
+
+
+def renamed(client: Client) -> Json:
+    """Return a task that is at version 2 by now."""
+    task: Json = client.put(one(client, made(client, "first")), json={"title": "second"}).json()
+    assert task["version"] == 2
+    return task
+
+
+@each_write
+class TestIfMatch:
+    @pytest.mark.parametrize("if_match", ['"2"', "*"])
+    def test_a_write_on_what_was_seen_succeeds(
+        self, me: Client, method: str, end: str, body: Body, if_match: str
+    ) -> None:
+        task = renamed(me)
+        assert write(me, method, one(me, task) + end, body, if_match).status_code == SUCCESS[method]
+        assert listed(me) != [task]
+
+    @pytest.mark.parametrize(
+        "if_match",
+        ['"1"', '"3"', 'W/"2"', '"02"', '"+2"', '""', '"x"', '"-2"', '"9223372036854775808"', '"' + "9" * 500 + '"'],
+    )
+    def test_a_write_on_anything_else_is_refused(
+        self, me: Client, method: str, end: str, body: Body, if_match: str
+    ) -> None:
+        task = renamed(me)
+        assert_problem(write(me, method, one(me, task) + end, body, if_match), "version_mismatch")
+        assert listed(me) == [task]
+
+    @pytest.mark.parametrize("if_match", ["2", "", "garbage", '"2', '2"', "w/2", '"2" x', "**"])
+    def test_what_is_no_entity_tag_is_not_valid(
+        self, me: Client, method: str, end: str, body: Body, if_match: str
+    ) -> None:
+        task = renamed(me)
+        answer = write(me, method, one(me, task) + end, body, if_match)
+        assert_problem(answer, "validation_error", ("parameter", "If-Match"))
+        assert listed(me) == [task]
+
+    @pytest.mark.parametrize("if_match", ['"1"', "*"])
+    def test_a_task_that_is_not_there_is_not_found(
+        self, me: Client, method: str, end: str, body: Body, if_match: str
+    ) -> None:
+        assert_problem(write(me, method, f"{me.tasks}/{some_id()}{end}", body, if_match), "task_not_found")
+
+    def test_a_stale_write_of_what_is_so_already_is_refused_too(
+        self, me: Client, method: str, end: str, body: Body
+    ) -> None:
+        task = renamed(me)
+        done = me.put(one(me, task), json={"title": "changed", "is_completed": True}).json()
+        assert_problem(write(me, method, one(me, task) + end, body, '"2"'), "version_mismatch")
+        assert listed(me) == [done]
+
+
+class TestIfNoneMatch:
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    @pytest.mark.parametrize("tag", ['"2"', 'W/"2"', "*", '"1", "2"', '"x",W/"2"'])
+    def test_what_was_seen_is_not_sent_again(self, me: Client, method: str, tag: str) -> None:
+        answer = me.request(method, one(me, renamed(me)), headers={"If-None-Match": tag})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", '"2"')
+
+    @pytest.mark.parametrize("tag", ['"1"', 'W/"1"', '"1", "3"', '"22"', '""', "", "2", "garbage", "**", 'x"2"'])
+    def test_anything_else_gets_the_task(self, me: Client, tag: str) -> None:
+        task = renamed(me)
+        answer = me.get(one(me, task), headers={"If-None-Match": tag})
+        assert (answer.status_code, answer.json(), answer.headers["etag"]) == (200, task, '"2"')
+
+    def test_a_missing_task_is_not_found(self, me: Client) -> None:
+        assert_problem(me.get(f"{me.tasks}/{some_id()}", headers={"If-None-Match": "*"}), "task_not_found")

@@ -1,0 +1,150 @@
+"""What the tests of this folder share: requests as they go over the wire, and what every answer must look like."""
+
+import base64
+import hmac
+import http.client
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+
+from tests.services import SECRET, Client, Service
+
+Json = dict[str, Any]
+Headers = Iterable[tuple[str, str | bytes]]
+
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+JSON = {"Content-Type": "application/json"}
+TASK_FIELDS = {"id", "user_id", "title", "is_completed", "completed_at", "created_at", "updated_at", "version"}
+STATUS = {
+    "malformed_json": 400,
+    "validation_error": 400,
+    "token_missing": 401,
+    "token_invalid": 401,
+    "token_expired": 401,
+    "forbidden": 403,
+    "task_not_found": 404,
+    "route_not_found": 404,
+    "method_not_allowed": 405,
+    "version_mismatch": 412,
+    "body_too_large": 413,
+    "unsupported_media_type": 415,
+    "internal_error": 500,
+    "overloaded": 503,
+    "storage_unavailable": 503,
+}
+
+
+def made(client: Client, title: str = "Buy milk") -> Json:
+    """Create a task and return it."""
+    answer = client.post(client.tasks, json={"title": title})
+    assert answer.status_code == 201, answer.text
+    task: Json = answer.json()
+    return task
+
+
+def one(client: Client, task: Json) -> str:
+    """Return the path of a task."""
+    return f"{client.tasks}/{task['id']}"
+
+
+def pages(client: Client, **query: str | int) -> Iterator[list[Json]]:
+    """Walk a list to its end by `next_cursor`, page by page."""
+    cursor: Mapping[str, str] = {}
+    while True:
+        answer = client.get(client.tasks, params={**query, **cursor})
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        assert page.keys() == {"tasks", "next_cursor"}
+        yield page["tasks"]
+        if page["next_cursor"] is None:
+            return
+        cursor = {"cursor": page["next_cursor"]}
+
+
+def listed(client: Client, **query: str | int) -> list[Json]:
+    """Return the whole list."""
+    return [task for page in pages(client, **query) for task in page]
+
+
+def assert_problem(answer: httpx.Response, code: str, *places: tuple[str, str], body: bool = True) -> None:
+    """Prove that an answer is the problem with this code; `places` are ("pointer" or "parameter", where) in order."""
+    assert answer.status_code == STATUS[code], answer.text
+    assert answer.headers["content-type"].partition(";")[0] == "application/problem+json"
+    if not body:
+        assert answer.content == b""
+        return
+    problem = answer.json()
+    expected = {"type", "title", "status", "detail", "instance", "code", "request_id"}
+    assert problem.keys() == (expected | {"errors"} if places else expected), problem
+    assert problem["code"] == code, problem
+    assert problem["status"] == answer.status_code
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    target: bytes = answer.extensions.get("target", answer.request.url.raw_path)
+    assert problem["instance"] == target.partition(b"?")[0].decode()
+    assert code in problem["type"]
+    assert problem["title"]
+    assert problem["detail"]
+    errors = problem.get("errors", [])
+    assert all(error.pop("detail") for error in errors), problem
+    assert errors == [dict([place]) for place in places], problem
+
+
+def raw(service: Service, method: str, target: str, headers: Headers = (), body: bytes | None = None) -> httpx.Response:
+    """Send a request exactly as it is given, which no well-behaved client would do."""
+    url = httpx.URL(service.url)
+    connection = http.client.HTTPConnection(url.host, url.port or 80, timeout=30)
+    try:
+        connection.putrequest(method, target, skip_accept_encoding=True)
+        for name, value in headers:
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return httpx.Response(
+            answer.status,
+            headers=answer.getheaders(),
+            content=answer.read(),
+            request=httpx.Request(method, service.url),
+            extensions={"target": target.encode()},
+        )
+    finally:
+        connection.close()
+
+
+def bearer(client: Client) -> tuple[str, str]:
+    """Return the header that proves who a client is."""
+    return "Authorization", client.headers["Authorization"]
+
+
+def claims(user: object, **others: object) -> Json:
+    """Return what a token for a user says; a claim that is None is left out."""
+    given = {"sub": user, "exp": int(time.time()) + 600, **others}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def token(payload: object, header: object = None, key: str = SECRET, digest: str = "sha256") -> str:
+    """Sign a token by hand, so that it may say anything. Text and bytes are taken as they are."""
+    header = {"alg": "HS256", "typ": "JWT"} if header is None else header
+    signed = b".".join(_base64(part) for part in (header, payload))
+    return (signed + b"." + _base64(hmac.digest(key.encode(), signed, digest))).decode()
+
+
+def _base64(part: object) -> bytes:
+    part = part.encode() if isinstance(part, str) else part
+    return base64.urlsafe_b64encode(part if isinstance(part, bytes) else json.dumps(part).encode()).rstrip(b"=")
+
+
+def is_new_uuid(text: str) -> bool:
+    """Tell whether this is how a UUID is written."""
+    return str(UUID(text)) == text
+
+
+def some_id() -> str:
+    """Return an id that no task has."""
+    return str(uuid4())
