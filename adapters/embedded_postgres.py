@@ -9,9 +9,11 @@ import fcntl
 import os
 import pwd
 import shutil
+import socket
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -24,6 +26,10 @@ START_TIMEOUT_SECONDS = 60
 _LONGEST_SOCKET_FOLDER = 85
 # The server refuses to run as root, so root runs it as this user, which every Unix has.
 _UNPRIVILEGED_USER = "nobody"
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+_READY, _SILENT = 0, 2  # pg_isready
+_SOCKET = ".s.PGSQL.5432"
+_STILL_ENDING = "pre-existing shared memory block"
 _SERVER_OPTIONS = (
     "-c listen_addresses=''",  # reachable by the socket in its own folder only
     "-c unix_socket_directories=.",
@@ -48,11 +54,13 @@ class EmbeddedPostgres:
         self._folder = folder.expanduser().absolute()
         self._data = self._folder / "data"
         self.log = self._folder / "server.log"
+        self._is_launching = False
         self._as_user = _UNPRIVILEGED_USER if os.geteuid() == 0 else None
 
     @contextmanager
     def running(self) -> Iterator[str]:
         """Have the server running inside; yields its URL. Raises EmbeddedPostgresError."""
+        self._binaries = _binaries()
         with ExitStack() as stack:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -62,42 +70,69 @@ class EmbeddedPostgres:
                 users = stack.enter_context((self._folder / "users.lock").open("a"))
                 with _locked(gate):
                     fcntl.flock(users, fcntl.LOCK_SH)
-                    self._start()
+                    stack.callback(self._leave, gate, users)
+                    socket_folder = self._socket_folder(stack)
+                    self._start(socket_folder)
             except OSError as error:
                 raise EmbeddedPostgresError(f"{error.strerror}: {error.filename or self._folder}") from error
-            stack.callback(self._leave, gate, users)
-            yield f"postgresql://postgres@/postgres?host={quote(str(self._socket_folder(stack)))}"
+            yield f"postgresql://postgres@/postgres?host={quote(str(socket_folder))}"
 
-    def _start(self) -> None:
-        self._binaries = _binaries()
+    def _start(self, socket_folder: Path) -> None:
+        """Start the server unless it runs; one that was killed a moment ago may still be letting go of its memory."""
         if self._as_user:
             self._open_to_unprivileged_user()
-        if not (self._data / "PG_VERSION").exists():
+        if not self._data.exists():
             self._initialise()
-        if self._run("pg_ctl", "status", "-D", ".").returncode == 0:
-            return
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while (answer := self._ask(socket_folder)) != _READY:
+            if answer == _SILENT and _nobody_listens(socket_folder):
+                if not self._launch() and _STILL_ENDING not in _last_lines(self.log):
+                    deadline = 0.0
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(
+                    f"The embedded PostgreSQL did not start; its log {self.log} ends: {_last_lines(self.log)}"
+                )
+            time.sleep(0.02)
+
+    def _ask(self, socket_folder: Path) -> int:
+        """Ask the socket, not the process id on file: after a restart that belongs to anybody, or to a zombie."""
+        asked = [str(self._binaries / "pg_isready"), "-q", "-h", str(socket_folder)]
+        return subprocess.run(asked, check=False, env=_ENVIRONMENT).returncode  # noqa: S603  # the wheel's own binaries
+
+    def _launch(self) -> bool:
+        """Start a server where none answers, and tell whether it came up.
+
+        Should one be alive all the same and only not answer yet, the new one finds its shared memory, and gives up.
+        """
+        for left_over in ("postmaster.pid", _SOCKET, f"{_SOCKET}.lock"):
+            (self._data / left_over).unlink(missing_ok=True)
+        self._is_launching = True
         started = self._run(
+            self._data,
             *("pg_ctl", "start", "-w", "-t", str(START_TIMEOUT_SECONDS), "-D", ".", "-s"),
-            *("-l", str(self.log), "-o", " ".join(_SERVER_OPTIONS)),
+            # Both go through a shell, so neither may hold a path of the user's.
+            *("-l", f"../{self.log.name}", "-o", " ".join(_SERVER_OPTIONS)),
         )
-        if started.returncode != 0:
-            raise EmbeddedPostgresError(
-                f"The embedded PostgreSQL did not start; its log {self.log} ends: {_last_lines(self.log)}"
-            )
+        self._is_launching = False
+        return started.returncode == 0
 
     def _initialise(self) -> None:
-        """Create the database cluster; one that was cut off half-way has no PG_VERSION yet and is made anew."""
-        shutil.rmtree(self._data, ignore_errors=True)
-        self._data.mkdir(mode=0o700)
+        """Create the database cluster aside and then rename it: whatever is in place is whole."""
+        for cut_off in self._folder.glob("new-*"):
+            shutil.rmtree(cut_off, ignore_errors=True)
+        new = self._folder / f"new-{os.urandom(4).hex()}"
+        new.mkdir(mode=0o700)
         if self._as_user:
-            shutil.chown(self._data, self._as_user)
+            shutil.chown(new, self._as_user)
         made = self._run(
+            new,
             *("initdb", "-D", ".", "-U", "postgres", "-A", "trust"),
             *("-E", "UTF8", "--locale=C", "--no-instructions"),
         )
         if made.returncode != 0:
-            shutil.rmtree(self._data, ignore_errors=True)
-            raise EmbeddedPostgresError(f"initdb failed: {made.stdout.strip()}")
+            shutil.rmtree(new, ignore_errors=True)
+            raise EmbeddedPostgresError(f"initdb failed: {' '.join(made.stdout.split())}")
+        new.rename(self._data)
 
     def _leave(self, gate: IO[str], users: IO[str]) -> None:
         with _locked(gate):
@@ -106,14 +141,20 @@ class EmbeddedPostgres:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return  # somebody else still uses it
-            self._run("pg_ctl", "stop", "-m", "fast", "-w", "-D", ".", "-s")
+            # A start that was interrupted may bring up a server that cannot be told to stop yet.
+            deadline = time.monotonic() + (5.0 if self._is_launching else 0.0)
+            while self._data.exists():
+                stopped = self._run(self._data, "pg_ctl", "stop", "-m", "fast", "-w", "-D", ".", "-s")
+                if stopped.returncode == 0 or time.monotonic() > deadline:
+                    return
+                time.sleep(0.05)
 
-    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run one of the binaries inside the data folder, away from the terminal's signals and this locale."""
+    def _run(self, folder: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the binaries inside a folder, away from the terminal's signals and this locale."""
         with tempfile.TemporaryFile("w+") as output:  # not a pipe: the server inherits it and would keep it open
             ended = subprocess.run(  # noqa: S603  # the wheel's own binaries
                 [str(self._binaries / program), *arguments],
-                cwd=self._data,
+                cwd=folder,
                 user=self._as_user,
                 group=_group_of(self._as_user),
                 extra_groups=[] if self._as_user else None,
@@ -121,7 +162,7 @@ class EmbeddedPostgres:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+                env=_ENVIRONMENT,
                 check=False,
             )
             output.seek(0)
@@ -140,8 +181,8 @@ class EmbeddedPostgres:
         shutil.chown(self.log, _UNPRIVILEGED_USER)
 
     def _socket_folder(self, stack: ExitStack) -> Path:
-        """Return a folder, or a short link to it, in which a client finds the socket."""
-        if len(os.fsencode(self._data)) <= _LONGEST_SOCKET_FOLDER:
+        """Return where a client finds the socket: the data, or a link to it where its path is long or has a comma."""
+        if len(os.fsencode(self._data)) <= _LONGEST_SOCKET_FOLDER and "," not in str(self._data):
             return self._data
         link = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hextasks-"))) / "data"
         link.symlink_to(self._data)
@@ -153,6 +194,16 @@ def _binaries() -> Path:
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError("The embedded PostgreSQL is not installed; type: pip install 'hextasks[embedded]'")
     return Path(spec.origin).parent / "pginstall18" / "bin"
+
+
+def _nobody_listens(socket_folder: Path) -> bool:
+    """Tell a server that is gone from one that is too busy to answer."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(socket_folder / _SOCKET))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return True
+    return False
 
 
 def _group_of(user: str | None) -> int | None:

@@ -60,6 +60,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         given: dict[str, Any] = {
             name: value for source in sources for name in cls.names() if (value := source.get(name))
         }
+        for name, value in given.items():
+            if any("\ud800" <= character <= "\udfff" for character in value):  # bytes that were not UTF-8
+                raise SettingsError(f"{name}: expected UTF-8 text")
         if "CORS_ORIGINS" in given:
             given["CORS_ORIGINS"] = [origin.strip() for origin in given["CORS_ORIGINS"].split(",") if origin.strip()]
         try:
@@ -102,7 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             or self.storage != "memory",
             "JWT_SECRET is required in production": not self.in_production or secret,
             f"JWT_SECRET must have at least {JWT_SECRET_MIN_BYTES} bytes": not secret
-            or len(secret.encode("utf-8", "surrogateescape")) >= JWT_SECRET_MIN_BYTES,
+            or len(secret.encode()) >= JWT_SECRET_MIN_BYTES,
             "Timeouts must be finite": not any(isinstance(n, float) and math.isnan(n) for n in numbers),
             "CORS_ORIGINS must be origins such as https://app.example.com, or *": all(
                 _ORIGIN.fullmatch(origin) for origin in self.cors_origins
@@ -115,7 +118,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
 def _read(dotenv: Path) -> dict[str, str | None]:
     try:
-        return dotenv_values(stream=StringIO(dotenv.read_text("utf-8")))
+        return dotenv_values(stream=StringIO(dotenv.read_text("utf-8")), interpolate=False)
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError):

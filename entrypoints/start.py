@@ -8,11 +8,17 @@ from pathlib import Path
 import msgspec
 
 from adapters.tokens import issue_token
-from entrypoints.settings import Settings
+from entrypoints.settings import JWT_SECRET_MIN_BYTES, Settings
 
 
 class StartError(Exception):
     """The service cannot start. The text is one line that says why, and what to do."""
+
+
+def why(error: BaseException) -> str:
+    """Return the first line of what the driver said, or the kind of error: hosts and roles, but no password."""
+    cause = error.__cause__ or error
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
 
 
 @contextmanager
@@ -41,8 +47,12 @@ def with_secret(settings: Settings) -> Settings:
     path = settings.data_dir / "jwt_secret"
     try:
         secret = _kept_secret(path)
+    except UnicodeDecodeError:
+        secret = ""
     except OSError as error:
         raise StartError(f"cannot keep a token key in {path}: {error.strerror}; set JWT_SECRET or DATA_DIR") from error
+    if len(secret) < JWT_SECRET_MIN_BYTES:
+        raise StartError(f"the token key in {path} is damaged; remove it, and a new one is made")
     return msgspec.structs.replace(settings, jwt_secret=secret)
 
 

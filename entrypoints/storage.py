@@ -5,7 +5,7 @@ from typing import Protocol
 from adapters.memory import MemoryTaskRepository
 from application import TaskRepository
 from entrypoints.settings import Settings
-from entrypoints.start import StartError
+from entrypoints.start import StartError, why
 
 
 class Storage(Protocol):
@@ -92,6 +92,8 @@ class PostgresStorage:
 
         Raises StartError and StorageUnavailable.
         """
+        from sqlalchemy.exc import DBAPIError
+
         from adapters.postgres import MigrationTimeout, UnknownRevision, migrate, schema_state
 
         before = await schema_state(self.database)
@@ -103,6 +105,8 @@ class PostgresStorage:
             raise StartError("another process has been migrating the database for too long; look for it") from None
         except UnknownRevision:
             raise StartError("a newer version migrated this database; install that version") from None
+        except DBAPIError as error:
+            raise StartError(f"the database refused to be migrated: {why(error)}") from None
         return before.current, before.head
 
     async def ping(self) -> None:

@@ -22,6 +22,8 @@ _UNKNOWN_TO_ASYNCPG = frozenset(
         "tcp_user_timeout",
     }
 )
+_FORM = "postgresql://user:password@host:port/database"
+_ENCODE = "percent-encode the special characters of user and password"
 _SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 
 
@@ -32,9 +34,15 @@ def connect_arguments(url: str) -> dict[str, Any]:
     `target_session_attrs`, the one that accepts writes is chosen. Raises ValueError, which never repeats the URL, when
     it is not a PostgreSQL URL.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        ports = [urlsplit(f"//{host}").port for host in parts.netloc.rpartition("@")[2].split(",")]
+    except ValueError:  # whose words may repeat the password
+        raise ValueError(f"not a URL of the form {_FORM}; {_ENCODE}") from None
     if parts.scheme not in _SCHEMES:
-        raise ValueError("not a URL of the form postgresql://user:password@host:port/database")
+        raise ValueError(f"not a URL of the form {_FORM}")
+    if parts.fragment or "@" in parts.path or 0 in ports or not _can_be_hosts(parts.netloc):
+        raise ValueError(f"not a host, port and database; {_ENCODE}")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     arguments: dict[str, Any] = {}
     if "connect_timeout" in query:
@@ -48,6 +56,14 @@ def connect_arguments(url: str) -> dict[str, Any]:
     kept = {name: value for name, value in query.items() if name not in _UNKNOWN_TO_ASYNCPG}
     arguments["dsn"] = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(kept), ""))
     return arguments
+
+
+def _can_be_hosts(netloc: str) -> bool:
+    try:
+        netloc.rpartition("@")[2].encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _seconds(text: str) -> float | None:

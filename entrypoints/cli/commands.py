@@ -13,7 +13,7 @@ from entrypoints.cli.doctor import doctor
 from entrypoints.cli.serve import serve
 from entrypoints.container import Container
 from entrypoints.settings import Settings, SettingsError
-from entrypoints.start import StartError, development_token, prepared, with_secret
+from entrypoints.start import StartError, development_token, prepared, why, with_secret
 from entrypoints.storage import PostgresStorage
 
 
@@ -27,12 +27,6 @@ def run(given: argparse.Namespace) -> int:
         return _failed(f"the database cannot be used: {why(error)}; look at DATABASE_URL, or type: hextasks doctor")
     except KeyboardInterrupt:
         return 130
-
-
-def why(error: BaseException) -> str:
-    """Return the first line of what the driver said, which names hosts and databases, but no password."""
-    cause = error.__cause__ or error
-    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
 
 
 def _failed(reason: str) -> int:

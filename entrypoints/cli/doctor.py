@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from application import StorageUnavailable
 from entrypoints.settings import Settings, SettingsError
-from entrypoints.start import StartError, prepared
+from entrypoints.start import StartError, prepared, why
 from entrypoints.storage import PostgresStorage
 
 
@@ -57,8 +57,7 @@ async def _database(settings: Settings) -> list[Finding]:
             encoding = await connection.fetchval("SHOW server_encoding")
         state = await schema_state(storage.database)
     except StorageUnavailable as error:
-        reason = (str(error.__cause__).splitlines() or [""])[0]
-        return [Finding("database", f"cannot be used: {reason}", "start it, or correct DATABASE_URL")]
+        return [Finding("database", f"cannot be used: {why(error)}", "start it, or correct DATABASE_URL")]
     finally:
         await storage.close()
     remedy = "" if encoding == "UTF8" else "create a database with encoding UTF8"

@@ -69,9 +69,10 @@ def _listening(settings: Settings) -> socket.socket:
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a host name"
         raise StartError(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; set HOST or PORT"
+            f"cannot listen on {settings.host} port {settings.port}: {reason}; set HOST or PORT"
         ) from error
 
 
@@ -84,8 +85,8 @@ async def _check_storage(settings: Settings) -> None:
 
 
 def _announce(given: Settings, ready: Settings, port: int) -> None:
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(given.host, given.host)  # noqa: S104
-    address = f"http://{host}:{port}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given.host, given.host)  # noqa: S104
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     where = given.storage if given.storage != "embedded" else f"an embedded PostgreSQL in {given.data_dir / 'postgres'}"
     lines = [f"hextasks listens on {address}, with {where}", f"  docs   {address}/docs"]
     if not given.in_production:

@@ -1,5 +1,9 @@
 """The ASGI application, put together."""
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -86,7 +90,15 @@ def create_app_from_environment() -> Edge:
     """Make the application as each server process does, from an environment that names database and token key."""
     settings = Settings.load()
     configure_logging(settings.log_level)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     return create_app(Container(settings=settings))
+
+
+def _end_with_parent() -> None:
+    """End when the process that started this one is killed, or this one would keep the port."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _provide(provider: providers.Provider[object]) -> Provide:

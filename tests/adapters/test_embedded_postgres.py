@@ -1,0 +1,201 @@
+"""The embedded PostgreSQL: durable, in any folder, for any user, after any accident."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from adapters.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from adapters.postgres.dsn import connect_arguments
+
+pytestmark = pytest.mark.database
+
+ROOT = Path(__file__).parents[2]
+IS_ROOT = os.geteuid() == 0
+SERVER_USER: dict[str, Any] = {"user": "nobody", "extra_groups": []} if IS_ROOT else {}
+DEADLINE_SECONDS = 30.0
+needs_proc = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "pg"
+    for file in tmp_path.rglob("postmaster.pid"):  # left by a test that failed
+        with suppress(OSError, ValueError):
+            os.kill(server_pid(file.parent.parent), signal.SIGQUIT)
+
+
+def query(url: str, *statements: str) -> Any:
+    """Run statements and return the first value of the last one's result."""
+    with closing(asyncio.new_event_loop()) as loop:
+        return loop.run_until_complete(_query(url, *statements))
+
+
+async def _query(url: str, *statements: str) -> Any:
+    connection = await asyncpg.connect(**connect_arguments(url))
+    try:
+        for statement in statements:
+            value = await connection.fetchval(statement)
+    finally:
+        await connection.close()
+    return value
+
+
+def server_pid(folder: Path) -> int:
+    return int((folder / "data" / "postmaster.pid").read_text().split()[0])
+
+
+def is_running(folder: Path) -> bool:
+    return (folder / "data" / "postmaster.pid").exists()
+
+
+def test_what_was_written_is_there_after_a_restart(folder: Path) -> None:
+    with EmbeddedPostgres(folder).running() as url:
+        query(url, "CREATE TABLE kept AS SELECT 42 AS value")
+        assert query(url, "SHOW server_version_num") >= "180000"
+        assert query(url, "SHOW server_encoding") == "UTF8"
+        assert [query(url, f"SHOW {name}") for name in ("fsync", "synchronous_commit")] == ["on", "on"]
+    assert not is_running(folder)
+    with EmbeddedPostgres(folder).running() as url:
+        assert query(url, "SELECT value FROM kept") == 42
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/".join("x" * 50 for _ in range(4)), "two words/100% %20/häx-任务", "a,b", "quote\"d/it's/$HOME `id`"],
+    ids=["long", "spaces and signs", "a comma", "a shell's signs"],
+)
+def test_any_folder_will_do(folder: Path, name: str) -> None:
+    with EmbeddedPostgres(folder / name).running() as url:
+        assert query(url, "SELECT 42") == 42
+    assert EmbeddedPostgres(folder / name).log.stat().st_size > 0
+
+
+@needs_proc
+def test_nothing_listens_on_tcp(folder: Path) -> None:
+    with EmbeddedPostgres(folder).running() as url:
+        assert query(url, "SHOW listen_addresses") == ""
+        sockets = {str(path.readlink()) for path in Path(f"/proc/{server_pid(folder)}/fd").iterdir()}
+        assert any(socket.startswith("socket:") for socket in sockets)
+        for table in ("tcp", "tcp6", "udp", "udp6"):
+            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                assert f"socket:[{line.split()[9]}]" not in sockets
+
+
+def test_the_server_lives_as_long_as_anybody_uses_it(folder: Path) -> None:
+    """Eight at once find an empty folder; all get the same server, and the last one out stops it."""
+
+    def enter() -> tuple[str, ExitStack]:
+        stack = ExitStack()
+        return stack.enter_context(EmbeddedPostgres(folder).running()), stack
+
+    with ThreadPoolExecutor(8) as pool:
+        entered = list(pool.map(lambda _: enter(), range(8)))
+    for number, (url, stack) in enumerate(entered):
+        assert query(url, "SELECT 42") == 42, number
+        stack.close()
+    assert not is_running(folder)
+
+
+def test_two_folders_are_two_servers(folder: Path) -> None:
+    with EmbeddedPostgres(folder / "a").running() as a, EmbeddedPostgres(folder / "b").running() as b:
+        assert query(a, "CREATE TABLE only_a ()", "SELECT to_regclass('only_a')") is not None
+        assert query(b, "SELECT to_regclass('only_a')") is None
+
+
+def test_it_starts_after_its_server_was_killed(folder: Path) -> None:
+    with EmbeddedPostgres(folder).running() as url:
+        query(url, "CREATE TABLE kept AS SELECT 42 AS value")
+        os.kill(server_pid(folder), signal.SIGKILL)
+        with EmbeddedPostgres(folder).running() as url_of_the_next:
+            assert query(url_of_the_next, "SELECT value FROM kept") == 42
+
+
+def test_a_process_that_got_the_old_servers_id_is_not_taken_for_it(folder: Path) -> None:
+    """After a restart of the machine or the container, the id in the left-over file belongs to anybody."""
+    pid_file = folder / "data" / "postmaster.pid"
+    with EmbeddedPostgres(folder).running():
+        left_over = pid_file.read_text().splitlines()[1:]
+    with subprocess.Popen(["sleep", "60"], **SERVER_USER) as other:
+        pid_file.write_text("\n".join([str(other.pid), *left_over, ""]))
+        if IS_ROOT:
+            shutil.chown(pid_file, "nobody")
+        try:
+            with EmbeddedPostgres(folder).running() as url:
+                try:
+                    assert query(url, "SELECT 42") == 42
+                    assert other.poll() is None
+                finally:
+                    other.kill()
+                    other.wait()
+        finally:
+            other.kill()
+
+
+@needs_proc
+def test_a_creation_that_was_cut_off_is_made_anew(folder: Path) -> None:
+    """Everything is killed at once, as by a power cut, as soon as the first files of the cluster are there."""
+    script = f"from adapters.embedded_postgres import *\nwith EmbeddedPostgres(Path({str(folder)!r})).running(): ..."
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT) as creator:
+        while not any(folder.rglob("PG_VERSION")):
+            assert time.monotonic() < deadline
+        creator.kill()
+    while working := _processes_in(folder):
+        assert time.monotonic() < deadline
+        for pid in working:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    with EmbeddedPostgres(folder).running() as url:
+        assert query(url, "SELECT 42") == 42
+
+
+def _processes_in(folder: Path) -> list[int]:
+    found = []
+    for cwd in Path("/proc").glob("[0-9]*/cwd"):
+        with suppress(OSError):
+            if folder in cwd.readlink().parents:
+                found.append(int(cwd.parent.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("postgresql.conf", "nonsense = 1\n", 'unrecognized configuration parameter "nonsense"'),
+        ("PG_VERSION", "9.6\n", "database files are incompatible with server"),
+    ],
+)
+def test_when_it_cannot_start_the_error_ends_with_its_log(folder: Path, file: str, content: str, words: str) -> None:
+    embedded = EmbeddedPostgres(folder)
+    with embedded.running():
+        pass
+    path = folder / "data" / file
+    good = path.read_text()
+    path.write_text(content)
+    with pytest.raises(EmbeddedPostgresError) as failed, embedded.running():
+        pass
+    assert words in str(failed.value)
+    assert str(embedded.log) in str(failed.value)
+    assert len(str(failed.value).splitlines()) == 1
+    path.write_text(good)
+    with embedded.running() as url:
+        assert query(url, "SELECT 42") == 42
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    below_a_file = tmp_path / "file" / "pg"
+    with pytest.raises(EmbeddedPostgresError, match=str(tmp_path / "file")), EmbeddedPostgres(below_a_file).running():
+        pass

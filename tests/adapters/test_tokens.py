@@ -1,0 +1,177 @@
+"""Which tokens prove who calls, which do not, and that a refusal never repeats what a token holds."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from adapters.tokens import TokenError, TokenVerifier, issue_token
+from domain import InvalidUserId
+
+SECRET = "a secret that is thirty-two bytes"
+HOUR = 3600
+HASHES = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}
+
+
+def encoded(part: object) -> str:
+    raw = part if isinstance(part, bytes) else json.dumps(part).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def signed(header: object, claims: object, key: str = SECRET, hash: str = "HS256") -> str:
+    """A token made by hand, so that nothing the library refuses to make is left untried."""
+    content = f"{encoded(header)}.{encoded(claims)}"
+    return f"{content}.{encoded(hmac.digest(key.encode(), content.encode(), HASHES[hash]))}"
+
+
+def token(*, without: str = "", **claims: Any) -> str:
+    full = {"sub": "tell-tale", "exp": int(time.time()) + HOUR} | claims
+    return signed({"alg": "HS256", "typ": "JWT"}, {k: v for k, v in full.items() if k != without})
+
+
+def with_header(hash: str = "HS256", **header: Any) -> str:
+    return signed(
+        {"alg": "HS256", "typ": "JWT"} | header, {"sub": "tell-tale", "exp": int(time.time()) + HOUR}, hash=hash
+    )
+
+
+def refusal(given: str, **verifier: Any) -> TokenError:
+    with pytest.raises(TokenError) as refused:
+        TokenVerifier(**{"secret": SECRET} | verifier).user_id(given)
+    return refused.value
+
+
+now = int(time.time())
+good = token()
+header, claims, signature = good.split(".")
+UNSIGNED = {
+    f"alg {alg}, {name}": f"{encoded({'alg': alg, 'typ': 'JWT'})}.{claims}.{rest}"
+    for alg in ("none", "None", "NONE", "nOnE", "", None)
+    for name, rest in (("no signature", ""), ("a signature", signature))
+}
+INVALID = {
+    **UNSIGNED,
+    "HS384": with_header("HS384", alg="HS384"),
+    "HS512": with_header("HS512", alg="HS512"),
+    "HS256 in small letters": with_header(alg="hs256"),
+    "RS256 with a shared key": with_header(alg="RS256"),
+    "alg is a list": with_header(alg=["HS256"]),
+    "alg is a number": with_header(alg=256),
+    "no alg": signed({"typ": "JWT"}, {"sub": "tell-tale", "exp": now + HOUR}),
+    "unknown critical extension": with_header(crit=["tell_tale"], tell_tale=1),
+    "detached payload": with_header(b64=False, crit=["b64"]),
+    "key id is no text": with_header(kid=7),
+    "another key": signed({"alg": "HS256"}, {"sub": "tell-tale", "exp": now + HOUR}, key="x" * 33),
+    "changed claims": f"{header}.{encoded({'sub': 'tell-tale2', 'exp': now + HOUR})}.{signature}",
+    "changed header": f"{encoded({'alg': 'HS256', 'typ': 'tell-tale'})}.{claims}.{signature}",
+    "cut signature": good[:-6],
+    "no signature": f"{header}.{claims}.",
+    "no exp": token(without="exp"),
+    "exp is null": token(exp=None),
+    "exp is text": token(exp="tell-tale"),
+    "exp is a list": token(exp=["tell-tale"]),
+    "exp is infinite": token(exp=float("inf")),
+    "not valid yet": token(nbf=now + HOUR),
+    "nbf is text": token(nbf="tell-tale"),
+    "issued in the future": token(iat=now + HOUR),
+    "no sub": token(without="sub"),
+    **{f"sub is {sub!r:.20}": token(sub=sub) for sub in (None, 7, True, ["tell-tale"], {"tell-tale": 1}, "")},
+    **{f"sub holds {c!r}": token(sub=f"tell-tale{c}") for c in ("\0", "\n", "\x7f", "\x85", "\ud800")},
+    "sub of 256 characters": token(sub="tell-tale".ljust(256, "x")),
+    "claims are a list": signed({"alg": "HS256"}, ["tell-tale"]),
+    "claims are no JSON": signed({"alg": "HS256"}, b"tell-tale"),
+    "claims are not UTF-8": signed({"alg": "HS256"}, b'{"sub": "tell-tale\xff"}'),
+    "header is a list": signed(["tell-tale"], {}),
+    "header is deep": signed(b"[" * 4000, {}),
+    "header has a huge number": signed(b'{"alg": "HS256", "x": ' + b"9" * 5000 + b"}", {}),
+    "too long": token(padding="tell-tale" * 1000),
+    **{
+        f"garbage {text!r:.20}": text
+        for text in ("", ".", "..", "...", "tell-tale", "a.b.c", good + ".x", f" {good}", "é.é.é", "\ud800", "\0" * 99)
+    },
+}
+
+
+@pytest.mark.parametrize("given", INVALID.values(), ids=INVALID)
+def test_an_invalid_token_is_refused_and_not_repeated(given: str) -> None:
+    error = refusal(given)
+    assert error.code == "token_invalid"
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ is None
+    assert str(error) == error.detail
+    assert "tell-tale" not in error.detail
+    assert len(error.detail) < 100
+
+
+@pytest.mark.parametrize("age", [1, HOUR, now], ids=["a moment ago", "an hour ago", "in 1970"])
+def test_an_expired_token_is_refused_as_such(age: int) -> None:
+    error = refusal(token(exp=int(time.time()) - age))
+    assert (error.code, error.detail) == ("token_expired", "The token has expired.")
+
+
+def test_that_a_token_has_expired_is_told_only_to_who_holds_a_real_one() -> None:
+    assert refusal(signed({"alg": "HS256"}, {"sub": "ada", "exp": 1}, key="x" * 33)).code == "token_invalid"
+
+
+@pytest.mark.parametrize("user_id", ["ada", "auth0|ünï/çödé \U0001f600", " ", "x" * 255])
+def test_a_good_token_names_its_user(user_id: str) -> None:
+    verifier = TokenVerifier(SECRET)
+    assert verifier.user_id(token(sub=user_id)) == user_id
+    assert verifier.user_id(issue_token(SECRET, user_id)) == user_id
+
+
+def test_claims_nobody_asked_for_are_left_alone() -> None:
+    given = token(iss="anyone", aud=["anything"], nbf=now - HOUR, iat=now - HOUR, jti="1", roles={"deep": [1]})
+    assert TokenVerifier(SECRET).user_id(given) == "tell-tale"
+
+
+def test_the_user_may_be_in_another_claim() -> None:
+    verifier = TokenVerifier(SECRET, user_claim="email")
+    given = issue_token(SECRET, "ada@example.com", user_claim="email")
+    assert verifier.user_id(given) == "ada@example.com"
+    assert verifier.user_id(token(without="sub", email="ada@example.com")) == "ada@example.com"
+    assert verifier.user_id(token(sub={"of": "no interest"}, email="ada@example.com")) == "ada@example.com"
+    assert refusal(good, user_claim="email").code == "token_invalid"
+    assert refusal(given).code == "token_invalid"
+
+
+@pytest.mark.parametrize(("expected", "claim"), [("issuer", "iss"), ("audience", "aud")])
+def test_issuer_and_audience_must_be_the_ones_expected(expected: str, claim: str) -> None:
+    verifier: dict[str, Any] = {expected: "https://id.example/"}
+    assert TokenVerifier(SECRET, **verifier).user_id(token(**{claim: "https://id.example/"})) == "tell-tale"
+    assert TokenVerifier(SECRET, **verifier).user_id(issue_token(SECRET, "ada", **verifier)) == "ada"
+    wrong: list[Any] = ["https://id.example", "HTTPS://ID.EXAMPLE/", "", None, 7, {"https://id.example/": 1}, []]
+    for value in wrong:
+        assert refusal(token(**{claim: value}), **verifier).code == "token_invalid", value
+    assert refusal(token(), **verifier).code == "token_invalid"
+
+
+def test_an_audience_may_be_one_of_several() -> None:
+    assert TokenVerifier(SECRET, audience="tasks").user_id(token(aud=["mail", "tasks"])) == "tell-tale"
+    assert refusal(token(aud=["mail", "task"]), audience="tasks").code == "token_invalid"
+
+
+@pytest.mark.parametrize("secret", ["", "x", "x" * 31])
+def test_a_short_secret_lets_nobody_in(secret: str) -> None:
+    forged = signed({"alg": "HS256"}, {"sub": "tell-tale", "exp": now + HOUR}, key=secret)
+    assert refusal(forged, secret=secret).code == "token_invalid"
+
+
+def test_an_issued_token_lives_as_long_as_it_is_told() -> None:
+    lived = issue_token(SECRET, "ada", lifetime=timedelta(minutes=5))
+    body = lived.split(".")[1]
+    read = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    assert read["exp"] - read["iat"] == 300
+    assert abs(read["iat"] - time.time()) < 60
+    assert refusal(issue_token(SECRET, "ada", lifetime=timedelta(seconds=-1))).code == "token_expired"
+
+
+@pytest.mark.parametrize("user_id", ["", "a\nb", "x" * 256])
+def test_no_token_is_issued_to_nobody(user_id: str) -> None:
+    with pytest.raises(InvalidUserId):
+        issue_token(SECRET, user_id)

@@ -1,0 +1,159 @@
+"""The command as an operator runs it: a process of its own, in a folder of its own, told nothing but what is given."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("serve", "migrate", "token", "doctor", "openapi")
+DEADLINE_SECONDS = 20.0
+
+
+def environment(**settings: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "TMPDIR") or k.startswith("COVERAGE_")}
+    return kept | {"PYTHONPATH": str(ROOT)} | settings
+
+
+def started(*arguments: str, cwd: Path, **settings: str) -> subprocess.Popen[str]:
+    """Start a command. Its process group has its id, so that whatever it leaves behind can be ended by it."""
+    return _started(arguments, cwd, settings, subprocess.PIPE)
+
+
+def _started(
+    arguments: tuple[str, ...], cwd: Path, settings: dict[str, str], log: int | IO[str]
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "entrypoints.cli", *arguments],
+        cwd=cwd,
+        env=environment(**settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    with process:
+        try:
+            stdout, stderr = process.communicate(timeout=DEADLINE_SECONDS)
+        finally:
+            end_group(process)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def hextasks(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return ended(started(*arguments, cwd=cwd, **settings))
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def said(result: subprocess.CompletedProcess[str]) -> str:
+    """What the command told its operator on standard error, which is one line beside the JSON of the log."""
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("{")]
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def stop_servers(folder: Path) -> None:
+    """End the PostgreSQL servers that a failed test left running under a folder."""
+    for file in folder.rglob("postmaster.pid"):
+        with suppress(OSError, ValueError, IndexError):
+            os.kill(int(file.read_text().split()[0]), signal.SIGQUIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A `serve` command that has said where it listens."""
+
+    process: subprocess.Popen[str]
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        found = re.search(r"http://\S+:\d+", self.lines[0])
+        assert found, self.lines
+        return found[0]
+
+    @property
+    def port(self) -> str:
+        return self.address.rpartition(":")[2]
+
+    @property
+    def curl(self) -> str:
+        return self.lines[2].strip().partition(" ")[2].strip()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.curl.partition('Bearer ')[2].partition(chr(39))[0]}"}
+
+    def add(self, title: str, client: httpx.Client | None = None) -> httpx.Response:
+        post = client.post if client else httpx.post
+        return post(f"{self.address}/api/ada/tasks", headers=self.headers, json={"title": title}, timeout=30)
+
+    def titles(self) -> list[str]:
+        """Return the titles of all of ada's tasks, newest first, page by page."""
+        titles: list[str] = []
+        url = "/api/ada/tasks?limit=100"
+        while True:
+            page = httpx.get(self.address + url, headers=self.headers, timeout=30).raise_for_status().json()
+            titles += [task["title"] for task in page["tasks"]]
+            if page["next_cursor"] is None:
+                return titles
+            url = f"/api/ada/tasks?limit=100&cursor={page['next_cursor']}"
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE_SECONDS)
+
+
+@contextmanager
+def serving(cwd: Path, **settings: str) -> Iterator[Served]:
+    """Serve on a free port until the end of the block, unless it was stopped inside."""
+    with (
+        tempfile.TemporaryFile("w+") as log,  # not a pipe, which fills up when nobody reads it
+        _started(("serve",), cwd, {"PORT": "0", **settings}, log) as process,
+    ):
+        served = Served(process)
+        assert process.stdout
+        try:
+            for line in process.stdout:
+                served.lines.append(line.rstrip("\n"))
+                if len(served.lines) == (2 if settings.get("ENVIRONMENT") == "production" else 3):
+                    break
+            else:
+                log.seek(0)
+                raise AssertionError(log.read())
+            yield served
+            if process.poll() is None:
+                assert served.stop() == 0
+        finally:
+            end_group(process)
+
+
+def a_title() -> str:
+    return f"task {uuid4()}"

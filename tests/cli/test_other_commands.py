@@ -1,0 +1,157 @@
+"""`hextasks migrate | token | doctor | openapi`, and what the command says of itself."""
+
+import json
+import re
+import socket
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+
+from adapters.postgres.dsn import connect_arguments
+from tests.cli.processes import COMMANDS, ended, hextasks, said, serving, started
+from tests.databases import Server
+
+SECRET = "a secret that is thirty-two bytes"
+
+
+@pytest.fixture
+async def database_url(server: Server) -> str:
+    """A database without tables."""
+    return await server.new_database()
+
+
+class TestHelp:
+    def test_it_names_every_command(self, tmp_path: Path) -> None:
+        shown = hextasks("--help", cwd=tmp_path)
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert all(re.search(rf"^ +{command} ", shown.stdout, re.MULTILINE) for command in COMMANDS)
+
+    @pytest.mark.parametrize("arguments", [(), ("sevre",), ("token",), ("serve", "8000"), ("--port", "1", "serve")])
+    def test_a_slip_of_the_hand_is_answered_with_the_usage(self, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+        shown = hextasks(*arguments, cwd=tmp_path)
+        assert (shown.returncode, shown.stdout) == (2, "")
+        assert shown.stderr.startswith("usage: hextasks")
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_every_command_explains_itself(self, tmp_path: Path, command: str) -> None:
+        shown = hextasks(command, "--help", cwd=tmp_path)
+        assert shown.returncode == 0
+        assert shown.stdout.startswith(f"usage: hextasks {command}")
+
+    def test_it_knows_its_version(self, tmp_path: Path) -> None:
+        project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+        assert f'version = "{hextasks("--version", cwd=tmp_path).stdout.strip()}"' in project
+
+
+@pytest.mark.database
+class TestMigrate:
+    def test_a_database_goes_into_production(self, tmp_path: Path, database_url: str) -> None:
+        production = {"ENVIRONMENT": "production", "DATABASE_URL": database_url, "JWT_SECRET": SECRET, "PORT": "0"}
+
+        refused = hextasks("serve", cwd=tmp_path, **production)
+        assert refused.returncode == 1
+        assert "hextasks migrate" in said(refused)
+        ill = hextasks("doctor", cwd=tmp_path, **production)
+        assert ill.returncode == 1
+        assert re.search(r"^FAIL +migrations .*\n +-> .*hextasks migrate", ill.stdout, re.MULTILINE)
+
+        first = hextasks("migrate", cwd=tmp_path, **production)
+        assert (first.returncode, first.stderr) == (0, "")
+        assert re.fullmatch(r"migrated from revision none to \d+\n", first.stdout)
+        again = hextasks("migrate", cwd=tmp_path, **production)
+        assert (again.returncode, again.stderr) == (0, "")
+        assert re.fullmatch(r"already at revision \d+\n", again.stdout)
+
+        with serving(tmp_path, **production) as served:
+            assert "Bearer" not in "".join(served.lines)
+            assert httpx.get(f"{served.address}/health/ready").status_code == 200
+        assert list(tmp_path.iterdir()) == []
+
+    def test_several_at_once_all_succeed(self, tmp_path: Path, database_url: str) -> None:
+        processes = [started("migrate", cwd=tmp_path, DATABASE_URL=database_url) for _ in range(3)]
+        for result in [ended(process) for process in processes]:
+            assert (result.returncode, result.stderr) == (0, "")
+        assert "already" in hextasks("migrate", cwd=tmp_path, DATABASE_URL=database_url).stdout
+
+    async def test_a_database_of_a_newer_version_is_left_alone(self, tmp_path: Path, database_url: str) -> None:
+        assert hextasks("migrate", cwd=tmp_path, DATABASE_URL=database_url).returncode == 0
+        connection = await asyncpg.connect(**connect_arguments(database_url))
+        await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        for command in ("migrate", "serve"):
+            refused = hextasks(command, cwd=tmp_path, DATABASE_URL=database_url, PORT="0")
+            assert refused.returncode == 1
+            assert "newer version" in said(refused)
+        assert await connection.fetchval("SELECT version_num FROM alembic_version") == "9999"
+        await connection.close()
+
+    def test_memory_has_nothing_to_migrate(self, tmp_path: Path) -> None:
+        refused = hextasks("migrate", cwd=tmp_path, DATABASE_URL="memory://")
+        assert refused.returncode == 1
+        assert "memory://" in said(refused)
+
+
+@pytest.mark.database
+class TestDoctor:
+    @pytest.mark.parametrize(
+        ("settings", "words"),
+        [
+            (
+                {"DATABASE_URL": "postgresql://ada:tell-tale@127.0.0.1:1/x"},
+                r"FAIL +database +cannot be used: .*127.0.0.1.*\n +-> \w",
+            ),
+            ({"DATABASE_URL": "memory://", "PORT": "tell-tale"}, r"FAIL +settings +PORT: .*\n +-> \w"),
+            ({"JWT_SECRET": "tell-tale"}, r"FAIL +settings +JWT_SECRET .*\n +-> \w"),
+        ],
+        ids=["unreachable", "bad setting", "short secret"],
+    )
+    def test_what_is_wrong_has_a_remedy(self, tmp_path: Path, settings: dict[str, str], words: str) -> None:
+        found = hextasks("doctor", cwd=tmp_path, **settings)
+        assert (found.returncode, found.stderr) == (1, "")
+        assert re.search(words, found.stdout, re.MULTILINE)
+        assert "tell-tale" not in found.stdout
+
+    def test_a_server_that_says_nothing_is_a_finding_with_a_reason(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"postgresql://ada@127.0.0.1:{silent.getsockname()[1]}/x"
+            found = hextasks("doctor", cwd=tmp_path, DATABASE_URL=url, DATABASE_CONNECT_TIMEOUT="0.2")
+        assert (found.returncode, found.stderr) == (1, "")
+        assert re.search(r"FAIL +database +cannot be used: \w", found.stdout)
+
+    def test_memory_is_healthy(self, tmp_path: Path) -> None:
+        found = hextasks("doctor", cwd=tmp_path, DATABASE_URL="memory://")
+        assert found.returncode == 0
+        assert [line.split()[0] for line in found.stdout.splitlines()] == ["ok"] * 4
+
+
+@pytest.mark.database
+class TestToken:
+    @pytest.mark.parametrize(
+        ("user", "settings", "words"),
+        [
+            ("ada", {"ENVIRONMENT": "production", "DATABASE_URL": "postgresql://db/x"}, "development only"),
+            ("a\nb", {}, "user id"),
+        ],
+        ids=["production", "control character"],
+    )
+    def test_none_is_made(self, tmp_path: Path, user: str, settings: dict[str, str], words: str) -> None:
+        refused = hextasks("token", user, cwd=tmp_path, **{"JWT_SECRET": SECRET, **settings})
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert words in said(refused)
+
+    def test_several_first_ones_at_once_are_made_with_one_secret(self, tmp_path: Path) -> None:
+        processes = [started("token", "ada", cwd=tmp_path) for _ in range(3)]
+        assert [ended(process).returncode for process in processes] == [0, 0, 0]
+        assert [path.name for path in (tmp_path / ".data").iterdir()] == ["jwt_secret"]
+
+
+@pytest.mark.database
+def test_the_openapi_document_needs_no_database_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    printed = hextasks("openapi", cwd=tmp_path, DATABASE_URL="postgresql://ada@127.0.0.1:1/x", PORT="no matter")
+    assert (printed.returncode, printed.stderr) == (0, "")
+    document = json.loads(printed.stdout)
+    assert document["openapi"].startswith("3.1")
+    assert {"/api/{user_id}/tasks", "/health/live"} <= set(document["paths"])
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,198 @@
+"""`hextasks serve` on its embedded PostgreSQL: two words to type, and nothing acknowledged is ever lost."""
+
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from threading import Event
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.cli.processes import (
+    Served,
+    a_title,
+    end_group,
+    ended,
+    environment,
+    eventually,
+    hextasks,
+    serving,
+    started,
+    stop_servers,
+)
+
+pytestmark = pytest.mark.database
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    stop_servers(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("home")
+    yield home
+    stop_servers(home)
+
+
+@pytest.fixture(scope="module")
+def served(home: Path) -> Iterator[Served]:
+    """One service for the tests that do it no harm. It starts in an empty folder with nothing set but its port."""
+    with serving(home) as served:
+        yield served
+
+
+def is_running(data_dir: Path) -> bool:
+    return (data_dir / "postgres" / "data" / "postmaster.pid").exists()
+
+
+def run_curl(line: str) -> dict[str, object]:
+    ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment(), check=True)
+    answer: dict[str, object] = json.loads(ran.stdout)
+    return answer
+
+
+def test_it_says_where_it_is_and_what_to_type(served: Served) -> None:
+    assert ".data/postgres" in served.lines[0]
+    assert served.lines[1].split() == ["docs", f"{served.address}/docs"]
+    page = httpx.get(f"{served.address}/docs")
+    assert (page.status_code, page.headers["content-type"].partition(";")[0]) == (200, "text/html")
+    assert httpx.get(f"{served.address}/health/ready").status_code == 200
+    answer = run_curl(served.curl)
+    assert (answer["title"], answer["user_id"], answer["is_completed"]) == ("Buy milk", "ada", False)
+    assert "Buy milk" in served.titles()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"HOST": "::1"},
+        {"HOST": "localhost", "JWT_USER_CLAIM": "email", "JWT_ISSUER": "me", "JWT_AUDIENCE": "tasks"},
+    ],
+    ids=lambda settings: settings["HOST"],
+)
+def test_the_curl_line_works_whatever_is_set_and_ctrl_c_ends_it(tmp_path: Path, settings: dict[str, str]) -> None:
+    with serving(tmp_path, DATABASE_URL="memory://", **settings) as served:
+        assert "memory" in served.lines[0]
+        assert run_curl(served.curl)["title"] == "Buy milk"
+        with httpx.Client() as client:
+            assert served.add("second", client).status_code == 201
+            assert served.titles() == ["second", "Buy milk"]
+            assert served.stop(signal.SIGINT) == 0  # a connection that idles does not hold it up
+    assert [path.name for path in (tmp_path / ".data").iterdir()] == ["jwt_secret"]
+
+
+@pytest.mark.parametrize("user", ["grace", "auth0|ünï/çödé o'brien"])
+def test_a_token_made_beside_it_is_taken(served: Served, home: Path, user: str) -> None:
+    made = hextasks("token", user, cwd=home)
+    assert (made.returncode, made.stderr) == (0, "")
+    header = {"Authorization": f"Bearer {made.stdout.strip()}"}
+    answer = httpx.get(f"{served.address}/api/{quote(user, safe='')}/tasks", headers=header)
+    assert (answer.status_code, answer.json()) == (200, {"tasks": [], "next_cursor": None})
+
+
+def test_the_doctor_and_migrate_beside_it_find_all_well_and_leave_it_running(served: Served, home: Path) -> None:
+    found = hextasks("doctor", cwd=home)
+    assert (found.returncode, found.stderr) == (0, "")
+    lines = found.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["ok"] * 4
+    for line, words in zip(lines, ["settings", "token key", "database", "migrations"], strict=True):
+        assert words in line
+    migrated = hextasks("migrate", cwd=home)
+    assert (migrated.returncode, migrated.stderr) == (0, "")
+    assert "already" in migrated.stdout
+    assert served.add(title := a_title()).status_code == 201
+    assert title in served.titles()
+
+
+def test_the_secret_is_kept_to_its_owner(served: Served, home: Path) -> None:
+    assert (home / ".data" / "jwt_secret").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_every_acknowledged_task_survives_a_kill(folder: Path, processes: str) -> None:
+    """Killed among concurrent requests; then served again, from the same folder on the same port."""
+    settings = {"DATA_DIR": str(folder / "data"), "WEB_CONCURRENCY": processes}
+    acknowledged: list[str] = []
+    enough, over = Event(), Event()
+
+    def add_until_killed(served: Served) -> None:
+        with httpx.Client() as client, suppress(httpx.TransportError):
+            while not over.is_set() and served.add(title := a_title(), client).status_code == 201:
+                acknowledged.append(title)
+                if len(acknowledged) >= 100:
+                    enough.set()
+
+    with serving(folder, **settings) as served, ThreadPoolExecutor(8) as pool:
+        for _ in range(8):
+            pool.submit(add_until_killed, served)
+        try:
+            assert enough.wait(20)
+            assert served.stop(signal.SIGKILL) == -signal.SIGKILL
+            eventually(lambda: is_free(served.port))
+        finally:
+            over.set()
+    with serving(folder, **settings, PORT=served.port) as served:
+        found = served.titles()
+        assert len(found) == len(set(found))
+        assert set(acknowledged) <= set(found)
+        assert len(found) <= len(acknowledged) + 8
+        assert served.add("after").status_code == 201
+        assert served.stop() == 0
+    assert not is_running(folder / "data")
+
+
+def is_free(port: str) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", int(port))).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_two_services_on_two_folders_do_not_meet(served: Served, folder: Path) -> None:
+    title = a_title()
+    with serving(folder, DATA_DIR="elsewhere") as other:
+        assert other.add(title).status_code == 201
+        assert other.titles() == [title]
+        assert title not in served.titles()
+        assert httpx.get(f"{other.address}/api/ada/tasks", headers=served.headers).status_code == 401
+    assert not is_running(folder / "elsewhere")
+    assert served.add(title).status_code == 201
+
+
+def test_two_services_on_one_folder_share_it_to_the_last(folder: Path) -> None:
+    with serving(folder) as first, ExitStack() as later:
+        second = later.enter_context(serving(folder))
+        assert first.add("to the first").status_code == 201
+        assert second.add("to the second").status_code == 201
+        assert first.titles() == second.titles() == ["to the second", "to the first"]
+        assert first.stop() == 0
+        assert is_running(folder / ".data")
+        assert second.add("alone").status_code == 201
+        assert second.titles()[0] == "alone"
+        assert httpx.get(f"{second.address}/api/ada/tasks", headers=first.headers).status_code == 200
+        later.close()
+        assert not is_running(folder / ".data")
+
+
+@pytest.mark.parametrize(("number", "statuses"), [(signal.SIGTERM, {0, -15, 143}), (signal.SIGINT, {0, -2, 130})])
+def test_a_stop_while_it_starts_leaves_nothing_running(folder: Path, number: int, statuses: set[int]) -> None:
+    process = started("serve", cwd=folder, PORT="0")
+    try:
+        eventually(lambda: is_running(folder / ".data") or process.poll() is not None)
+        process.send_signal(number)
+        result = ended(process)
+    finally:
+        end_group(process)
+    assert result.returncode in statuses
+    assert "Traceback" not in result.stderr
+    assert not is_running(folder / ".data")

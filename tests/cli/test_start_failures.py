@@ -1,0 +1,162 @@
+"""What can be wrong before a start: each is one line that says what, and never a password."""
+
+import asyncio
+import socket
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from adapters.embedded_postgres import EmbeddedPostgres
+from adapters.postgres.dsn import connect_arguments
+from tests.cli.processes import eventually, hextasks, said, stop_servers
+
+pytestmark = pytest.mark.database
+
+PASSWORD = "tell-tale"
+SECRET = "a secret that is thirty-two bytes"
+URL = f"postgresql://ada:{PASSWORD}@127.0.0.1:1/tasks"
+BAD_URLS = {
+    "another database": "mysql://ada:tell-tale@127.0.0.1/tasks",
+    "a bracket left open": "postgresql://ada:tell-tale@[::1/tasks",
+    "a slash in the password": "postgresql://ada:tell-tale/x@127.0.0.1/tasks",
+    "a hash in the password": "postgresql://ada:tell-tale#x@127.0.0.1/tasks",
+    "a question mark in the password": "postgresql://ada:tell-tale?x@127.0.0.1/tasks",
+    "a port in letters": "postgresql://ada:tell-tale@127.0.0.1:port/tasks",
+    "a port that cannot be": "postgresql://ada:tell-tale@127.0.0.1:99999999/tasks",
+    "a host that cannot be": "postgresql://ada:tell-tale@a..b/tasks",
+    "an unknown sslmode": "postgresql://ada@127.0.0.1:1/tasks?sslmode=tell-tale",
+    "certificates that are not there": "postgresql://ada:tell-tale@127.0.0.1:1/tasks?sslmode=verify-full&sslrootcert=/no",
+    "no timeout": "postgresql://ada:tell-tale@127.0.0.1:1/tasks?connect_timeout=soon",
+    "nobody there": URL,
+    "no such host": "postgresql://ada:tell-tale@nowhere.invalid/tasks",
+}
+BAD_SETTINGS = {
+    "port": ({"PORT": "65536"}, "PORT"),
+    "host": ({"HOST": "a..b", "DATABASE_URL": "memory://"}, "HOST"),
+    "unknown host": ({"HOST": "nowhere.invalid", "DATABASE_URL": "memory://"}, "HOST"),
+    "short secret": ({"JWT_SECRET": PASSWORD}, "JWT_SECRET"),
+    "secret is not text": ({"JWT_SECRET": "\udcff" * 40, "DATABASE_URL": "memory://"}, "JWT_SECRET"),
+    "no database in production": ({"ENVIRONMENT": "production", "JWT_SECRET": SECRET}, "DATABASE_URL"),
+    "no secret in production": ({"ENVIRONMENT": "production", "DATABASE_URL": URL}, "JWT_SECRET"),
+    "data folder is a file": ({"DATA_DIR": "/dev/null"}, "/dev/null"),
+    "data folder is a file, with a secret": ({"DATA_DIR": "/dev/null", "JWT_SECRET": SECRET}, "/dev/null"),
+}
+URL_CASES = {
+    f"url: {name}": ({"DATABASE_URL": url, "JWT_SECRET": SECRET}, "DATABASE_URL") for name, url in BAD_URLS.items()
+}
+CASES = URL_CASES | BAD_SETTINGS
+Ran = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Ran]]]:
+    """What `serve` says in each case; they run beside each other, since most of a short command is its start."""
+    folder = tmp_path_factory.mktemp("failures")
+    with ThreadPoolExecutor(4) as pool:
+        yield {
+            name: pool.submit(hextasks, "serve", cwd=folder, **{"PORT": "0", **settings})
+            for name, (settings, _) in CASES.items()
+        }
+        pool.shutdown(cancel_futures=True)
+
+
+def failure(ran: Ran) -> str:
+    assert "Traceback" not in ran.stderr, ran.stderr
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert PASSWORD not in ran.stderr
+    line = said(ran)
+    assert line.startswith("hextasks: ")
+    return line
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_setting_that_cannot_be_used_is_named(served: dict[str, Future[Ran]], case: str) -> None:
+    assert CASES[case][1] in failure(served[case].result())
+
+
+def test_a_taken_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        line = failure(hextasks("serve", cwd=tmp_path, PORT=port))
+    assert port in line
+    assert "PORT" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_env_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"JWT_SECRET=tell-tale\xff\n")
+    assert ".env" in failure(hextasks("serve", cwd=tmp_path))
+
+
+@pytest.mark.parametrize("kept", ["", PASSWORD], ids=["empty", "short"])
+def test_a_kept_secret_that_was_damaged(tmp_path: Path, kept: str) -> None:
+    (tmp_path / ".data").mkdir()
+    (tmp_path / ".data" / "jwt_secret").write_text(kept)
+    assert "jwt_secret" in failure(hextasks("serve", cwd=tmp_path, DATABASE_URL="memory://", PORT="0"))
+
+
+@pytest.mark.parametrize("command", ["migrate", "doctor"])
+def test_other_commands_fail_as_clearly(tmp_path: Path, command: str) -> None:
+    ran = hextasks(command, cwd=tmp_path, DATABASE_URL=BAD_URLS["a slash in the password"], JWT_SECRET=SECRET)
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stderr
+    assert PASSWORD not in ran.stderr + ran.stdout
+    assert "DATABASE_URL" in ran.stderr + ran.stdout
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that asks for passwords; yields the URL of `guest`, who may connect and no more, without a password."""
+    folder = tmp_path_factory.mktemp("guarded")
+    with EmbeddedPostgres(folder).running() as url:
+        (folder / "data" / "pg_hba.conf").write_text("local all guest scram-sha-256\nlocal all postgres trust\n")
+        _run(url, f"CREATE ROLE guest LOGIN PASSWORD '{PASSWORD}'", "SELECT pg_reload_conf()")
+        eventually(lambda: _refuses(url.replace("postgres@/", "guest:wrong@/")))
+        yield url.replace("postgres@/", "guest:{}@/")
+    stop_servers(folder)
+
+
+def _refuses(url: str) -> bool:
+    try:
+        _run(url, "SELECT 1")
+    except asyncpg.InvalidPasswordError:
+        return True
+    return False
+
+
+def _run(url: str, *statements: str) -> Any:
+    async def run() -> Any:
+        connection = await asyncpg.connect(**connect_arguments(url))
+        try:
+            return [await connection.fetchval(statement) for statement in statements][-1]
+        finally:
+            await connection.close()
+
+    with closing(asyncio.new_event_loop()) as loop:
+        return loop.run_until_complete(run())
+
+
+def test_a_wrong_password(tmp_path: Path, guarded: str) -> None:
+    line = failure(
+        hextasks("serve", cwd=tmp_path, DATABASE_URL=guarded.format("tell-tale-not"), JWT_SECRET=SECRET, PORT="0")
+    )
+    assert "password authentication failed" in line
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_role_that_may_not_make_tables(tmp_path: Path, guarded: str, command: str) -> None:
+    line = failure(hextasks(command, cwd=tmp_path, DATABASE_URL=guarded.format(PASSWORD), JWT_SECRET=SECRET, PORT="0"))
+    assert "permission denied" in line
+
+
+def test_a_database_that_does_not_exist(tmp_path: Path, guarded: str) -> None:
+    url = guarded.format(PASSWORD).replace("/postgres?", "/missing?")
+    assert '"missing" does not exist' in failure(
+        hextasks("serve", cwd=tmp_path, DATABASE_URL=url, JWT_SECRET=SECRET, PORT="0")
+    )

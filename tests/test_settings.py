@@ -1,0 +1,171 @@
+"""Every setting: its default, what it takes, what it refuses, and that a refusal keeps values to itself."""
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from entrypoints.settings import Settings, SettingsError
+
+SECRET = "a secret that is thirty-two bytes"
+URL = "postgresql://ada@db.example/tasks"
+PRODUCTION = {"ENVIRONMENT": "production", "DATABASE_URL": URL, "JWT_SECRET": SECRET}
+SECONDS = [
+    "DATABASE_POOL_RECYCLE",
+    "DATABASE_POOL_TIMEOUT",
+    "DATABASE_CONNECT_TIMEOUT",
+    "DATABASE_STATEMENT_TIMEOUT",
+]
+
+
+def load(**environment: str) -> Settings:
+    return Settings.load(environment, dotenv=None)
+
+
+def refusal(**environment: str) -> str:
+    with pytest.raises(SettingsError) as refused:
+        load(**environment)
+    assert refused.value.__cause__ is None
+    return str(refused.value)
+
+
+def test_the_defaults() -> None:
+    assert msgspec.structs.asdict(load()) == {
+        "database_url": None,
+        "jwt_secret": None,
+        "jwt_issuer": None,
+        "jwt_audience": None,
+        "jwt_user_claim": "sub",
+        "cors_origins": (),
+        "environment": "development",
+        "log_level": "INFO",
+        "host": "127.0.0.1",
+        "port": 8000,
+        "web_concurrency": 1,
+        "data_dir": Path(".data"),
+        "database_pool_size": 10,
+        "database_max_overflow": 20,
+        "database_pool_pre_ping": True,
+        "database_pool_recycle": 3600.0,
+        "database_pool_timeout": 5.0,
+        "database_connect_timeout": 5.0,
+        "database_statement_timeout": 10.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        *[("DATABASE_URL", url, url) for url in ("memory://", URL, "postgres://a,b/c", "postgresql+asyncpg://a/b")],
+        ("JWT_SECRET", "x" * 32, "x" * 32),
+        ("JWT_SECRET", "é" * 16, "é" * 16),
+        ("JWT_ISSUER", "https://id.example/", "https://id.example/"),
+        ("JWT_AUDIENCE", "tasks", "tasks"),
+        ("JWT_USER_CLAIM", "email", "email"),
+        ("CORS_ORIGINS", "*", ("*",)),
+        ("CORS_ORIGINS", " https://a.example ,http://localhost:3000,,", ("https://a.example", "http://localhost:3000")),
+        ("LOG_LEVEL", "DEBUG", "DEBUG"),
+        ("HOST", "::1", "::1"),
+        *[("PORT", text, int(text)) for text in ("0", "65535")],
+        *[("WEB_CONCURRENCY", text, int(text)) for text in ("1", "64")],
+        ("DATA_DIR", "/var/lib/häx tasks", Path("/var/lib/häx tasks")),
+        *[("DATABASE_POOL_SIZE", text, int(text)) for text in ("1", "1000")],
+        *[("DATABASE_MAX_OVERFLOW", text, int(text)) for text in ("0", "1000")],
+        *[("DATABASE_POOL_PRE_PING", text, text in "true 1") for text in ("true", "false", "1", "0")],
+        *[(name, text, float(text)) for name in SECONDS for text in ("0.001", "60", "86400")],
+    ],
+)
+def test_what_is_taken(name: str, text: str, value: object) -> None:
+    assert getattr(load(**{name: text}), name.lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *[("DATABASE_URL", f"{start}ada:tell-tale@db/x") for start in ("", "mysql://", "memory://", "postgresql:")],
+        ("JWT_SECRET", "tell-tale".ljust(31, "!")),
+        *[("CORS_ORIGINS", f"https://fine.example,{bad}") for bad in ("tell-tale", "ftp://tell-tale", "https://")],
+        *[("CORS_ORIGINS", f"https://tell-tale{rest}") for rest in ("/", "/path", "?query", " two")],
+        *[("ENVIRONMENT", bad) for bad in ("tell-tale", "PRODUCTION", "development,production")],
+        *[("LOG_LEVEL", bad) for bad in ("tell-tale", "CRITICAL!", "17")],
+        *[("PORT", bad) for bad in ("-7", "65536", "tell-tale", "80.5", "8000/tcp", "9" * 5000)],
+        *[("WEB_CONCURRENCY", bad) for bad in ("0", "65", "tell-tale")],
+        *[("DATABASE_POOL_SIZE", bad) for bad in ("0", "1001", "tell-tale")],
+        *[("DATABASE_MAX_OVERFLOW", bad) for bad in ("-7", "1001", "tell-tale")],
+        *[("DATABASE_POOL_PRE_PING", bad) for bad in ("tell-tale", "2")],
+        *[(name, bad) for name in SECONDS for bad in ("0e7", "-7", "86401", "nan", "inf", "tell-tale")],
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_bad_value_is_one_line_that_names_the_setting_and_keeps_the_value(name: str, text: str) -> None:
+    said = refusal(**{name: text})
+    assert name in said
+    assert len(said.splitlines()) == 1
+    assert text not in said
+    assert "tell-tale" not in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"DATABASE_URL": ""}, "DATABASE_URL is required in production"),
+        ({"JWT_SECRET": ""}, "JWT_SECRET is required in production"),
+        ({"DATABASE_URL": "memory://"}, "DATABASE_URL memory:// is for development"),
+        ({"ENVIRONMENT": "", "DATABASE_URL": "memory://", "WEB_CONCURRENCY": "2"}, "WEB_CONCURRENCY must be 1"),
+    ],
+)
+def test_what_does_not_go_together(changed: dict[str, str], words: str) -> None:
+    assert load(**PRODUCTION).in_production
+    assert words in refusal(**PRODUCTION | changed)
+
+
+@pytest.mark.parametrize(("url", "storage"), [("", "embedded"), ("memory://", "memory"), (URL, "postgres")])
+def test_which_storage_a_url_stands_for(url: str, storage: str) -> None:
+    assert load(DATABASE_URL=url).storage == storage
+
+
+class TestTheFile:
+    @pytest.fixture(autouse=True)
+    def _in_an_empty_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+
+    def test_it_is_read_where_the_command_runs(self) -> None:
+        Path(".env").write_text("# comment\nexport PORT=9000\nHOST='::1' # here\n\nJWT_ISSUER=\"a b\"\nUNKNOWN=1\n")
+        read = Settings.load({})
+        assert (read.port, read.host, read.jwt_issuer, read.log_level) == (9000, "::1", "a b", "INFO")
+
+    def test_the_environment_goes_before_it(self) -> None:
+        Path(".env").write_text("PORT=9000\nHOST=::1\n")
+        read = Settings.load({"PORT": "9001"})
+        assert (read.port, read.host) == (9001, "::1")
+
+    def test_an_empty_value_counts_as_unset_in_either(self) -> None:
+        Path(".env").write_text("PORT=9000\nHOST=\nLOG_LEVEL\n")
+        read = Settings.load({"PORT": "", "JWT_SECRET": "", "WEB_CONCURRENCY": ""})
+        assert (read.port, read.host, read.jwt_secret, read.web_concurrency) == (9000, "127.0.0.1", None, 1)
+
+    def test_none_is_needed(self) -> None:
+        assert Settings.load({}) == Settings()
+
+    def test_a_bad_value_in_it_is_refused_too(self) -> None:
+        Path(".env").write_text("PORT=tell-tale\n")
+        with pytest.raises(SettingsError, match=r"^PORT: expected `int`"):
+            Settings.load({})
+
+    @pytest.mark.parametrize("content", [b"PORT=9000\nHOST=\xff\xfe\n", None], ids=["not UTF-8", "a folder"])
+    def test_one_that_cannot_be_read_is_one_line(self, content: bytes | None) -> None:
+        if content is None:
+            Path(".env").mkdir()
+        else:
+            Path(".env").write_bytes(content)
+        with pytest.raises(SettingsError, match=r"^[^\n]*\.env[^\n]*$"):
+            Settings.load({})
+
+    def test_the_process_environment_is_the_one_that_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in Settings.names():
+            monkeypatch.delenv(name, raising=False)
+        assert Settings.load() == Settings()
+        monkeypatch.setitem(os.environ, "PORT", "9002")
+        monkeypatch.setitem(os.environ, "port", "9003")
+        assert Settings.load().port == 9002
