@@ -85,9 +85,9 @@ class EmbeddedPostgres:
             self._initialise()
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while (answer := self._ask(socket_folder)) != _READY:
-            if answer == _SILENT and _nobody_listens(socket_folder):
-                if not self._launch() and _STILL_ENDING not in _last_lines(self.log):
-                    deadline = 0.0
+            gone = answer == _SILENT and _nobody_listens(socket_folder)
+            if gone and not self._launch() and _STILL_ENDING not in _last_lines(self.log):
+                deadline = 0.0
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(
                     f"The embedded PostgreSQL did not start; its log {self.log} ends: {_last_lines(self.log)}"
