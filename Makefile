@@ -15,8 +15,8 @@ test: $(READY)  ## Run every test and check the coverage
 	.venv/bin/coverage report --include='domain/*,application/*' --fail-under=100
 	.venv/bin/coverage report --omit='domain/*,application/*' --fail-under=90
 
-test-fast: $(READY)  ## Run the tests that need no database
-	.venv/bin/pytest -q -m 'not database'
+test-fast: $(READY)  ## Run the tests that need neither a database nor a running service
+	.venv/bin/pytest -q -m 'not database and not service'
 
 check: $(READY)  ## Lint, types and walls
 	.venv/bin/ruff check

@@ -6,8 +6,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from application import PageRequest, Position, TaskAlreadyExists, TaskNotFound, TaskPage, VersionConflict
+from application import PageRequest, TaskAlreadyExists, TaskNotFound, TaskPage, VersionConflict
 from domain import Task
+
+_Place = tuple[datetime, UUID]  # compares as Position does, but in C
+
+
+def _place(task: Task) -> _Place:
+    return task.created_at, task.id
 
 
 @dataclass(slots=True)
@@ -16,7 +22,7 @@ class _UserTasks:
 
     by_id: dict[UUID, Task] = field(default_factory=dict)
     # Oldest first, so that a new task is appended; each filter has its own, so that no page scans past other tasks.
-    places: dict[bool | None, list[Position]] = field(default_factory=lambda: {None: [], True: [], False: []})
+    places: dict[bool | None, list[_Place]] = field(default_factory=lambda: {None: [], True: [], False: []})
     counter: int = 0
 
     def store(self, task: Task) -> Task:
@@ -26,7 +32,7 @@ class _UserTasks:
         self.counter += 1
         stored = replace(task, version=self.counter)
         self.by_id[task.id] = stored
-        place = Position.of(stored)
+        place = _place(stored)
         insort(self.places[None], place)
         insort(self.places[stored.is_completed], place)
         return stored
@@ -38,7 +44,7 @@ class _UserTasks:
         self._take_out(task)
 
     def _take_out(self, task: Task) -> None:
-        place = Position.of(task)
+        place = _place(task)
         for places in (self.places[None], self.places[task.is_completed]):
             del places[bisect_left(places, place)]
 
@@ -71,9 +77,10 @@ class MemoryTaskRepository:
         if user is None:
             return TaskPage(tasks=(), next=None)
         places = user.places[page.completed]
-        end = len(places) if page.after is None else bisect_left(places, page.after)
+        after = page.after
+        end = bisect_left(places, (after.created_at, after.id)) if after else len(places)
         newest_first = reversed(places[max(0, end - page.limit - 1) : end])
-        return TaskPage.cut([replace(user.by_id[place.id]) for place in newest_first], page.limit)
+        return TaskPage.cut([replace(user.by_id[task_id]) for _, task_id in newest_first], page.limit)
 
     async def save(self, task: Task) -> Task:
         """See TaskRepository.save."""

@@ -7,7 +7,7 @@ figures a second do not. Eight readers at once; each round is half a second; the
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import asyncpg
@@ -21,6 +21,7 @@ from adapters.postgres.dsn import connect_arguments
 from adapters.postgres.statements import GET
 from adapters.postgres.tables import tasks as table
 from adapters.tokens import issue_token
+from application import PageRequest
 from domain import Task
 from tests.databases import Server, running_server, server_kind
 from tests.services import SECRET, running_service
@@ -69,11 +70,18 @@ async def main(server_url: str) -> None:
         async with database.connection() as connection:
             return await connection.fetchrow(GET.sql, "ada", task.id)
 
+    for owner, count in (("few", 100), ("many", 100_000)):
+        for n in range(count):
+            moment = task.created_at + timedelta(seconds=n)
+            await memory.add(Task.create(id=uuid4(), user_id=owner, title="Buy milk", now=moment))
+
     contenders: dict[str, Call] = {
         "driver on the pool, no entity": driver_alone,
         "PostgresTaskRepository.get": lambda: postgres.get("ada", task.id),
         "Core, transaction, pre-ping": core_in_a_transaction,
         "MemoryTaskRepository.get": lambda: memory.get("ada", task.id),
+        "MemoryTaskRepository.list, 50 of 100": lambda: memory.list("few", PageRequest()),
+        "MemoryTaskRepository.list, 50 of 100,000": lambda: memory.list("many", PageRequest()),
     }
     with running_service(DATABASE_URL=url, LOG_LEVEL="WARNING") as service:
         headers = {"Authorization": f"Bearer {issue_token(SECRET, 'ada')}"}

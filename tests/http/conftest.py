@@ -1,12 +1,19 @@
 """Two users whom nobody has met, fresh for each test. Their connections are kept: making a client is the slow part."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from tests.http.wire import claims, token
 from tests.services import Client, Service
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("service")
 
 
 @pytest.fixture(scope="session")
