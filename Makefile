@@ -2,6 +2,8 @@
 
 UV := $(shell command -v uv || echo .tools/bin/uv)
 READY := .venv/.ready
+# Trust what the machine trusts, as behind a company's proxy.
+export UV_SYSTEM_CERTS = true
 
 .PHONY: serve test test-fast check format clean
 
