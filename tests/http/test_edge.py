@@ -47,7 +47,9 @@ class TestRequestId:
             (given,) = answer.headers.get_list("x-request-id")
             assert is_new_uuid(given) if not more else given == more[0][1]
 
-    @pytest.mark.parametrize("sane", ["1", "x" * 128, some_id(), "Root=1-67891233-abcdef012345678912345678"])
+    @pytest.mark.parametrize(
+        "sane", ["1", "x" * 128, "0f8fad5b-d9cb-469f-a165-70867728950e", "Root=1-67891233-abcdef012345678912345678"]
+    )
     def test_a_sane_one_is_kept(self, service: Service, sane: str) -> None:
         assert raw(service, "GET", "/health/live", [("X-Request-ID", sane)]).headers["x-request-id"] == sane
 
