@@ -9,7 +9,6 @@ import fcntl
 import os
 import pwd
 import shutil
-import socket
 import stat
 import subprocess
 import tempfile
@@ -29,7 +28,6 @@ _UNPRIVILEGED_USER = "nobody"
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 _READY, _SILENT = 0, 2  # pg_isready
 _SOCKET = ".s.PGSQL.5432"
-_STILL_ENDING = "pre-existing shared memory block"
 _SERVER_OPTIONS = (
     "-c listen_addresses=''",  # reachable by the socket in its own folder only
     "-c unix_socket_directories=.",
@@ -85,10 +83,7 @@ class EmbeddedPostgres:
             self._initialise()
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while (answer := self._ask(socket_folder)) != _READY:
-            gone = answer == _SILENT and _nobody_listens(socket_folder)
-            if gone and not self._launch() and _STILL_ENDING not in _last_lines(self.log):
-                deadline = 0.0
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or (answer == _SILENT and not self._launch()):
                 raise EmbeddedPostgresError(
                     f"The embedded PostgreSQL did not start; its log {self.log} ends: {_last_lines(self.log)}"
                 )
@@ -96,25 +91,32 @@ class EmbeddedPostgres:
 
     def _ask(self, socket_folder: Path) -> int:
         """Ask the socket, not the process id on file: after a restart that belongs to anybody, or to a zombie."""
-        asked = [str(self._binaries / "pg_isready"), "-q", "-h", str(socket_folder)]
+        asked = [str(self._binaries / "pg_isready"), "-q", "-U", "postgres", "-d", "postgres", "-h", str(socket_folder)]
         return subprocess.run(asked, check=False, env=_ENVIRONMENT).returncode  # noqa: S603  # the wheel's own binaries
 
     def _launch(self) -> bool:
-        """Start a server where none answers, and tell whether it came up.
+        """Start a server where none lives; tell whether one is up, or coming or going all by itself.
 
-        Should one be alive all the same and only not answer yet, the new one finds its shared memory, and gives up.
+        All processes of a server inherit an open file with a lock on it. Whoever gets that lock knows that none is
+        left, and that what it finds of the last one is stale.
         """
-        for left_over in ("postmaster.pid", _SOCKET, f"{_SOCKET}.lock"):
-            (self._data / left_over).unlink(missing_ok=True)
-        self._is_launching = True
-        started = self._run(
-            self._data,
-            *("pg_ctl", "start", "-w", "-t", str(START_TIMEOUT_SECONDS), "-D", ".", "-s"),
-            # Both go through a shell, so neither may hold a path of the user's.
-            *("-l", f"../{self.log.name}", "-o", " ".join(_SERVER_OPTIONS)),
-        )
-        self._is_launching = False
-        return started.returncode == 0
+        with (self._folder / "server.lock").open("a") as alive:
+            try:
+                fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            for left_over in ("postmaster.pid", _SOCKET, f"{_SOCKET}.lock"):
+                (self._data / left_over).unlink(missing_ok=True)
+            self._is_launching = True
+            started = self._run(
+                self._data,
+                *("pg_ctl", "start", "-w", "-t", str(START_TIMEOUT_SECONDS), "-D", ".", "-s"),
+                # Both go through a shell, so neither may hold a path of the user's.
+                *("-l", f"../{self.log.name}", "-o", " ".join(_SERVER_OPTIONS)),
+                inherits=(alive.fileno(),),
+            )
+            self._is_launching = False
+            return started.returncode == 0
 
     def _initialise(self) -> None:
         """Create the database cluster aside and then rename it: whatever is in place is whole."""
@@ -149,7 +151,9 @@ class EmbeddedPostgres:
                     return
                 time.sleep(0.05)
 
-    def _run(self, folder: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, folder: Path, program: str, *arguments: str, inherits: tuple[int, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
         """Run one of the binaries inside a folder, away from the terminal's signals and this locale."""
         with tempfile.TemporaryFile("w+") as output:  # not a pipe: the server inherits it and would keep it open
             ended = subprocess.run(  # noqa: S603  # the wheel's own binaries
@@ -162,6 +166,7 @@ class EmbeddedPostgres:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=inherits,
                 env=_ENVIRONMENT,
                 check=False,
             )
@@ -194,16 +199,6 @@ def _binaries() -> Path:
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError("The embedded PostgreSQL is not installed; type: pip install 'hextasks[embedded]'")
     return Path(spec.origin).parent / "pginstall18" / "bin"
-
-
-def _nobody_listens(socket_folder: Path) -> bool:
-    """Tell a server that is gone from one that is too busy to answer."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(socket_folder / _SOCKET))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return True
-    return False
 
 
 def _group_of(user: str | None) -> int | None:

@@ -13,7 +13,7 @@ def run(connection: Connection) -> None:
     """Do what alembic was asked to in one transaction, alone: whoever else migrates waits for the lock."""
     timeout = context.config.attributes.get("lock_timeout", LOCK_TIMEOUT_SECONDS)
     with connection.begin():
-        connection.execute(text(f"SET LOCAL lock_timeout = {int(timeout * 1000)}"))
+        connection.execute(text(f"SET LOCAL lock_timeout = {max(1, int(timeout * 1000))}"))
         connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
         context.configure(connection=connection, target_metadata=metadata)
         context.run_migrations()

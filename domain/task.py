@@ -58,12 +58,14 @@ class Task:
 
         Completing a completed task keeps the first `completed_at`; reopening clears it. Where nothing
         differs the same object comes back, so neither `updated_at` nor `version` moves. Otherwise `updated_at`
-        moves to `now`, and always forward, even where the clock stepped back. Raises InvalidTitle.
+        moves to `now`, and always forward, even where the clock stepped back. Raises InvalidTitle, and InvalidTask
+        when `now` is not in UTC.
         """
         new_title = self.title if title is None else clean_title(title)
         new_state = self.is_completed if is_completed is None else is_completed
         if new_title == self.title and new_state == self.is_completed:
             return self
+        _require(_is_utc(now), "Times must be aware and in UTC.")
         moment = max(now, self.updated_at + datetime.resolution)
         completed_at = (self.completed_at or moment) if new_state else None
         return replace(self, title=new_title, completed_at=completed_at, updated_at=moment)

@@ -41,9 +41,8 @@ def _describe(error: BaseException) -> dict[str, Any]:
 
 
 def configure_logging(level: str) -> None:
-    """Send everything from a level up to standard error as JSON. Libraries only when they warn."""
+    """Send what this service has to say, from a level up, to standard error as JSON; libraries only when they warn."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("uvicorn", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("hextasks").setLevel(level)

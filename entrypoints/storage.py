@@ -1,11 +1,16 @@
 """Where tasks are kept: an adapter's repository, and what it takes to open, check and close what is behind it."""
 
-from typing import Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from adapters.memory import MemoryTaskRepository
 from application import TaskRepository
 from entrypoints.settings import Settings
 from entrypoints.start import StartError, why
+
+if TYPE_CHECKING:
+    from adapters.postgres import SchemaState
 
 
 class Storage(Protocol):
@@ -72,42 +77,45 @@ class PostgresStorage:
 
     async def start(self) -> None:
         """See Storage.start."""
-        from adapters.postgres import schema_state
-
-        async with self.database.connection() as connection:
-            encoding = await connection.fetchval("SHOW server_encoding")
-        if encoding != "UTF8":
-            raise StartError(f"the database's encoding is {encoding}; create one with encoding UTF8")
-        if self._migrates:
+        found = await self.examine()
+        if found.encoding != "UTF8":
+            raise StartError(f"the database's encoding is {found.encoding}; create one with encoding UTF8")
+        if self._migrates and not found.schema.is_current:
             await self.migrate()
-        state = await schema_state(self.database)
-        if not state.is_current:
+        elif not found.schema.is_current:
             raise StartError(
-                f"the database is at revision {state.current or 'none'}, this version needs {state.head}; "
-                "type: hextasks migrate"
+                f"the database is at revision {found.schema.current or 'none'}, this version needs "
+                f"{found.schema.head}; type: hextasks migrate"
             )
 
-    async def migrate(self) -> tuple[str | None, str | None]:
-        """Bring the schema to the newest revision, and return the ones before and after.
+    async def examine(self) -> "Examined":
+        """Read what the database is and how far it is migrated. Raises StartError and StorageUnavailable."""
+        from adapters.postgres import schema_state
+
+        with _refusals():
+            (row,) = await self.database.fetch(
+                "SELECT current_setting('server_version') AS version, current_setting('server_encoding') AS encoding"
+            )
+            return Examined(row["version"], row["encoding"], await schema_state(self.database))
+
+    async def migrate(self) -> "tuple[SchemaState, SchemaState]":
+        """Bring the schema to the newest revision, and return the states before and after.
 
         Raises StartError and StorageUnavailable.
         """
-        from sqlalchemy.exc import DBAPIError
-
         from adapters.postgres import MigrationTimeout, UnknownRevision, migrate, schema_state
 
-        before = await schema_state(self.database)
-        if before.is_current:
-            return before.current, before.head
-        try:
-            await migrate(self.database)
-        except MigrationTimeout:
-            raise StartError("another process has been migrating the database for too long; look for it") from None
-        except UnknownRevision:
-            raise StartError("a newer version migrated this database; install that version") from None
-        except DBAPIError as error:
-            raise StartError(f"the database refused to be migrated: {why(error)}") from None
-        return before.current, before.head
+        with _refusals():
+            before = await schema_state(self.database)
+            if before.is_current:
+                return before, before
+            try:
+                await migrate(self.database)
+            except MigrationTimeout:
+                raise StartError("another process has been migrating the database for too long; look for it") from None
+            except UnknownRevision:
+                raise StartError("a newer version migrated this database; install that version") from None
+            return before, await schema_state(self.database)
 
     async def ping(self) -> None:
         """See Storage.ping."""
@@ -116,3 +124,23 @@ class PostgresStorage:
     async def close(self) -> None:
         """See Storage.close."""
         await self.database.close()
+
+
+class Examined(NamedTuple):
+    """What a database is."""
+
+    version: str
+    encoding: str
+    schema: "SchemaState"
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn what the database refuses to do for this role, or for the SQL at all, into a StartError."""
+    from asyncpg import PostgresError
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except (PostgresError, DBAPIError) as error:
+        raise StartError(f"the database refuses: {why(error)}") from error

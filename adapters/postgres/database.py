@@ -1,7 +1,7 @@
 """One PostgreSQL database: its pool of connections, and the shortest way to run a statement on one of them."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -50,11 +50,8 @@ class Database:
     def __init__(self, url: str, pool: PoolSettings | None = None) -> None:
         """Prepare a pool for a URL as providers hand it out. Raises ValueError when it is none."""
         pool = pool or PoolSettings()
-        arguments = {
-            "timeout": pool.connect_timeout,
-            "command_timeout": pool.statement_timeout,
-            **connect_arguments(url),
-        }
+        self._statement_timeout = pool.statement_timeout
+        arguments = {"timeout": pool.connect_timeout, **connect_arguments(url)}
 
         async def connect() -> asyncpg.Connection:
             return await asyncpg.connect(**arguments)
@@ -70,8 +67,7 @@ class Database:
             pool_reset_on_return=None,  # no statement here leaves anything to reset
             hide_parameters=True,
         )
-        if pool.pre_ping:
-            _ping_idle_connections(self.engine)
+        _keep_dead_connections_away(self.engine, ping=pool.pre_ping)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
@@ -83,20 +79,25 @@ class Database:
             finally:
                 await greenlet_spawn(borrowed.close)
 
+    async def fetch(self, sql: str, *arguments: Any) -> Sequence[Mapping[str, Any]]:
+        """Run one statement, within the time limit, and return its rows. Raises StorageUnavailable."""
+        async with self.connection() as connection:
+            rows: Sequence[Mapping[str, Any]] = await connection.fetch(sql, *arguments, timeout=self._statement_timeout)
+            return rows
+
     async def ping(self) -> None:
         """Prove that the database answers. Raises StorageUnavailable."""
-        async with self.connection() as connection:
-            await connection.fetchval("SELECT 1")
+        await self.fetch("SELECT 1")
 
     async def close(self) -> None:
         """Close every connection that is not in use."""
         await self.engine.dispose()
 
 
-def _ping_idle_connections(engine: AsyncEngine) -> None:
+def _keep_dead_connections_away(engine: AsyncEngine, *, ping: bool) -> None:
     """Have the pool replace a dead connection before anyone gets it.
 
-    A closed one is known without asking; one that has idled is asked; one returned a moment ago is trusted.
+    A closed one is known without asking; with `ping`, one that idled is asked; one returned a moment ago is trusted.
     """
     pool = engine.sync_engine.pool
 
@@ -110,7 +111,7 @@ def _ping_idle_connections(engine: AsyncEngine) -> None:
         if connection.is_closed():
             raise exc.DisconnectionError
         idle_since = entry.info.get("idle_since")
-        if idle_since is None or time.monotonic() - idle_since < PING_AFTER_IDLE_SECONDS:
+        if not ping or idle_since is None or time.monotonic() - idle_since < PING_AFTER_IDLE_SECONDS:
             return
         try:
             await_only(connection.fetchval("SELECT 1", timeout=PING_TIMEOUT_SECONDS))

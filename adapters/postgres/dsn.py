@@ -1,25 +1,19 @@
 """Database URLs as providers hand them out, made into what asyncpg takes."""
 
 import ssl
+from math import inf
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-# libpq settings, and hints for other clients, that asyncpg would send to the server as unknown session settings.
-# channel_binding is among them because asyncpg has no SCRAM-SHA-256-PLUS: TLS (sslmode) is what protects the password.
-_UNKNOWN_TO_ASYNCPG = frozenset(
+# What asyncpg reads out of a URL, and the session settings that are safe to pass on. Everything else that providers
+# write is meant for other clients, and the server would refuse it. channel_binding is passed over too, because asyncpg
+# has no SCRAM-SHA-256-PLUS: TLS (sslmode) is what protects the password.
+_KNOWN = frozenset(
     {
-        "channel_binding",
-        "gssencmode",
-        "keepalives",
-        "keepalives_count",
-        "keepalives_idle",
-        "keepalives_interval",
-        "load_balance_hosts",
-        "pgbouncer",
-        "require_auth",
-        "sslcompression",
-        "sslsni",
-        "tcp_user_timeout",
+        *("host", "port", "user", "password", "passfile", "dbname", "database", "service", "target_session_attrs"),
+        *("sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword", "sslnegotiation"),
+        *("ssl_min_protocol_version", "ssl_max_protocol_version", "krbsrvname", "gsslib"),
+        *("application_name", "options", "search_path"),
     }
 )
 _FORM = "postgresql://user:password@host:port/database"
@@ -53,7 +47,11 @@ def connect_arguments(url: str) -> dict[str, Any]:
         arguments["ssl"] = ssl.create_default_context()
     if "," in parts.netloc.rpartition("@")[2] or "," in query.get("host", ""):
         query.setdefault("target_session_attrs", "read-write")
-    kept = {name: value for name, value in query.items() if name not in _UNKNOWN_TO_ASYNCPG}
+    if query.get("pgbouncer") == "true":  # a pooler that lends a connection for one transaction forgets statements
+        arguments["statement_cache_size"] = 0
+    if any(port and not port.isdecimal() for port in query.get("port", "").split(",")):
+        raise ValueError("port is not a number")
+    kept = {name: value for name, value in query.items() if name in _KNOWN}
     arguments["dsn"] = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(kept), ""))
     return arguments
 
@@ -71,4 +69,4 @@ def _seconds(text: str) -> float | None:
         seconds = float(text)
     except ValueError:
         raise ValueError("connect_timeout is not a number of seconds") from None
-    return seconds if seconds > 0 else None
+    return seconds if 0 < seconds < inf else None

@@ -1,5 +1,6 @@
 """The TaskRepository port over PostgreSQL: every write one statement, every read one statement."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -23,7 +24,7 @@ class PostgresTaskRepository:
     async def add(self, task: Task) -> Task:
         """See TaskRepository.add. One round trip."""
         try:
-            written = await self._write(
+            written = await self._fetch(
                 ADD,
                 user_id=task.user_id,
                 id=task.id,
@@ -34,29 +35,25 @@ class PostgresTaskRepository:
             )
         except asyncpg.UniqueViolationError:
             raise TaskAlreadyExists from None
-        return replace(task, **written)
+        return replace(task, **written[0])
 
     async def get(self, user_id: str, task_id: UUID) -> Task:
         """See TaskRepository.get. One round trip."""
-        async with self._database.connection() as connection:
-            row = await connection.fetchrow(GET.sql, *GET.arguments({"user_id": user_id, "id": task_id}))
-        if row is None:
+        rows = await self._fetch(GET, user_id=user_id, id=task_id)
+        if not rows:
             raise TaskNotFound
-        return Task(**row)
+        return Task(**rows[0])
 
     async def list(self, user_id: str, page: PageRequest) -> TaskPage:
         """See TaskRepository.list. One round trip; an index yields the page in order, with nothing to sort."""
         statement = PAGES[page.completed, page.after is not None]
-        values: dict[str, Any] = {"user_id": user_id, "limit": page.limit + 1}
-        if page.after:
-            values |= {"after_created_at": page.after.created_at, "after_id": page.after.id}
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(statement.sql, *statement.arguments(values))
+        after = {"after_created_at": page.after.created_at, "after_id": page.after.id} if page.after else {}
+        rows = await self._fetch(statement, user_id=user_id, limit=page.limit + 1, **after)
         return TaskPage.cut([Task(**row) for row in rows], page.limit)
 
     async def save(self, task: Task) -> Task:
         """See TaskRepository.save. One round trip, and a second to say why when it is refused."""
-        written = await self._write(
+        written = await self._fetch(
             SAVE,
             user_id=task.user_id,
             id=task.id,
@@ -68,13 +65,13 @@ class PostgresTaskRepository:
         if not written:
             await self.get(task.user_id, task.id)
             raise VersionConflict
-        return replace(task, **written)
+        return replace(task, **written[0])
 
     async def remove(
         self, user_id: str, task_id: UUID, *, removed_at: datetime, expected_version: int | None = None
     ) -> None:
         """See TaskRepository.remove. One round trip, and a second to say why when it is refused."""
-        written = await self._write(
+        written = await self._fetch(
             REMOVE, user_id=user_id, id=task_id, version=expected_version, removed_at=removed_at
         )
         if not written:
@@ -83,8 +80,5 @@ class PostgresTaskRepository:
                 raise VersionConflict
             raise TaskNotFound
 
-    async def _write(self, statement: Statement, **values: Any) -> dict[str, Any]:
-        """Run a writing statement and return what it wrote, which is nothing where it was refused."""
-        async with self._database.connection() as connection:
-            row = await connection.fetchrow(statement.sql, *statement.arguments(values))
-        return dict(row or {})
+    async def _fetch(self, statement: Statement, **values: Any) -> Sequence[Mapping[str, Any]]:
+        return await self._database.fetch(statement.sql, *statement.arguments(values))

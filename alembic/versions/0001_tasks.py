@@ -46,6 +46,7 @@ UPGRADE = (
     """,
     "CREATE INDEX tasks_newest_first ON tasks (user_id, created_at, id)",
     "CREATE INDEX tasks_open_newest_first ON tasks (user_id, created_at, id) WHERE completed_at IS NULL",
+    "CREATE INDEX tasks_completed_newest_first ON tasks (user_id, created_at, id) WHERE completed_at IS NOT NULL",
     f"""
     CREATE TABLE task_tombstones (
         user_id text COLLATE "C" NOT NULL,
@@ -65,7 +66,7 @@ UPGRADE = (
     """,
     """
     CREATE TRIGGER tasks_touch_updated_at BEFORE UPDATE ON tasks FOR EACH ROW
-        WHEN (NEW.updated_at = OLD.updated_at AND NEW IS DISTINCT FROM OLD)
+        WHEN (NEW.updated_at = OLD.updated_at AND NEW.version = OLD.version AND NEW IS DISTINCT FROM OLD)
         EXECUTE FUNCTION tasks_touch_updated_at()
     """,
 )

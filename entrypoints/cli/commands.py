@@ -25,6 +25,8 @@ def run(given: argparse.Namespace) -> int:
         return _failed(str(error))
     except StorageUnavailable as error:
         return _failed(f"the database cannot be used: {why(error)}; look at DATABASE_URL, or type: hextasks doctor")
+    except ModuleNotFoundError as error:
+        return _failed(f"{error.name} is not installed; type: pip install 'hextasks[http,postgres,embedded]'")
     except KeyboardInterrupt:
         return 130
 
@@ -51,9 +53,9 @@ async def _migrated(storage: PostgresStorage) -> str:
         before, after = await storage.migrate()
     finally:
         await storage.close()
-    return (
-        f"already at revision {after}" if before == after else f"migrated from revision {before or 'none'} to {after}"
-    )
+    if before == after:
+        return f"already at revision {after.current}"
+    return f"migrated from revision {before.current or 'none'} to {after.current}"
 
 
 def _token(given: argparse.Namespace) -> int:

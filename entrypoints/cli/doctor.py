@@ -48,14 +48,9 @@ def _findings() -> list[Finding]:
 
 
 async def _database(settings: Settings) -> list[Finding]:
-    from adapters.postgres import schema_state
-
     storage = PostgresStorage(settings)
     try:
-        async with storage.database.connection() as connection:
-            name = await connection.fetchval("SHOW server_version")
-            encoding = await connection.fetchval("SHOW server_encoding")
-        state = await schema_state(storage.database)
+        name, encoding, state = await storage.examine()
     except StorageUnavailable as error:
         return [Finding("database", f"cannot be used: {why(error)}", "start it, or correct DATABASE_URL")]
     finally:

@@ -26,7 +26,7 @@ def serve(settings: Settings) -> int:
     Raises StartError and StorageUnavailable before the first request, never after.
     """
     configure_logging(settings.log_level)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _stop)
     with _listening(settings) as listener, prepared(settings) as ready:
         asyncio.run(_check_storage(ready))

@@ -124,9 +124,11 @@ def _problem(code: str, detail: str, errors: list[dict[str, str]], *, instance: 
 
 
 def _application_error(request: Request[Any, Any, Any], error: ApplicationError) -> Response[Problem]:
+    if error.code not in KINDS:
+        return _unexpected(request, error)
     if error.code in ("storage_unavailable", "overloaded"):
         _log.warning(error.code, exc_info=error, extra={"fields": {"request_id": request.scope.get("request_id")}})
-    return problem(request, error.code if error.code in KINDS else "internal_error")
+    return problem(request, error.code)
 
 
 def _domain_error(request: Request[Any, Any, Any], error: DomainError) -> Response[Problem]:

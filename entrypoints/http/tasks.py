@@ -1,7 +1,8 @@
 """The six stories over HTTP. Each handler turns a request into one use-case call, and its result into an answer."""
 
+import re
 from typing import Annotated, Any, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 from uuid import UUID
 
 from litestar import Controller, Request, Response, delete, get, patch, post, put
@@ -49,19 +50,20 @@ Caller = Request[str, Any, Any]
 
 async def strict_query(request: Caller) -> None:
     """Refuse a query parameter that is misspelt, repeated or nearly true: it would silently ask for another thing."""
-    known = {name for name in request.route_handler.parsed_fn_signature.parameters if name in _QUERY_PARAMETERS}
+    known = _QUERY if request.route_handler.handler_name == "list_tasks" else {}
     seen: set[str] = set()
     for name, value in request.query_params.multi_items():
         if name not in known:
             raise InvalidInput("There is no such query parameter here.", parameter=name)
         if name in seen:
             raise InvalidInput("Send this query parameter once.", parameter=name)
-        if name == "completed" and value not in ("true", "false"):
-            raise InvalidInput("Expected true or false.", parameter=name)
+        if not known[name].fullmatch(value):
+            raise InvalidInput(f"Expected {_EXPECTED[name]}.", parameter=name)
         seen.add(name)
 
 
-_QUERY_PARAMETERS = ("limit", "cursor", "completed")
+_QUERY = {"limit": re.compile(r"-?[0-9]{1,18}"), "cursor": re.compile(".*"), "completed": re.compile("true|false")}
+_EXPECTED = {"limit": "a whole number", "cursor": "a cursor", "completed": "true or false"}
 
 
 class TaskController(Controller):
@@ -221,9 +223,9 @@ def _path(user_id: str) -> str:
 def _task_id(text: str) -> UUID:
     """Return the id that a path names; one that cannot exist is answered like one that does not."""
     try:
-        task_id = UUID(text)
+        task_id = UUID(unquote(text))
     except ValueError:
         raise TaskNotFound from None
-    if str(task_id) != text.lower():
+    if str(task_id) != unquote(text).lower():
         raise TaskNotFound
     return task_id

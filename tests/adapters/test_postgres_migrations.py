@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from adapters.postgres import (
     Database,
     MigrationTimeout,
+    PoolSettings,
     PostgresTaskRepository,
     UnknownRevision,
     migrate,
@@ -32,8 +33,13 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-async def empty(server: Server) -> AsyncIterator[Database]:
-    database = Database(await server.new_database())
+async def empty_url(server: Server) -> str:
+    return await server.new_database()
+
+
+@pytest.fixture
+async def empty(empty_url: str) -> AsyncIterator[Database]:
+    database = Database(empty_url)
     yield database
     await database.close()
 
@@ -91,15 +97,17 @@ async def test_many_processes_migrate_at_once_and_none_fails(server: Server) -> 
     await database.close()
 
 
-async def test_who_waits_for_the_lock_waits_no_longer_than_the_deadline(empty: Database) -> None:
+async def test_who_waits_for_the_lock_waits_no_longer_than_the_deadline(empty: Database, empty_url: str) -> None:
+    hasty = Database(empty_url, PoolSettings(statement_timeout=0.1))  # which is for requests, and not for migrations
     async with empty.connection() as holder, holder.transaction():
         await holder.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
         with pytest.raises(MigrationTimeout):
-            await migrate(empty, lock_timeout=0.2)
-        waiting = asyncio.create_task(migrate(empty, lock_timeout=30))
-        await asyncio.sleep(0.1)
+            await migrate(hasty, lock_timeout=0.2)
+        waiting = asyncio.create_task(migrate(hasty, lock_timeout=30))
+        await asyncio.sleep(0.5)
         assert not waiting.done()
     await waiting
+    await hasty.close()
     assert (await schema_state(empty)).is_current
 
 

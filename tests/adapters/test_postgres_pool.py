@@ -37,7 +37,7 @@ async def backend(database: Database) -> int:
         return int(await connection.fetchval("SELECT pg_backend_pid()"))
 
 
-async def end_backends(database: Database, url: str) -> None:
+async def end_backends(url: str) -> None:
     other = Database(url)
     async with other.connection() as connection:
         await connection.execute(
@@ -52,12 +52,15 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert (pool.size, pool.max_overflow, pool.pre_ping, pool.recycle) == (10, 20, True, 3600.0)
 
 
-async def test_a_connection_that_the_server_ended_is_replaced_before_its_use(small: Database, url: str) -> None:
-    first = await backend(small)
-    assert await backend(small) == first
+@pytest.mark.parametrize("pre_ping", [True, False])
+async def test_a_connection_that_the_server_ended_is_replaced_before_its_use(url: str, pre_ping: bool) -> None:
+    database = Database(url, PoolSettings(size=1, pre_ping=pre_ping))
+    first = await backend(database)
+    assert await backend(database) == first
     for _ in range(3):
-        await end_backends(small, url)
-        assert await backend(small) != first
+        await end_backends(url)
+        assert await backend(database) != first
+    await database.close()
 
 
 async def test_a_connection_that_died_silently_is_found_out_after_it_idled(
@@ -108,8 +111,7 @@ async def test_beyond_its_bounds_the_pool_refuses_in_time(small: Database) -> No
 
 async def test_a_statement_has_a_time_limit_and_leaves_its_connection_usable(small: Database) -> None:
     with pytest.raises(StorageUnavailable):
-        async with small.connection() as connection:
-            await connection.execute("SELECT pg_sleep(60)")
+        await small.fetch("SELECT pg_sleep(60)")
     await small.ping()
 
 

@@ -62,7 +62,7 @@ async def plan(database: Database, statement: Statement) -> str:
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize(
     ("completed", "index"),
-    [(None, "tasks_newest_first"), (True, "tasks_newest_first"), (False, "tasks_open_newest_first")],
+    [(None, "tasks_newest_first"), (True, "tasks_completed_newest_first"), (False, "tasks_open_newest_first")],
 )
 async def test_a_page_is_read_in_order_from_its_index(
     crowded: Database, completed: bool | None, after: bool, index: str

@@ -23,7 +23,11 @@ from adapters.postgres.dsn import connect_arguments
         ),
         (
             "postgres://u:p@h:6543/d?pgbouncer=true&connect_timeout=7",
-            {"dsn": "postgresql://u:p@h:6543/d", "timeout": 7.0},
+            {"dsn": "postgresql://u:p@h:6543/d", "timeout": 7.0, "statement_cache_size": 0},
+        ),
+        (
+            "postgresql://h/d?connection_limit=1&supa=x&schema=public&hostaddr=::1&options=-c%20x%3D1",
+            {"dsn": "postgresql://h/d?options=-c+x%3D1"},
         ),
         ("postgresql://h/d?connect_timeout=0", {"dsn": "postgresql://h/d", "timeout": None}),
         (
@@ -49,7 +53,14 @@ def test_the_certificate_authorities_of_the_system() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "mysql://u:secret@h/d", "postgresql://h/d?connect_timeout=secret", "postgresql//u:secret@h/d"]
+    "url",
+    [
+        "",
+        "mysql://u:secret@h/d",
+        "postgresql://h/d?connect_timeout=secret",
+        "postgresql://h/d?port=secret",
+        "postgresql//u:secret@h/d",
+    ],
 )
 def test_what_is_no_such_url_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011

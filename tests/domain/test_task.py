@@ -86,6 +86,11 @@ def test_the_first_completion_stays_until_the_task_is_reopened() -> None:
     assert again.completed_at == again.updated_at == later + 2 * TICK
 
 
+def test_a_change_needs_a_moment_in_utc() -> None:
+    with pytest.raises(InvalidTask):
+        TASK.complete(now=NOW.replace(tzinfo=None))
+
+
 def test_one_change_of_both_happens_at_one_moment() -> None:
     changed = TASK.change(now=SOON, title="Buy tea", is_completed=True)
     assert (changed.title, changed.completed_at, changed.updated_at) == ("Buy tea", SOON, SOON)
