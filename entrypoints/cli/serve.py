@@ -11,6 +11,7 @@ from uvicorn.supervisors import Multiprocess
 
 from entrypoints.container import Container
 from entrypoints.http import create_app
+from entrypoints.http.protocol import BoundedHttpProtocol
 from entrypoints.logs import configure_logging
 from entrypoints.settings import Settings
 from entrypoints.start import StartError, development_token, prepared
@@ -59,6 +60,7 @@ def server_config(app: object, workers: int = 1) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        http=BoundedHttpProtocol,
         ws="none",
         timeout_graceful_shutdown=STOP_TIMEOUT_SECONDS,
     )

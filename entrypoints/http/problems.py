@@ -104,9 +104,9 @@ def example(code: str) -> Problem:
     return _problem(code, "", errors, instance="/api/ada/tasks", request_id="0f8fad5b-d9cb-469f-a165-70867728950e")
 
 
-def encoded_problem(code: str, *, instance: str, request_id: str) -> bytes:
+def encoded_problem(code: str, detail: str = "", *, instance: str, request_id: str) -> bytes:
     """Return the body of an answer that is made outside of Litestar."""
-    return msgspec.json.encode(_problem(code, "", [], instance=instance, request_id=request_id))
+    return msgspec.json.encode(_problem(code, detail, [], instance=instance, request_id=request_id))
 
 
 def _problem(code: str, detail: str, errors: list[dict[str, str]], *, instance: str, request_id: str) -> Problem:
