@@ -4,10 +4,17 @@ from dependency_injector import containers, providers
 
 from adapters.clock import SystemClock
 from adapters.ids import Uuid7Ids
-from adapters.tokens import TokenVerifier
+from adapters.tokens import Keys, SharedSecret, TokenVerifier
 from application import CompleteTask, CreateTask, DeleteTask, GetTask, ListTasks, UpdateTask
 from entrypoints.settings import Settings
 from entrypoints.storage import MemoryStorage, PostgresStorage
+
+
+def remote_keys(url: str) -> Keys:
+    """Make the key set of an issuer, and load the HTTP client that it needs."""
+    from adapters.tokens.remote_keys import RemoteKeySet
+
+    return RemoteKeySet(url)
 
 
 class Container(containers.DeclarativeContainer):
@@ -23,9 +30,14 @@ class Container(containers.DeclarativeContainer):
         postgres=providers.Singleton(PostgresStorage, settings),
     )
     tasks = storage.provided.tasks
+    keys = providers.Selector(
+        settings.provided.key_source,
+        secret=providers.Singleton(SharedSecret, settings.provided.jwt_secret),
+        jwks=providers.Singleton(remote_keys, settings.provided.jwt_jwks_url),
+    )
     token_verifier = providers.Singleton(
         TokenVerifier,
-        settings.provided.jwt_secret,
+        keys,
         user_claim=settings.provided.jwt_user_claim,
         issuer=settings.provided.jwt_issuer,
         audience=settings.provided.jwt_audience,

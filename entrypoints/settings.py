@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
     database_url: str | None = None
     jwt_secret: str | None = None
+    jwt_jwks_url: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     jwt_user_claim: str = "sub"
@@ -88,6 +89,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             return "embedded"
         return "memory" if self.database_url.startswith("memory:") else "postgres"
 
+    @property
+    def key_source(self) -> Literal["secret", "jwks"]:
+        """Which kind of keys tokens are checked with; the two never mix."""
+        return "jwks" if self.jwt_jwks_url else "secret"
+
     def _check(self) -> None:
         """Refuse what the types cannot: the first rule that is broken is named."""
         url, secret = self.database_url, self.jwt_secret
@@ -101,7 +107,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             or self.storage != "memory",
             "WEB_CONCURRENCY must be 1 with memory://: processes share no memory": self.web_concurrency == 1
             or self.storage != "memory",
-            "JWT_SECRET is required in production": not self.in_production or secret,
+            "JWT_SECRET or JWT_JWKS_URL is required in production": not self.in_production
+            or secret
+            or self.jwt_jwks_url,
+            "JWT_SECRET and JWT_JWKS_URL exclude each other": not secret or not self.jwt_jwks_url,
+            "JWT_JWKS_URL must start with https:// or http://": not self.jwt_jwks_url
+            or self.jwt_jwks_url.startswith(("https://", "http://")),
+            "JWT_ISSUER is required with JWT_JWKS_URL in production": not self.in_production
+            or not self.jwt_jwks_url
+            or self.jwt_issuer,
             f"JWT_SECRET must have at least {JWT_SECRET_MIN_BYTES} bytes": not secret
             or len(secret.encode()) >= JWT_SECRET_MIN_BYTES,
             "CORS_ORIGINS must be origins such as https://app.example.com, or *": all(

@@ -42,7 +42,7 @@ def prepared(settings: Settings) -> Iterator[Settings]:
 
 def with_secret(settings: Settings) -> Settings:
     """Give the settings a token key: one made on first use and kept in the data folder. Raises StartError."""
-    if settings.jwt_secret:
+    if settings.jwt_secret or settings.key_source == "jwks":
         return settings
     path = settings.data_dir / "jwt_secret"
     try:
@@ -57,7 +57,9 @@ def with_secret(settings: Settings) -> Settings:
 
 
 def development_token(settings: Settings, user_id: str) -> str:
-    """Return a token that a service with these settings takes. Raises InvalidUserId."""
+    """Return a token that a service with these settings takes. Raises InvalidUserId and StartError."""
+    if settings.key_source == "jwks":
+        raise StartError("tokens come from the issuer whose keys JWT_JWKS_URL names")
     return issue_token(
         settings.jwt_secret or "",
         user_id,

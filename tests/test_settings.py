@@ -34,6 +34,7 @@ def test_the_defaults() -> None:
     assert msgspec.structs.asdict(load()) == {
         "database_url": None,
         "jwt_secret": None,
+        "jwt_jwks_url": None,
         "jwt_issuer": None,
         "jwt_audience": None,
         "jwt_user_claim": "sub",
@@ -110,8 +111,11 @@ def test_a_bad_value_is_one_line_that_names_the_setting_and_keeps_the_value(name
     ("changed", "words"),
     [
         ({"DATABASE_URL": ""}, "DATABASE_URL is required in production"),
-        ({"JWT_SECRET": ""}, "JWT_SECRET is required in production"),
+        ({"JWT_SECRET": ""}, "JWT_SECRET or JWT_JWKS_URL is required in production"),
         ({"DATABASE_URL": "memory://"}, "DATABASE_URL memory:// is for development"),
+        ({"JWT_JWKS_URL": "https://id.example/jwks"}, "JWT_SECRET and JWT_JWKS_URL exclude each other"),
+        ({"JWT_SECRET": "", "JWT_JWKS_URL": "https://id.example/jwks"}, "JWT_ISSUER is required with JWT_JWKS_URL"),
+        ({"JWT_SECRET": "", "JWT_JWKS_URL": "id.example"}, "JWT_JWKS_URL must start with https:// or http://"),
         ({"ENVIRONMENT": "", "DATABASE_URL": "memory://", "WEB_CONCURRENCY": "2"}, "WEB_CONCURRENCY must be 1"),
     ],
 )

@@ -1,8 +1,10 @@
 """`hextasks doctor`: what is right and what is wrong with this installation, each with what to do about it."""
 
 import asyncio
+from contextlib import suppress
 from typing import NamedTuple
 
+from adapters.tokens import KeysUnavailable
 from application import StorageUnavailable
 from entrypoints.settings import Settings, SettingsError
 from entrypoints.start import StartError, prepared, why
@@ -35,8 +37,7 @@ def _findings() -> list[Finding]:
     findings = [Finding("settings", f"valid, for {given.environment}")]
     try:
         with prepared(given) as settings:
-            key = "set by JWT_SECRET" if given.jwt_secret else f"made for development, in {given.data_dir}"
-            findings.append(Finding("token key", f"{key}, {len(settings.jwt_secret or '')} characters, HS256"))
+            findings.append(_token_key(given, settings))
             if settings.storage == "memory":
                 findings.append(Finding("database", "memory:// keeps tasks until the process ends"))
                 findings.append(Finding("migrations", "none needed"))
@@ -45,6 +46,24 @@ def _findings() -> list[Finding]:
     except StartError as error:
         findings.append(Finding("start", str(error), "do what the line above says"))
     return findings
+
+
+def _token_key(given: Settings, settings: Settings) -> Finding:
+    if settings.jwt_jwks_url:
+        count = asyncio.run(_count_keys(settings.jwt_jwks_url))
+        remedy = "" if count else "correct JWT_JWKS_URL, or look why the issuer does not answer"
+        return Finding("token key", f"{count} keys at JWT_JWKS_URL", remedy)
+    key = "set by JWT_SECRET" if given.jwt_secret else f"made for development, in {given.data_dir}"
+    return Finding("token key", f"{key}, {len(settings.jwt_secret or '')} characters, HS256")
+
+
+async def _count_keys(url: str) -> int:
+    from adapters.tokens.remote_keys import RemoteKeySet
+
+    keys = RemoteKeySet(url)
+    with suppress(KeysUnavailable):
+        await keys.find(None, "EdDSA")
+    return keys.count
 
 
 async def _database(settings: Settings) -> list[Finding]:

@@ -91,7 +91,7 @@ def _announce(given: Settings, ready: Settings, port: int) -> None:
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     where = given.storage if given.storage != "embedded" else f"an embedded PostgreSQL in {given.data_dir / 'postgres'}"
     lines = [f"hextasks listens on {address}, with {where}", f"  docs   {address}/docs"]
-    if not given.in_production:
+    if not given.in_production and given.key_source == "secret":
         token = development_token(ready, "ada")
         body = """-H 'Content-Type: application/json' -d '{"title": "Buy milk"}'"""
         lines.append(f"  try    curl -H 'Authorization: Bearer {token}' {body} {address}/api/ada/tasks")

@@ -37,7 +37,8 @@ def create_litestar(container: Container) -> Litestar:
     async def open_storage(_: Litestar) -> AsyncIterator[None]:
         try:
             await storage.start()
-            yield
+            async with container.keys().running():
+                yield
         finally:
             await storage.close()
 

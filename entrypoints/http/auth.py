@@ -1,8 +1,8 @@
 """The two guards before every task route: who is calling, and are these their own tasks.
 
 Guards and not middleware: they sit on the routes they protect, so no pattern of exceptions can leave one open, and they
-run before the input is read, so a stranger learns nothing from how it is judged. Async, though they wait for nothing:
-Litestar sends plain functions to a thread.
+run before the input is read, so a stranger learns nothing from how it is judged. Both are async, though one waits for
+nothing: Litestar sends plain functions to a thread.
 """
 
 import logging
@@ -24,12 +24,12 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 def authenticated_by(verifier: TokenVerifier) -> Guard:
     """Make the guard that lets a request pass with a valid bearer token, and names its user in `request.user`.
 
-    The guard raises TokenError.
+    The guard raises TokenError and KeysUnavailable.
     """
 
     async def authenticate(connection: Connection, _: BaseRouteHandler) -> None:
         try:
-            connection.scope["user"] = verifier.user_id(_bearer_token(connection))
+            connection.scope["user"] = await verifier.user_id(_bearer_token(connection))
         except TokenError as error:
             _refused(connection, error.code, error.detail)
             raise

@@ -46,7 +46,7 @@ def errors(*codes: str) -> dict[int, ResponseSpec]:
 
 INPUT = ("validation_error",)
 BODY = ("malformed_json", "validation_error", "body_too_large", "unsupported_media_type")
-ACCESS = ("token_missing", "token_invalid", "token_expired", "forbidden")
+ACCESS = ("token_missing", "token_invalid", "token_expired", "keys_unavailable", "forbidden")
 STORAGE = ("storage_unavailable",)
 EXISTING = ("task_not_found",)
 WRITE = ("version_mismatch", "overloaded")

@@ -10,7 +10,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
-from adapters.tokens import TokenError
+from adapters.tokens import KeysUnavailable, TokenError
 from application import ApplicationError
 from domain import DomainError
 
@@ -52,6 +52,7 @@ KINDS = {
     "unsupported_media_type": Kind(415, "The body must be application/json"),
     "internal_error": Kind(500, "Something went wrong inside"),
     "overloaded": Kind(503, "Too many requests at once", _RETRY_LATER),
+    "keys_unavailable": Kind(503, "The token issuer's keys are away", _RETRY_LATER),
     "storage_unavailable": Kind(503, "The storage is away", _RETRY_LATER),
 }
 
@@ -144,6 +145,10 @@ def _token_error(request: Request[Any, Any, Any], error: TokenError) -> Response
     return problem(request, error.code, error.detail)
 
 
+def _keys_unavailable(request: Request[Any, Any, Any], _: KeysUnavailable) -> Response[Problem]:
+    return problem(request, "keys_unavailable")
+
+
 def _invalid_parameter(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
     """Litestar's own refusal of a parameter, whose words say what was expected and never repeat the value."""
     found: list[dict[str, str]] = error.extra if isinstance(error.extra, list) else []
@@ -176,6 +181,7 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     DomainError: _domain_error,
     InvalidInput: _invalid_input,
     TokenError: _token_error,
+    KeysUnavailable: _keys_unavailable,
     ValidationException: _invalid_parameter,
     HTTPException: _http_exception,
     Exception: _unexpected,

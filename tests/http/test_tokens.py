@@ -90,10 +90,10 @@ INVALID = {
     "sub has a lone surrogate": token(claims(f"{USER}\ud800")),
 }
 EXPIRED = {
-    "a second ago": token(claims(USER, exp=now(-1))),
+    "a second past the leeway": token(claims(USER, exp=now(-31))),
     "long ago": token(claims(USER, exp=1)),
     "before the epoch": token(claims(USER, exp=-1)),
-    "as a fraction": token(claims(USER, exp=now(-5) + 0.5)),
+    "as a fraction": token(claims(USER, exp=now(-35) + 0.5)),
 }
 
 

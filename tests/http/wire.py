@@ -36,6 +36,7 @@ STATUS = {
     "internal_error": 500,
     "overloaded": 503,
     "storage_unavailable": 503,
+    "keys_unavailable": 503,
 }
 
 

@@ -1,0 +1,10 @@
+"""Bearer tokens: JWTs signed with a shared secret, or with the published keys of an issuer. Needs the `http` extra.
+
+`adapters.tokens.remote_keys` stays apart: it brings an HTTP client, which takes a while to load.
+"""
+
+from adapters.tokens.errors import KeysUnavailable, TokenError
+from adapters.tokens.keys import Keys, SharedSecret, issue_token
+from adapters.tokens.verifier import TokenVerifier
+
+__all__ = ["Keys", "KeysUnavailable", "SharedSecret", "TokenError", "TokenVerifier", "issue_token"]

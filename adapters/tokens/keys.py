@@ -1,0 +1,65 @@
+"""The keys that tokens are checked with. A kind of keys names its algorithms, so that two kinds never mix."""
+
+from contextlib import AbstractAsyncContextManager, nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import jwt
+
+from domain import check_user_id
+
+
+class Keys(Protocol):
+    """Finds the key that a token says it is signed with."""
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """The algorithms (RFC 7518, RFC 8037) that these keys may be used with."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """Which set of keys is in force: grows whenever a key comes or goes."""
+        ...
+
+    async def find(self, kid: str | None, algorithm: str) -> jwt.PyJWK | str | None:
+        """Return the key with this id for this algorithm, or None. Raises KeysUnavailable."""
+        ...
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Keep the keys up to date inside."""
+        ...
+
+
+class SharedSecret:
+    """One secret that issuer and service share (HS256)."""
+
+    algorithms = ("HS256",)
+    generation = 0
+
+    def __init__(self, secret: str) -> None:
+        """Take a secret of at least 32 bytes."""
+        self._secret = secret
+
+    async def find(self, kid: str | None, algorithm: str) -> str:  # noqa: ARG002
+        """Return the secret, whatever id the token gives its key."""
+        return self._secret
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Do nothing: a secret stays as it is until the next start."""
+        return nullcontext()
+
+
+def issue_token(
+    secret: str,
+    user_id: str,
+    *,
+    lifetime: timedelta = timedelta(hours=12),
+    user_claim: str = "sub",
+    issuer: str | None = None,
+    audience: str | None = None,
+) -> str:
+    """Return a token signed with a shared secret, for trials and tests. Raises InvalidUserId."""
+    now = datetime.now(UTC)
+    claims = {user_claim: check_user_id(user_id), "iss": issuer, "aud": audience, "iat": now, "exp": now + lifetime}
+    return jwt.encode({name: value for name, value in claims.items() if value is not None}, secret, "HS256")

@@ -1,0 +1,102 @@
+"""Reading the user out of a token, after proving that it was issued for this service."""
+
+import hashlib
+import time
+from typing import NamedTuple
+
+import jwt
+
+from adapters.tokens.errors import TokenError
+from adapters.tokens.keys import Keys
+from domain import DomainError, check_user_id
+
+MAX_TOKEN_LENGTH = 8192
+"""Characters. A longer one is refused unread; real ones have less than half."""
+
+LEEWAY_SECONDS = 30
+"""How far the issuer's clock may differ from ours."""
+
+MAX_REMEMBERED = 4096
+"""Tokens. Checking a signature costs as much as all the rest of a request; most requests bring a token seen before."""
+
+
+class _Verified(NamedTuple):
+    user_id: str
+    expires: float
+    generation: int
+
+
+class TokenVerifier:
+    """Judges tokens with one kind of keys, and remembers those it has accepted until they expire or a key changes."""
+
+    def __init__(
+        self, keys: Keys, *, user_claim: str = "sub", issuer: str | None = None, audience: str | None = None
+    ) -> None:
+        """Take the keys, the claim that holds the user, and what `iss` and `aud` must be; None takes any."""
+        self._keys = keys
+        self._user_claim = user_claim
+        self._issuer = issuer
+        self._audience = audience
+        self._jwt = jwt.PyJWT(
+            {
+                "enforce_minimum_key_length": True,
+                "require": ["exp", user_claim],
+                "verify_aud": audience is not None,
+                "verify_iss": issuer is not None,
+                "verify_sub": False,  # the domain's rule for user ids judges the claim, whichever it is
+            }
+        )
+        self._verified: dict[bytes, _Verified] = {}
+
+    async def user_id(self, token: str) -> str:
+        """Return the user the token was issued to.
+
+        Raises TokenError, `token_expired` or `token_invalid`, and KeysUnavailable.
+        """
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise TokenError("token_invalid", "The token is too long.")
+        try:
+            digest = hashlib.sha256(token.encode()).digest()  # what is remembered proves nothing to whoever reads it
+            known = self._verified.get(digest)
+            if known and known.generation == self._keys.generation and time.time() < known.expires:
+                return known.user_id
+            verified = await self._verify(token)
+        except jwt.ExpiredSignatureError:
+            raise TokenError("token_expired", "The token has expired.") from None
+        except (jwt.PyJWTError, DomainError, UnicodeError) as error:
+            raise TokenError("token_invalid", _REASONS.get(type(error), "The token is not valid.")) from None
+        if len(self._verified) >= MAX_REMEMBERED:
+            del self._verified[next(iter(self._verified))]
+        self._verified[digest] = verified
+        return verified.user_id
+
+    async def _verify(self, token: str) -> _Verified:
+        header = jwt.get_unverified_header(token)
+        algorithm = header.get("alg")
+        if algorithm not in self._keys.algorithms:
+            raise jwt.InvalidAlgorithmError
+        key = await self._keys.find(header.get("kid"), algorithm)
+        if key is None:
+            raise TokenError("token_invalid", "The token is signed with a key that the issuer does not publish.")
+        generation = self._keys.generation
+        claims = self._jwt.decode(
+            token,
+            key,
+            algorithms=[algorithm],
+            issuer=self._issuer,
+            audience=self._audience,
+            leeway=LEEWAY_SECONDS,
+        )
+        return _Verified(check_user_id(claims[self._user_claim]), float(claims["exp"]), generation)
+
+
+# Words of our own: the library's may repeat what the token holds.
+_REASONS: dict[type[Exception], str] = {
+    jwt.ImmatureSignatureError: "The token is not valid yet.",
+    jwt.InvalidAlgorithmError: "The token is signed with an algorithm that is not accepted.",
+    jwt.InvalidAudienceError: "The token is meant for another audience.",
+    jwt.InvalidIssuerError: "The token comes from another issuer.",
+    jwt.InvalidSignatureError: "The token's signature does not match.",
+    jwt.MissingRequiredClaimError: "The token lacks a required claim.",
+    jwt.DecodeError: "The token is malformed.",
+}

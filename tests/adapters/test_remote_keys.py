@@ -1,0 +1,195 @@
+"""An issuer's published keys, from a real HTTP server on this machine, with tokens signed by real keys."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from adapters.tokens import KeysUnavailable, TokenError, TokenVerifier
+from adapters.tokens.remote_keys import MAX_BYTES, RemoteKeySet
+from tests.issuers import AUDIENCE, ISSUER, OTHER, PRIVATE, Issuer, published, running_issuer, token
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with running_issuer() as issuer:
+        yield issuer
+
+
+def verifier(keys: RemoteKeySet) -> TokenVerifier:
+    return TokenVerifier(keys, issuer=ISSUER, audience=AUDIENCE)
+
+
+async def code_of(judge: TokenVerifier, given: str) -> str:
+    with pytest.raises(TokenError) as refused:
+        await judge.user_id(given)
+    return refused.value.code
+
+
+@pytest.mark.parametrize("algorithm", PRIVATE)
+async def test_tokens_of_real_issuers_are_taken(issuer: Issuer, algorithm: str) -> None:
+    judge = verifier(RemoteKeySet(issuer.url))
+    assert await judge.user_id(token(algorithm)) == "ada"
+    assert await judge.user_id(token(algorithm, kid=None)) == "ada", "no id is needed where one key fits"
+    assert await code_of(judge, token(algorithm, exp=int(time.time()) - 60)) == "token_expired"
+    assert issuer.asked == 1
+
+
+async def test_hostile_tokens_are_refused(issuer: Issuer) -> None:
+    judge = verifier(RemoteKeySet(issuer.url))
+    public = (
+        PRIVATE["RS256"]
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    claims = {"sub": "ada", "iss": ISSUER, "aud": AUDIENCE, "exp": int(time.time()) + 900}
+    own_key = {"kid": "OTHER", "jwk": published("EdDSA", OTHER), "jku": issuer.url, "x5u": issuer.url}
+    hostile = {
+        "HS256 with the public key": _hs256(claims, public),
+        "another key": token("EdDSA", OTHER),
+        "another id": token("EdDSA", OTHER, kid="OTHER"),
+        "a key it brings along": jwt.encode(claims, OTHER, "EdDSA", headers=own_key),
+        "one key's id on another key's token": token("ES256", kid="EdDSA"),
+        "unsigned": jwt.encode(claims, "", "none"),
+        "another issuer": token(iss="https://evil.example"),
+        "another audience": token(aud="https://other.example"),
+        "no audience": token(aud=None),
+    }
+    for name, given in hostile.items():
+        assert await code_of(judge, given) == "token_invalid", name
+    assert issuer.asked <= 2, "a key that is not known is looked for once"
+
+
+def _hs256(claims: dict[str, Any], key: bytes) -> str:
+    import base64
+    import hmac
+
+    def part(value: bytes) -> bytes:
+        return base64.urlsafe_b64encode(value).rstrip(b"=")
+
+    signed = part(b'{"alg":"HS256","kid":"RS256"}') + b"." + part(json.dumps(claims).encode())
+    return (signed + b"." + part(hmac.digest(key, signed, "sha256"))).decode()
+
+
+@pytest.mark.parametrize(
+    "useless",
+    [
+        {"kty": "oct", "k": "c2VjcmV0" * 8, "kid": "EdDSA"},
+        published("EdDSA", use="enc"),
+        published("EdDSA", key_ops=["sign"]),
+        published("EdDSA", alg="HS256"),
+        {"kid": "EdDSA", "kty": "OKP", "crv": "X25519", "x": "AAAA"},
+        {"kid": "EdDSA"},
+        "nonsense",
+        None,
+    ],
+    ids=["a secret", "encryption", "signing", "another algorithm", "another curve", "no type", "text", "null"],
+)
+async def test_keys_for_other_ends_are_passed_over(issuer: Issuer, useless: Any) -> None:
+    issuer.keys = [useless, published("ES256")]
+    judge = verifier(RemoteKeySet(issuer.url))
+    assert await code_of(judge, token("EdDSA")) == "token_invalid"
+    assert await judge.user_id(token("ES256")) == "ada"
+
+
+async def test_rotation_needs_no_restart_and_a_removed_key_is_forgotten(issuer: Issuer) -> None:
+    keys = RemoteKeySet(issuer.url, refresh=0.05, cool_down=0.0)
+    judge = verifier(keys)
+    async with keys.running():
+        assert await judge.user_id(token("EdDSA")) == "ada"
+        new = token("EdDSA", OTHER, kid="new")
+        issuer.keys = [published("EdDSA", OTHER, kid="new")]
+        assert await judge.user_id(new) == "ada", "an id that is not known is looked for at once"
+        assert await code_of(judge, token("EdDSA")) == "token_invalid", "though it was taken before"
+        issuer.keys = []
+        async with asyncio.timeout(5):
+            while keys.count:
+                await asyncio.sleep(0.01)
+        assert await code_of(judge, new) == "token_invalid"
+
+
+async def test_unknown_ids_trigger_one_fetch_in_a_cool_down_whoever_asks(issuer: Issuer) -> None:
+    judge = verifier(RemoteKeySet(issuer.url, cool_down=30))
+    await judge.user_id(token())
+    issuer.delay = 0.05
+    await asyncio.gather(*(code_of(judge, token(kid=f"unknown {n}")) for n in range(50)))
+    assert issuer.asked <= 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 500},
+        {"status": 302, "headers": {"Location": "/elsewhere"}},
+        {"body": b"no JSON"},
+        {"body": b"[]"},
+        {"body": b'{"keys": 7}'},
+        {"body": b'{"keys": [' + b" " * MAX_BYTES + b"]}"},
+    ],
+    ids=["500", "redirect", "no JSON", "a list", "a number", "too large"],
+)
+async def test_the_last_known_keys_serve_while_the_issuer_is_down(issuer: Issuer, fault: dict[str, Any]) -> None:
+    keys = RemoteKeySet(issuer.url, cool_down=0.0)
+    judge = verifier(keys)
+    assert await judge.user_id(token("EdDSA")) == "ada"
+    for name, value in fault.items():
+        setattr(issuer, name, value)
+    assert await code_of(judge, token("EdDSA", OTHER, kid="new")) == "token_invalid"
+    assert issuer.asked == 2
+    assert await judge.user_id(token("ES256")) == "ada"
+
+
+async def test_an_issuer_that_never_answered_is_told_apart_from_a_bad_token_and_found_when_it_is_back(
+    issuer: Issuer,
+) -> None:
+    issuer.status = 503
+    keys = RemoteKeySet(issuer.url, refresh=0.05, cool_down=0.0)
+    judge = verifier(keys)
+    async with keys.running():
+        with pytest.raises(KeysUnavailable):
+            await judge.user_id(token())
+        issuer.status = 200
+        async with asyncio.timeout(5):
+            while not keys.count:
+                await asyncio.sleep(0.01)
+        assert await judge.user_id(token()) == "ada"
+
+
+class Counting(RemoteKeySet):
+    """Counts how often a key was needed, so how often a signature was checked."""
+
+    needed = 0
+
+    async def find(self, kid: str | None, algorithm: str) -> jwt.PyJWK | None:
+        self.needed += 1
+        return await super().find(kid, algorithm)
+
+
+async def test_a_token_is_remembered_until_its_end_and_not_a_moment_longer(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = Counting(issuer.url)
+    judge = verifier(keys)
+    expires = int(time.time()) + 60
+    given = token(exp=expires)
+    for _ in range(3):
+        assert await judge.user_id(given) == "ada"
+    assert keys.needed == 1
+    monkeypatch.setattr("adapters.tokens.verifier.time.time", lambda: float(expires))
+    await judge.user_id(given)
+    assert keys.needed == 2
+
+
+async def test_no_more_than_so_many_tokens_are_remembered(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.tokens.verifier.MAX_REMEMBERED", 2)
+    keys = Counting(issuer.url)
+    judge = verifier(keys)
+    given = [token(sub=f"user {n}") for n in range(3)]
+    for each in (*given, *given[1:], given[0]):
+        await judge.user_id(each)
+    assert keys.needed == 4

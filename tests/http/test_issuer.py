@@ -1,0 +1,49 @@
+"""The service with the keys of an issuer: tokens of Better Auth and its like."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from adapters.tokens import issue_token
+from tests.http.wire import assert_problem, made
+from tests.issuers import AUDIENCE, ISSUER, OTHER, Issuer, running_issuer, token
+from tests.services import SECRET, Service, running_service
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    with running_issuer() as issuer:
+        yield issuer
+
+
+@pytest.fixture(scope="module")
+def trusting(issuer: Issuer) -> Iterator[Service]:
+    with running_service(
+        DATABASE_URL="memory://", JWT_SECRET="", JWT_JWKS_URL=issuer.url, JWT_ISSUER=ISSUER, JWT_AUDIENCE=AUDIENCE
+    ) as service:
+        yield service
+
+
+@pytest.mark.parametrize("algorithm", ["EdDSA", "ES256", "RS256"])
+def test_a_token_of_the_issuer_opens_its_users_list(trusting: Service, algorithm: str) -> None:
+    with trusting.client("ada", token(algorithm)) as ada:
+        task = made(ada)
+        assert ada.get(f"{ada.tasks}/{task['id']}").json() == task
+        assert_problem(ada.get("/api/grace/tasks"), "forbidden")
+
+
+def test_other_tokens_do_not(trusting: Service) -> None:
+    for given in (issue_token(SECRET, "ada"), token(key=OTHER), token(iss="https://evil.example"), token(aud="other")):
+        with trusting.client("ada", given) as client:
+            assert_problem(client.get(client.tasks), "token_invalid")
+
+
+def test_while_the_keys_were_never_to_be_had_nobody_is_called_a_liar() -> None:
+    with (
+        running_service(DATABASE_URL="memory://", JWT_SECRET="", JWT_JWKS_URL="http://127.0.0.1:1/jwks") as service,
+        service.client("ada", token()) as ada,
+    ):
+        answer = ada.get(ada.tasks)
+        assert_problem(answer, "keys_unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert ada.get("/health/live").status_code == 200
