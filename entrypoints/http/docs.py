@@ -6,6 +6,7 @@ from importlib.resources import files
 from litestar import Response, Router, get
 from litestar._openapi.schema_generation import SchemaCreator
 from litestar._openapi.schema_generation.plugins.struct import StructSchemaPlugin
+from litestar.datastructures import ResponseHeader
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
@@ -25,6 +26,11 @@ _ASSETS = {
     "swagger-preset.js": ("swagger_preset.js", "text/javascript"),
     "swagger.css": ("swagger_style.css", "text/css"),
 }
+# The page's own script and style stand in the page.
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
+)
 _ASSETS_PATH = "/docs/assets"
 
 
@@ -68,7 +74,12 @@ def openapi_config() -> OpenAPIConfig:
                 )
             }
         ),
-        openapi_router=_DocsRouter("/", route_handlers=[], include_in_schema=False),
+        openapi_router=_DocsRouter(
+            "/",
+            route_handlers=[],
+            include_in_schema=False,
+            response_headers=[ResponseHeader(name="Content-Security-Policy", value=_PAGE_POLICY)],
+        ),
         render_plugins=[
             JsonRenderPlugin(path="/openapi.json"),
             SwaggerRenderPlugin(

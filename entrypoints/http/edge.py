@@ -20,6 +20,16 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 _log = logging.getLogger("hextasks.request")
 CLIENT_GONE = 499
 """The status logged for a client that went away before its answer; nginx's, for there is none in the standard."""
+SECURITY_HEADERS = (
+    (b"cache-control", b"private, no-cache"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"strict-transport-security", b"max-age=31536000"),  # which browsers heed over TLS only
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+"""On every answer that does not set them itself: OWASP's REST security cheat sheet."""
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
 
 
@@ -71,6 +81,8 @@ class Edge:
                         (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
                         (b"content-length", str(len(foreign)).encode()),
                     ]
+                set_already = {name for name, _ in headers}
+                headers += [header for header in SECURITY_HEADERS if header[0] not in set_already]
                 message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
             await send(message)
 

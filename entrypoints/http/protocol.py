@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from entrypoints.http.edge import SECURITY_HEADERS
 from entrypoints.http.problems import PROBLEM_MEDIA_TYPE, encoded_problem
 
 MAX_HEAD_BYTES = 2 * 1024 * 1024
@@ -47,10 +48,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         request_id = str(uuid4())
         body = encoded_problem("validation_error", msg, instance="/", request_id=request_id)
-        head = (
-            f"HTTP/1.1 400 Bad Request\r\ncontent-type: {PROBLEM_MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
-            f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        headers = {
+            "content-type": PROBLEM_MEDIA_TYPE,
+            "content-length": len(body),
+            "x-request-id": request_id,
+            "connection": "close",
+            **{name.decode(): value.decode() for name, value in SECURITY_HEADERS},
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}\r\n".encode() + body)
         self.transport.close()
         _log.info("request", extra={"fields": {"status": 400, "request_id": request_id, "code": "validation_error"}})

@@ -23,6 +23,15 @@ EVERYWHERE = {
     "assets": ("GET", "/docs/assets/swagger.css", False, 200),
 }
 SIMPLE = {name: call for name, call in EVERYWHERE.items() if call[0] != "OPTIONS"}  # which would be a preflight
+SECURITY = {
+    "cache-control",
+    "content-security-policy",
+    "cross-origin-resource-policy",
+    "referrer-policy",
+    "strict-transport-security",
+    "x-content-type-options",
+    "x-frame-options",
+}
 ARGUMENTS = ("method", "path", "known", "status")
 everywhere = pytest.mark.parametrize(ARGUMENTS, EVERYWHERE.values(), ids=EVERYWHERE.keys())
 
@@ -35,7 +44,7 @@ def headers_for(client: Client, known: bool, status: int, *more: tuple[str, str]
 
 class TestRequestId:
     @everywhere
-    def test_every_answer_carries_one(
+    def test_every_answer_carries_one_and_the_security_headers(
         self, service: Service, me: Client, method: str, path: str, known: bool, status: int
     ) -> None:
         path = path.format(user=me.user, id=made(me)["id"])
@@ -46,6 +55,7 @@ class TestRequestId:
             assert answer.status_code == status
             (given,) = answer.headers.get_list("x-request-id")
             assert is_new_uuid(given) if not more else given == more[0][1]
+            assert {name for name, _ in answer.headers.items()} >= SECURITY
 
     @pytest.mark.parametrize(
         "sane", ["1", "x" * 128, "0f8fad5b-d9cb-469f-a165-70867728950e", "Root=1-67891233-abcdef012345678912345678"]
