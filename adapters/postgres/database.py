@@ -13,7 +13,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from adapters.postgres.dsn import connect_arguments
-from adapters.postgres.errors import storage_errors
+from adapters.postgres.errors import lost_connection, storage_errors
+from application import StorageUnavailable
 
 # HikariCP's bypass window: a connection used this recently is taken as alive, so a busy pool pays for no ping.
 PING_AFTER_IDLE_SECONDS = 0.5
@@ -76,6 +77,10 @@ class Database:
             borrowed = await self.engine.raw_connection()
             try:
                 yield borrowed.driver_connection
+            except asyncpg.ReadOnlySQLTransactionError:
+                # A server that was demoted still answers pings; the next connection looks for the one that took over.
+                await greenlet_spawn(borrowed.invalidate)
+                raise
             finally:
                 await greenlet_spawn(borrowed.close)
 
@@ -84,6 +89,15 @@ class Database:
         async with self.connection() as connection:
             rows: Sequence[Mapping[str, Any]] = await connection.fetch(sql, *arguments, timeout=self._statement_timeout)
             return rows
+
+    async def read(self, sql: str, *arguments: Any) -> Sequence[Mapping[str, Any]]:
+        """Run a statement that writes nothing, a second time if its connection was lost. Raises StorageUnavailable."""
+        try:
+            return await self.fetch(sql, *arguments)
+        except StorageUnavailable as error:
+            if not lost_connection(error.__cause__):
+                raise
+        return await self.fetch(sql, *arguments)
 
     async def ping(self) -> None:
         """Prove that the database answers. Raises StorageUnavailable."""

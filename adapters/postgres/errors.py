@@ -9,6 +9,7 @@ from sqlalchemy import exc
 from application import StorageUnavailable
 
 LOCK_NOT_AVAILABLE = "55P03"
+_LOST_SQLSTATES = ("08", "57P01", "57P02")  # connection exception; shut down, or crashed, under the statement
 
 # SQLSTATE classes and codes (PostgreSQL, appendix A) under which the same statement may succeed later or elsewhere.
 _UNAVAILABLE_SQLSTATES = (
@@ -45,6 +46,13 @@ def storage_errors() -> Iterator[None]:
         if _is_fault_of_storage(error):
             raise StorageUnavailable from error
         raise
+
+
+def lost_connection(error: BaseException | None) -> bool:
+    """Tell whether a statement failed because its connection ended, so that another one may serve at once."""
+    return isinstance(error, ConnectionError | asyncpg.InterfaceError) or (
+        error is not None and sqlstate(error).startswith(_LOST_SQLSTATES)
+    )
 
 
 def _is_fault_of_storage(error: Exception) -> bool:

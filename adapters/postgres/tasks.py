@@ -24,7 +24,7 @@ class PostgresTaskRepository:
     async def add(self, task: Task) -> Task:
         """See TaskRepository.add. One round trip."""
         try:
-            written = await self._fetch(
+            written = await self._write(
                 ADD,
                 user_id=task.user_id,
                 id=task.id,
@@ -39,7 +39,7 @@ class PostgresTaskRepository:
 
     async def get(self, user_id: str, task_id: UUID) -> Task:
         """See TaskRepository.get. One round trip."""
-        rows = await self._fetch(GET, user_id=user_id, id=task_id)
+        rows = await self._read(GET, user_id=user_id, id=task_id)
         if not rows:
             raise TaskNotFound
         return Task(**rows[0])
@@ -48,12 +48,12 @@ class PostgresTaskRepository:
         """See TaskRepository.list. One round trip; an index yields the page in order, with nothing to sort."""
         statement = PAGES[page.completed, page.after is not None]
         after = {"after_created_at": page.after.created_at, "after_id": page.after.id} if page.after else {}
-        rows = await self._fetch(statement, user_id=user_id, limit=page.limit + 1, **after)
+        rows = await self._read(statement, user_id=user_id, limit=page.limit + 1, **after)
         return TaskPage.cut([Task(**row) for row in rows], page.limit)
 
     async def save(self, task: Task) -> Task:
         """See TaskRepository.save. One round trip, and a second to say why when it is refused."""
-        written = await self._fetch(
+        written = await self._write(
             SAVE,
             user_id=task.user_id,
             id=task.id,
@@ -71,7 +71,7 @@ class PostgresTaskRepository:
         self, user_id: str, task_id: UUID, *, removed_at: datetime, expected_version: int | None = None
     ) -> None:
         """See TaskRepository.remove. One round trip, and a second to say why when it is refused."""
-        written = await self._fetch(
+        written = await self._write(
             REMOVE, user_id=user_id, id=task_id, version=expected_version, removed_at=removed_at
         )
         if not written:
@@ -80,5 +80,9 @@ class PostgresTaskRepository:
                 raise VersionConflict
             raise TaskNotFound
 
-    async def _fetch(self, statement: Statement, **values: Any) -> Sequence[Mapping[str, Any]]:
+    async def _read(self, statement: Statement, **values: Any) -> Sequence[Mapping[str, Any]]:
+        return await self._database.read(statement.sql, *statement.arguments(values))
+
+    async def _write(self, statement: Statement, **values: Any) -> Sequence[Mapping[str, Any]]:
+        """Run a writing statement once: whether one that was cut off was carried out, nobody can tell from here."""
         return await self._database.fetch(statement.sql, *statement.arguments(values))

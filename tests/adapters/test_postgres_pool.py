@@ -163,3 +163,27 @@ async def test_a_database_that_is_not_there_and_one_without_tables(server: Serve
         await PostgresTaskRepository(blank).get("ada", a_task().id)
     assert not isinstance(error.value, StorageUnavailable), "a missing table is our mistake, not a fault to wait out"
     await blank.close()
+
+
+async def test_a_read_whose_connection_is_lost_runs_again_and_a_write_does_not(url: str) -> None:
+    database = Database(url, PoolSettings(size=1, max_overflow=0))
+    await database.fetch("CREATE SEQUENCE runs")
+    count_and_wait = "SELECT nextval('runs'), pg_sleep(0.3)"
+    for run, runs in ((database.read, 2), (database.fetch, 3)):
+        running = asyncio.create_task(run(count_and_wait))
+        await asyncio.sleep(0.15)
+        await end_backends(url)
+        outcomes: list[Any] = await asyncio.gather(running, return_exceptions=True)
+        assert isinstance(outcomes[0], StorageUnavailable) == (run == database.fetch)
+        ((last,),) = [row.values() for row in await database.fetch("SELECT last_value FROM runs")]
+        assert last == runs
+    await database.close()
+
+
+async def test_a_server_that_turned_read_only_is_left_at_the_first_write(small: Database) -> None:
+    tasks = PostgresTaskRepository(small)
+    async with small.connection() as connection:
+        await connection.execute("SET default_transaction_read_only = on")
+    with pytest.raises(StorageUnavailable):
+        await tasks.add(a_task())
+    assert (await tasks.add(a_task())).version == 1
