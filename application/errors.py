@@ -34,7 +34,7 @@ class VersionConflict(ApplicationError):
 
 
 class TaskContended(ApplicationError):
-    """Other writers won every one of a bounded number of attempts. Nothing was written; try again later."""
+    """Other writers of the same user were in the way for too long, or too often. Nothing was written."""
 
     code = "overloaded"
 

@@ -13,7 +13,8 @@ class TaskRepository(Protocol):
 
     Each user has one counter. Every write that changes something takes that user's next number, strictly greater
     than all before and never given twice, though one may be left out, and the task carries the number of its last
-    change as `version`. A write that is refused changes nothing.
+    change as `version`. A write that is refused changes nothing. TaskContended refuses one before which too many of the
+    same user's wait.
 
     Every method raises StorageUnavailable when the storage cannot be reached or does not answer in time; a read is
     then safe to repeat, a write may or may not have happened.

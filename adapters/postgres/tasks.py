@@ -1,17 +1,22 @@
 """The TaskRepository port over PostgreSQL: every write one statement, every read one statement."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import asyncpg
 
 from adapters.postgres.database import Database
 from adapters.postgres.statements import ADD, GET, PAGES, REMOVE, SAVE, Statement
-from application import PageRequest, TaskAlreadyExists, TaskNotFound, TaskPage, VersionConflict
+from application import PageRequest, TaskAlreadyExists, TaskContended, TaskNotFound, TaskPage, VersionConflict
 from domain import Task
+
+TURN_TIMEOUT_SECONDS = 5.0
+"""How long a write waits for the same user's writes before it."""
 
 
 class PostgresTaskRepository:
@@ -20,6 +25,7 @@ class PostgresTaskRepository:
     def __init__(self, database: Database) -> None:
         """Work on a database, which stays its owner's to close."""
         self._database = database
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def add(self, task: Task) -> Task:
         """See TaskRepository.add. One round trip."""
@@ -84,5 +90,18 @@ class PostgresTaskRepository:
         return await self._database.read(statement.sql, *statement.arguments(values))
 
     async def _write(self, statement: Statement, **values: Any) -> Sequence[Mapping[str, Any]]:
-        """Run a writing statement once: whether one that was cut off was carried out, nobody can tell from here."""
-        return await self._database.fetch(statement.sql, *statement.arguments(values))
+        """Run a writing statement once: whether one that was cut off was carried out, nobody can tell from here.
+
+        One user's writes wait for each other here. They would do so in the database as well, at the user's counter, but
+        there each would hold a connection, and one busy user could take them all from the others.
+        """
+        turn = self._turns.setdefault(values["user_id"], asyncio.Lock())
+        try:
+            # Without anybody before it, a write is spared the task that a timeout costs.
+            await (asyncio.wait_for(turn.acquire(), TURN_TIMEOUT_SECONDS) if turn.locked() else turn.acquire())
+        except TimeoutError:
+            raise TaskContended from None
+        try:
+            return await self._database.fetch(statement.sql, *statement.arguments(values))
+        finally:
+            turn.release()

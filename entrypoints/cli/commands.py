@@ -32,7 +32,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _failed(reason: str) -> int:
-    print(f"hextasks: {reason}", file=sys.stderr)  # noqa: T201
+    print(f"hextasks: {reason}", file=sys.stderr)
     return 1
 
 
@@ -44,7 +44,7 @@ def _migrate(_: argparse.Namespace) -> int:
     with prepared(Settings.load()) as settings:
         if settings.storage == "memory":
             raise StartError("memory:// has nothing to migrate")
-        print(asyncio.run(_migrated(PostgresStorage(settings))))  # noqa: T201
+        print(asyncio.run(_migrated(PostgresStorage(settings))))
     return 0
 
 
@@ -62,7 +62,7 @@ def _token(given: argparse.Namespace) -> int:
     settings = Settings.load()
     if settings.in_production:
         raise StartError("tokens are made in development only; in production your identity provider issues them")
-    print(development_token(with_secret(settings), given.user))  # noqa: T201
+    print(development_token(with_secret(settings), given.user))
     return 0
 
 
@@ -75,7 +75,7 @@ def _openapi(_: argparse.Namespace) -> int:
 
     settings = Settings(database_url="memory://", jwt_secret="of no use" * 4)
     document = create_litestar(Container(settings=settings)).openapi_schema.to_schema()
-    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())  # noqa: T201
+    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
     return 0
 
 

@@ -23,9 +23,9 @@ def doctor() -> int:
     """Print a finding for settings, token key, database and migrations; return 1 when one of them needs a remedy."""
     findings = _findings()
     for what, verdict, remedy in findings:
-        print(f"{'FAIL' if remedy else 'ok':5} {what:11} {verdict}")  # noqa: T201
+        print(f"{'FAIL' if remedy else 'ok':5} {what:11} {verdict}")
         if remedy:
-            print(f"{'':17} -> {remedy}")  # noqa: T201
+            print(f"{'':17} -> {remedy}")
     return int(any(finding.remedy for finding in findings))
 
 

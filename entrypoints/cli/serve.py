@@ -95,4 +95,4 @@ def _announce(given: Settings, ready: Settings, port: int) -> None:
         token = development_token(ready, "ada")
         body = """-H 'Content-Type: application/json' -d '{"title": "Buy milk"}'"""
         lines.append(f"  try    curl -H 'Authorization: Bearer {token}' {body} {address}/api/ada/tasks")
-    print("\n".join(lines), flush=True)  # noqa: T201
+    print("\n".join(lines), flush=True)

@@ -9,7 +9,7 @@ import pytest
 
 import adapters.postgres.database as module
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, migrate
-from application import PageRequest, StorageUnavailable
+from application import PageRequest, StorageUnavailable, TaskContended
 from tests.contract.test_task_repository import LATER, a_task
 from tests.databases import Server
 
@@ -187,3 +187,25 @@ async def test_a_server_that_turned_read_only_is_left_at_the_first_write(small: 
     with pytest.raises(StorageUnavailable):
         await tasks.add(a_task())
     assert (await tasks.add(a_task())).version == 1
+
+
+async def test_one_users_writes_cannot_take_every_connection_from_the_others(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.postgres.tasks.TURN_TIMEOUT_SECONDS", 0.5)
+    database = Database(url, PoolSettings(size=2, max_overflow=0, timeout=2))
+    blocker = Database(url)
+    tasks = PostgresTaskRepository(database)
+    await tasks.add(a_task())
+    async with blocker.connection() as connection, connection.transaction():
+        await connection.execute("SELECT * FROM task_counters FOR UPDATE")
+        storm = [asyncio.create_task(tasks.add(a_task())) for _ in range(40)]
+        await asyncio.sleep(0.1)
+        assert (await tasks.add(a_task(user_id="grace"))).version == 1
+        _, waiting = await asyncio.wait(storm, timeout=1)
+        assert len(waiting) == 1
+    outcomes = await asyncio.gather(*storm, return_exceptions=True)
+    assert sum(isinstance(outcome, TaskContended) for outcome in outcomes) == 39
+    assert (await tasks.add(a_task())).version == 3
+    await blocker.close()
+    await database.close()
