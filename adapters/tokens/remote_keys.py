@@ -67,8 +67,8 @@ class RemoteKeySet:
         Raises KeysUnavailable when the issuer has not answered once.
         """
         found = self._look_up(kid, algorithm)
-        if found is None and time.monotonic() - self._last_look > self._cool_down:
-            await self._fetch(not_after=time.monotonic())
+        if found is None:
+            await self._fetch(unless_within=self._cool_down)
             found = self._look_up(kid, algorithm)
         if found is None and self._keys is None:
             raise KeysUnavailable
@@ -83,13 +83,16 @@ class RemoteKeySet:
 
     async def _keep_fresh(self) -> None:
         while True:
-            await self._fetch(not_after=time.monotonic())
+            await self._fetch(unless_within=0.0)
             await asyncio.sleep(self._refresh if self._keys is not None else min(RETRY_SECONDS, self._refresh))
 
-    async def _fetch(self, *, not_after: float) -> None:
-        """Fetch the keys, unless somebody else has begun to since; keep the old ones when it fails."""
+    async def _fetch(self, *, unless_within: float) -> None:
+        """Fetch the keys, unless that was tried so many seconds ago; keep the old ones when it fails.
+
+        Waits for a fetch that is under way, which may bring what is asked for.
+        """
         async with self._looking:
-            if self._last_look > not_after:
+            if time.monotonic() - self._last_look < unless_within:
                 return
             self._last_look = time.monotonic()
             try:

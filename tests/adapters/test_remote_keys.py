@@ -193,3 +193,12 @@ async def test_no_more_than_so_many_tokens_are_remembered(issuer: Issuer, monkey
     for each in (*given, *given[1:], given[0]):
         await judge.user_id(each)
     assert keys.needed == 4
+
+
+async def test_the_first_token_waits_for_the_first_keys(issuer: Issuer) -> None:
+    issuer.delay = 0.2
+    keys = RemoteKeySet(issuer.url)
+    async with keys.running():
+        await asyncio.sleep(0.05)  # the fetch is under way
+        assert await verifier(keys).user_id(token()) == "ada"
+    assert issuer.asked == 1
