@@ -18,7 +18,7 @@ class CreateTask:
     async def __call__(self, *, actor: str, user_id: str, title: str) -> Task:
         """Store and return a new task with the title stripped.
 
-        Raises Forbidden, InvalidTitle, StorageUnavailable.
+        Raises Forbidden, InvalidTitle, TaskContended, StorageUnavailable.
         """
         only_own_tasks(actor=actor, user_id=user_id)
         task = Task.create(id=self.ids.new(), user_id=user_id, title=title, now=self.clock.now())

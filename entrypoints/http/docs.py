@@ -19,7 +19,7 @@ from litestar.types import ControllerRouterHandler
 from litestar.typing import FieldDefinition
 from msgspec import Struct, to_builtins
 
-from entrypoints.http.problems import KINDS, Problem, example
+from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, Problem, example
 
 _ASSETS = {
     "swagger.js": ("swagger_bundle.js", "text/javascript"),
@@ -43,7 +43,7 @@ def errors(*codes: str) -> dict[int, ResponseSpec]:
         status: ResponseSpec(
             Problem,
             description=" or ".join(KINDS[code].title for code in same),
-            media_type="application/problem+json",
+            media_type=PROBLEM_MEDIA_TYPE,
             examples=[Example(summary=code, value=to_builtins(example(code))) for code in same],
         )
         for status, same in described.items()
