@@ -126,9 +126,9 @@ def test_that_a_token_has_expired_is_told_only_to_who_holds_a_real_one() -> None
     assert refusal(signed({"alg": "HS256"}, {"sub": "ada", "exp": 1}, key="x" * 33)).code == "token_invalid"
 
 
-@pytest.mark.parametrize("skew", [{"exp": now - 5}, {"nbf": now + 20}, {"iat": now + 20}], ids=["exp", "nbf", "iat"])
-def test_clocks_may_differ_a_little(skew: dict[str, Any]) -> None:
-    assert user_of(token(**skew)) == "tell-tale"
+@pytest.mark.parametrize(("claim", "seconds"), [("exp", -5), ("nbf", 20), ("iat", 20)])
+def test_clocks_may_differ_a_little(claim: str, seconds: int) -> None:
+    assert user_of(token(**{claim: int(time.time()) + seconds})) == "tell-tale"
 
 
 @pytest.mark.parametrize("user_id", ["ada", "auth0|ünï/çödé \U0001f600", " ", "x" * 255])
