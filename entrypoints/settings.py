@@ -45,9 +45,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     database_max_overflow: Annotated[int, Meta(ge=0, le=1000)] = 20
     database_pool_pre_ping: bool = True
     database_pool_recycle: _Seconds = 3600.0
-    database_pool_timeout: _Seconds = 5.0
-    database_connect_timeout: _Seconds = 5.0
-    database_statement_timeout: _Seconds = 10.0
+    database_timeout: _Seconds = 1.5
+    request_timeout: _Seconds = 10.0
+    max_concurrent_requests: Annotated[int, Meta(ge=1, le=100_000)] = 256
+    rate_limit_burst: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    rate_limit_per_second: Annotated[float, Meta(gt=0, le=1_000_000)] = 10.0
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")) -> Self:
@@ -118,6 +120,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             or self.jwt_issuer,
             f"JWT_SECRET must have at least {JWT_SECRET_MIN_BYTES} bytes": not secret
             or len(secret.encode()) >= JWT_SECRET_MIN_BYTES,
+            "DATABASE_TIMEOUT must be less than half of REQUEST_TIMEOUT: a write reads first": self.database_timeout * 2
+            < self.request_timeout,
             "CORS_ORIGINS must be origins such as https://app.example.com, or *": all(
                 _ORIGIN.fullmatch(origin) for origin in self.cors_origins
             ),

@@ -1,16 +1,19 @@
 """Where tasks are kept: an adapter's repository, and what it takes to open, check and close what is behind it."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from adapters.memory import MemoryTaskRepository
-from application import TaskRepository
+from application import StorageUnavailable, TaskRepository
 from entrypoints.settings import Settings
 from entrypoints.start import StartError, why
 
 if TYPE_CHECKING:
     from adapters.postgres import SchemaState
+
+_log = logging.getLogger("hextasks.storage")
 
 
 class Storage(Protocol):
@@ -21,12 +24,13 @@ class Storage(Protocol):
     async def start(self) -> None:
         """Prove that the storage is ready for this code, having migrated it in development.
 
-        Raises StartError, with what to do, and StorageUnavailable.
+        Raises StartError, with what to do, and StorageUnavailable, though not in production: there the service starts
+        without its storage, and serves as soon as that is back.
         """
         ...
 
     async def ping(self) -> None:
-        """Prove that the storage answers. Raises StorageUnavailable."""
+        """Prove that the storage can serve. Raises StorageUnavailable."""
         ...
 
     async def close(self) -> None:
@@ -65,22 +69,26 @@ class PostgresStorage:
                     max_overflow=settings.database_max_overflow,
                     pre_ping=settings.database_pool_pre_ping,
                     recycle=settings.database_pool_recycle,
-                    timeout=settings.database_pool_timeout,
-                    connect_timeout=settings.database_connect_timeout,
-                    statement_timeout=settings.database_statement_timeout,
+                    timeout=settings.database_timeout,
                 ),
             )
         except ValueError as error:
             raise StartError(f"DATABASE_URL: {error}") from None
         self.tasks = PostgresTaskRepository(self.database)
-        self._migrates = not settings.in_production
+        self._in_production = settings.in_production
 
     async def start(self) -> None:
         """See Storage.start."""
-        found = await self.examine()
+        try:
+            found = await self.examine()
+        except StorageUnavailable as error:
+            if not self._in_production:
+                raise
+            _log.warning("starting while the database is away: %s", why(error))
+            return
         if found.encoding != "UTF8":
             raise StartError(f"the database's encoding is {found.encoding}; create one with encoding UTF8")
-        if self._migrates and not found.schema.is_current:
+        if not self._in_production and not found.schema.is_current:
             await self.migrate()
         elif not found.schema.is_current:
             raise StartError(

@@ -13,9 +13,8 @@ URL = "postgresql://ada@db.example/tasks"
 PRODUCTION = {"ENVIRONMENT": "production", "DATABASE_URL": URL, "JWT_SECRET": SECRET}
 SECONDS = [
     "DATABASE_POOL_RECYCLE",
-    "DATABASE_POOL_TIMEOUT",
-    "DATABASE_CONNECT_TIMEOUT",
-    "DATABASE_STATEMENT_TIMEOUT",
+    "DATABASE_TIMEOUT",
+    "REQUEST_TIMEOUT",
 ]
 
 
@@ -49,9 +48,11 @@ def test_the_defaults() -> None:
         "database_max_overflow": 20,
         "database_pool_pre_ping": True,
         "database_pool_recycle": 3600.0,
-        "database_pool_timeout": 5.0,
-        "database_connect_timeout": 5.0,
-        "database_statement_timeout": 10.0,
+        "database_timeout": 1.5,
+        "request_timeout": 10.0,
+        "max_concurrent_requests": 256,
+        "rate_limit_burst": 0,
+        "rate_limit_per_second": 10.0,
     }
 
 
@@ -74,7 +75,12 @@ def test_the_defaults() -> None:
         *[("DATABASE_POOL_SIZE", text, int(text)) for text in ("1", "1000")],
         *[("DATABASE_MAX_OVERFLOW", text, int(text)) for text in ("0", "1000")],
         *[("DATABASE_POOL_PRE_PING", text, text in "true 1") for text in ("true", "false", "1", "0")],
-        *[(name, text, float(text)) for name in SECONDS for text in ("0.001", "60", "86400")],
+        *[("DATABASE_POOL_RECYCLE", text, float(text)) for text in ("0.001", "60", "86400")],
+        ("DATABASE_TIMEOUT", "4.9", 4.9),
+        ("REQUEST_TIMEOUT", "3.1", 3.1),
+        *[("MAX_CONCURRENT_REQUESTS", text, int(text)) for text in ("1", "100000")],
+        *[("RATE_LIMIT_BURST", text, int(text)) for text in ("0", "1000000")],
+        *[("RATE_LIMIT_PER_SECOND", text, float(text)) for text in ("0.01", "1000000")],
     ],
 )
 def test_what_is_taken(name: str, text: str, value: object) -> None:
@@ -95,6 +101,9 @@ def test_what_is_taken(name: str, text: str, value: object) -> None:
         *[("DATABASE_POOL_SIZE", bad) for bad in ("0", "1001", "tell-tale")],
         *[("DATABASE_MAX_OVERFLOW", bad) for bad in ("-7", "1001", "tell-tale")],
         *[("DATABASE_POOL_PRE_PING", bad) for bad in ("tell-tale", "2")],
+        *[("MAX_CONCURRENT_REQUESTS", bad) for bad in ("0", "100001", "tell-tale")],
+        *[("RATE_LIMIT_BURST", bad) for bad in ("-7", "1000001", "tell-tale")],
+        *[("RATE_LIMIT_PER_SECOND", bad) for bad in ("0e7", "-7", "nan", "tell-tale")],
         *[(name, bad) for name in SECONDS for bad in ("0e7", "-7", "86401", "nan", "inf", "tell-tale")],
     ],
     ids=lambda text: text[:30],
@@ -116,6 +125,7 @@ def test_a_bad_value_is_one_line_that_names_the_setting_and_keeps_the_value(name
         ({"JWT_JWKS_URL": "https://id.example/jwks"}, "JWT_SECRET and JWT_JWKS_URL exclude each other"),
         ({"JWT_SECRET": "", "JWT_JWKS_URL": "https://id.example/jwks"}, "JWT_ISSUER is required with JWT_JWKS_URL"),
         ({"JWT_SECRET": "", "JWT_JWKS_URL": "id.example"}, "JWT_JWKS_URL must start with https:// or http://"),
+        ({"DATABASE_TIMEOUT": "5"}, "DATABASE_TIMEOUT must be less than half of REQUEST_TIMEOUT"),
         ({"ENVIRONMENT": "", "DATABASE_URL": "memory://", "WEB_CONCURRENCY": "2"}, "WEB_CONCURRENCY must be 1"),
     ],
 )

@@ -1,5 +1,6 @@
 """One PostgreSQL database: its pool of connections, and the shortest way to run a statement on one of them."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,12 +14,16 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from adapters.postgres.dsn import connect_arguments
-from adapters.postgres.errors import lost_connection, storage_errors
+from adapters.postgres.errors import Fault, fault, storage_errors
 from application import StorageUnavailable
 
-# HikariCP's bypass window: a connection used this recently is taken as alive, so a busy pool pays for no ping.
-PING_AFTER_IDLE_SECONDS = 0.5
-PING_TIMEOUT_SECONDS = 2.0
+# HikariCP's bypass window: a connection that served this recently is taken as alive, so a busy pool pays for no ping.
+TRUST_SECONDS = 0.5
+PING_TIMEOUT_SECONDS = 0.5
+RENEWAL_PAUSE_SECONDS = 1.0
+"""How long after all connections were replaced they may be replaced again: a server in trouble needs no storm."""
+
+_CAN_SERVE = "SELECT current_setting('transaction_read_only'), 'tasks'::regclass"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +38,8 @@ class PoolSettings:
     """Whether a connection that has idled for half a second is tried before a request gets it."""
     recycle: float = 3600.0
     """The age at which a connection is replaced."""
-    timeout: float = 5.0
-    """How long a request waits for a connection before it is refused."""
-    connect_timeout: float = 5.0
-    """How long opening a connection may take."""
-    statement_timeout: float = 10.0
-    """How long one statement may take."""
+    timeout: float = 1.5
+    """How long a statement may take in all: waiting for a connection, opening it, and the answer."""
 
 
 class Database:
@@ -51,8 +52,10 @@ class Database:
     def __init__(self, url: str, pool: PoolSettings | None = None) -> None:
         """Prepare a pool for a URL as providers hand it out. Raises ValueError when it is none."""
         pool = pool or PoolSettings()
-        self._statement_timeout = pool.statement_timeout
-        arguments = {"timeout": pool.connect_timeout, **connect_arguments(url)}
+        self.timeout = pool.timeout
+        self._pings = pool.pre_ping
+        self._renewed_at = -RENEWAL_PAUSE_SECONDS
+        arguments = {"timeout": pool.timeout, **connect_arguments(url)}
 
         async def connect() -> asyncpg.Connection:
             return await asyncpg.connect(**arguments)
@@ -68,7 +71,9 @@ class Database:
             pool_reset_on_return=None,  # no statement here leaves anything to reset
             hide_parameters=True,
         )
-        _keep_dead_connections_away(self.engine, ping=pool.pre_ping)
+        event.listen(self.engine.sync_engine.pool, "connect", _opened)
+        event.listen(self.engine.sync_engine.pool, "checkout", self._refuse_dead)
+        event.listen(self.engine.sync_engine.pool, "close", _hang_up)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
@@ -76,58 +81,90 @@ class Database:
         with storage_errors():
             borrowed = await self.engine.raw_connection()
             try:
+                borrowed.info[_TRUSTED_UNTIL] = 0.0
                 yield borrowed.driver_connection
+                borrowed.info[_TRUSTED_UNTIL] = time.monotonic() + TRUST_SECONDS  # nothing went wrong
             except asyncpg.ReadOnlySQLTransactionError:
-                # A server that was demoted still answers pings; the next connection looks for the one that took over.
-                await greenlet_spawn(borrowed.invalidate)
+                # A server that was demoted still answers pings; new connections look for the one that took over.
+                self._renew()
                 raise
             finally:
                 await greenlet_spawn(borrowed.close)
 
-    async def fetch(self, sql: str, *arguments: Any) -> Sequence[Mapping[str, Any]]:
-        """Run one statement, within the time limit, and return its rows. Raises StorageUnavailable."""
-        async with self.connection() as connection:
-            rows: Sequence[Mapping[str, Any]] = await connection.fetch(sql, *arguments, timeout=self._statement_timeout)
-            return rows
+    async def fetch(self, sql: str, *arguments: Any, deadline: float | None = None) -> Sequence[Mapping[str, Any]]:
+        """Run one statement and return its rows; a second time if the first try provably did nothing.
+
+        All of it takes no longer than the time limit, or than a deadline of the event loop's clock. Raises
+        StorageUnavailable.
+        """
+        return await self._run(sql, arguments, deadline, {Fault.REFUSED})
 
     async def read(self, sql: str, *arguments: Any) -> Sequence[Mapping[str, Any]]:
         """Run a statement that writes nothing, a second time if its connection was lost. Raises StorageUnavailable."""
-        try:
-            return await self.fetch(sql, *arguments)
-        except StorageUnavailable as error:
-            if not lost_connection(error.__cause__):
-                raise
-        return await self.fetch(sql, *arguments)
+        return await self._run(sql, arguments, None, {Fault.REFUSED, Fault.LOST})
+
+    async def _run(
+        self, sql: str, arguments: Sequence[Any], deadline: float | None, retried: set[Fault]
+    ) -> Sequence[Mapping[str, Any]]:
+        deadline = asyncio.get_running_loop().time() + self.timeout if deadline is None else deadline
+        with storage_errors():
+            async with asyncio.timeout_at(deadline):
+                try:
+                    return await self._run_once(sql, arguments)
+                except StorageUnavailable as error:
+                    if fault(error.__cause__) not in retried:
+                        raise
+                return await self._run_once(sql, arguments)
+
+    async def _run_once(self, sql: str, arguments: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
+        async with self.connection() as connection:
+            rows: Sequence[Mapping[str, Any]] = await connection.fetch(sql, *arguments)
+            return rows
 
     async def ping(self) -> None:
-        """Prove that the database answers. Raises StorageUnavailable."""
-        await self.fetch("SELECT 1")
+        """Prove that the database answers, has the tables and takes writes. Raises StorageUnavailable."""
+        with storage_errors():
+            async with asyncio.timeout(self.timeout), self.connection() as connection:
+                if await connection.fetchval(_CAN_SERVE) == "on":
+                    raise asyncpg.ReadOnlySQLTransactionError("the server takes no writes")
 
     async def close(self) -> None:
         """Close every connection that is not in use."""
         await self.engine.dispose()
 
+    def _refuse_dead(self, _: Any, entry: ConnectionPoolEntry, __: Any) -> None:
+        """Have the pool replace a dead connection before anyone gets it.
 
-def _keep_dead_connections_away(engine: AsyncEngine, *, ping: bool) -> None:
-    """Have the pool replace a dead connection before anyone gets it.
-
-    A closed one is known without asking; with `ping`, one that idled is asked; one returned a moment ago is trusted.
-    """
-    pool = engine.sync_engine.pool
-
-    @event.listens_for(pool, "checkin")
-    def remember(_: Any, entry: ConnectionPoolEntry) -> None:
-        entry.info["idle_since"] = time.monotonic()
-
-    @event.listens_for(pool, "checkout")
-    def refuse_dead(_: Any, entry: ConnectionPoolEntry, __: Any) -> None:
+        A closed one is known without asking; one that idled, or whose last use failed, is asked; one that served a
+        moment ago is trusted.
+        """
         connection: Any = entry.driver_connection
-        if connection.is_closed():
+        if connection.is_closed() or entry.info[_OPENED_AT] < self._renewed_at:
             raise exc.DisconnectionError
-        idle_since = entry.info.get("idle_since")
-        if not ping or idle_since is None or time.monotonic() - idle_since < PING_AFTER_IDLE_SECONDS:
+        if not self._pings or time.monotonic() < entry.info.get(_TRUSTED_UNTIL, 0.0):
             return
         try:
-            await_only(connection.fetchval("SELECT 1", timeout=PING_TIMEOUT_SECONDS))
+            # Not the driver's own limit, which does not count the wait for a statement that was cut off.
+            await_only(asyncio.wait_for(connection.fetchval("SELECT 1"), PING_TIMEOUT_SECONDS))
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                self._renew()  # a server that vanished without a word took the others along
             raise exc.DisconnectionError from error
+
+    def _renew(self) -> None:
+        """Have every connection replaced before its next use."""
+        if time.monotonic() - self._renewed_at > RENEWAL_PAUSE_SECONDS:
+            self._renewed_at = time.monotonic()
+
+
+_OPENED_AT, _TRUSTED_UNTIL = "opened_at", "trusted_until"
+
+
+def _opened(_: Any, entry: ConnectionPoolEntry) -> None:
+    entry.info[_OPENED_AT] = time.monotonic()
+    entry.info[_TRUSTED_UNTIL] = time.monotonic() + TRUST_SECONDS
+
+
+def _hang_up(connection: Any, _: Any) -> None:
+    """Close without a word: SQLAlchemy would wait two seconds for the answer of a server that is away."""
+    connection.driver_connection.terminate()

@@ -1,7 +1,8 @@
-"""Which faults mean that the storage is away, rather than that this code is wrong: one table."""
+"""Which faults mean that the storage is away, and what may be done about each at once: one table."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum, auto
 
 import asyncpg
 from sqlalchemy import exc
@@ -9,27 +10,44 @@ from sqlalchemy import exc
 from application import StorageUnavailable
 
 LOCK_NOT_AVAILABLE = "55P03"
-_LOST_SQLSTATES = ("08", "57P01", "57P02")  # connection exception; shut down, or crashed, under the statement
 
-# SQLSTATE classes and codes (PostgreSQL, appendix A) under which the same statement may succeed later or elsewhere.
-_UNAVAILABLE_SQLSTATES = (
-    "08",  # connection exception
-    "25006",  # read-only transaction: a standby after a failover
-    "28",  # invalid authorization: a wrong or rotated password
-    "3D000",  # the database does not exist
-    "40",  # transaction rollback: deadlock, serialization failure
-    "53",  # insufficient resources: too many connections, disk full, out of memory
-    "57",  # operator intervention: shutdown, crash recovery, statement timeout
-    "58",  # system error: I/O
-    LOCK_NOT_AVAILABLE,
-)
-_UNAVAILABLE_ERRORS = (
-    OSError,  # and so TimeoutError: refused, reset, unresolvable, too slow
-    asyncpg.InterfaceError,  # the connection closed under a statement
-    asyncpg.InternalClientError,  # the server hung up while connecting
-    exc.TimeoutError,  # no connection of the pool came free in time
-    exc.DisconnectionError,
-)
+
+class Fault(Enum):
+    """What is known about a statement that the storage did not answer."""
+
+    AWAY = auto()
+    """Trying again at once is of no use."""
+    REFUSED = auto()
+    """It was not carried out, provably, and another try may succeed now: whatever it is, it may run again."""
+    LOST = auto()
+    """Nobody can tell whether it was carried out. Another connection may serve: what only reads may run again."""
+
+
+# By SQLSTATE class or code (PostgreSQL, appendix A), the longest that fits.
+_BY_SQLSTATE = {
+    "08": Fault.LOST,  # connection exception
+    "25006": Fault.REFUSED,  # read-only transaction: a server that was demoted; the next connection finds its successor
+    "28": Fault.AWAY,  # invalid authorization: a wrong or rotated password
+    "3D000": Fault.AWAY,  # the database does not exist
+    "40": Fault.REFUSED,  # transaction rollback: deadlock, serialization failure
+    "40003": Fault.LOST,  # statement completion unknown
+    "42P01": Fault.AWAY,  # a table does not exist: not migrated yet, or being restored
+    "53": Fault.AWAY,  # insufficient resources: too many connections, disk full, out of memory
+    LOCK_NOT_AVAILABLE: Fault.AWAY,
+    "57": Fault.AWAY,  # operator intervention: starting up, shutting down, statement cancelled
+    "57P01": Fault.LOST,  # the backend was terminated
+    "57P02": Fault.LOST,  # another one crashed
+    "58": Fault.AWAY,  # system error: I/O
+}
+# Of errors without an SQLSTATE, the first that fits.
+_BY_TYPE = {
+    asyncpg.InterfaceError: Fault.REFUSED,  # the connection was closed before the statement was sent
+    asyncpg.InternalClientError: Fault.LOST,  # the server hung up while it was asked
+    ConnectionError: Fault.LOST,
+    OSError: Fault.AWAY,  # and so TimeoutError: unresolvable, too slow
+    exc.TimeoutError: Fault.AWAY,  # no connection of the pool came free in time
+    exc.DisconnectionError: Fault.AWAY,
+}
 
 
 def sqlstate(error: BaseException) -> str:
@@ -42,21 +60,27 @@ def storage_errors() -> Iterator[None]:
     """Turn the driver's and the pool's faults into StorageUnavailable; let all others through."""
     try:
         yield
+    except StorageUnavailable:
+        raise
     except Exception as error:
-        if _is_fault_of_storage(error):
+        if fault(error):
             raise StorageUnavailable from error
         raise
 
 
-def lost_connection(error: BaseException | None) -> bool:
-    """Tell whether a statement failed because its connection ended, so that another one may serve at once."""
-    return isinstance(error, ConnectionError | asyncpg.InterfaceError) or (
-        error is not None and sqlstate(error).startswith(_LOST_SQLSTATES)
-    )
-
-
-def _is_fault_of_storage(error: Exception) -> bool:
-    if sqlstate(error).startswith(_UNAVAILABLE_SQLSTATES):
-        return True
+def fault(error: BaseException | None) -> Fault | None:
+    """Return which fault of the storage an error stands for, or None if it is no fault of the storage."""
+    if error is None:
+        return None
+    state = sqlstate(error)
+    for length in (5, 2):
+        if known := _BY_SQLSTATE.get(state[:length]):
+            return known
+    if state:
+        return None
     # SQLAlchemy wraps what the driver raises, and raises anew when it gave up replacing dead connections.
-    return any(isinstance(e, _UNAVAILABLE_ERRORS) for e in (error, error.__cause__, error.__context__))
+    for e in (error, error.__cause__, error.__context__):
+        for kind, known in _BY_TYPE.items():
+            if isinstance(e, kind):
+                return known
+    return None

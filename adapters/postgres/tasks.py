@@ -15,9 +15,6 @@ from adapters.postgres.statements import ADD, GET, PAGES, REMOVE, SAVE, Statemen
 from application import PageRequest, TaskAlreadyExists, TaskContended, TaskNotFound, TaskPage, VersionConflict
 from domain import Task
 
-TURN_TIMEOUT_SECONDS = 5.0
-"""How long a write waits for the same user's writes before it."""
-
 
 class PostgresTaskRepository:
     """Keeps tasks in the `tasks`, `task_counters` and `task_tombstones` tables of a migrated database."""
@@ -96,12 +93,13 @@ class PostgresTaskRepository:
         there each would hold a connection, and one busy user could take them all from the others.
         """
         turn = self._turns.setdefault(values["user_id"], asyncio.Lock())
+        deadline = asyncio.get_running_loop().time() + self._database.timeout
         try:
-            # Without anybody before it, a write is spared the task that a timeout costs.
-            await (asyncio.wait_for(turn.acquire(), TURN_TIMEOUT_SECONDS) if turn.locked() else turn.acquire())
+            async with asyncio.timeout_at(deadline):
+                await turn.acquire()
         except TimeoutError:
             raise TaskContended from None
         try:
-            return await self._database.fetch(statement.sql, *statement.arguments(values))
+            return await self._database.fetch(statement.sql, *statement.arguments(values), deadline=deadline)
         finally:
             turn.release()

@@ -17,6 +17,9 @@ from entrypoints.settings import Settings
 from entrypoints.start import StartError, development_token, prepared
 
 BACKLOG = 2048
+KEEP_ALIVE_SECONDS = 75
+"""How long a connection may idle: longer than load balancers keep theirs (60 seconds at AWS and nginx), or they would
+now and then send a request into one that is just being closed."""
 STOP_TIMEOUT_SECONDS = 25
 """How long requests may go on after SIGTERM; less than the 30 seconds that Kubernetes and systemd are patient."""
 
@@ -38,8 +41,9 @@ def serve(settings: Settings) -> int:
             return 0 if server.started else 1
         os.environ |= {"DATABASE_URL": ready.database_url or "", "JWT_SECRET": ready.jwt_secret or ""}
         config = server_config("entrypoints.http:create_app_from_environment", ready.web_concurrency)
-        Multiprocess(config, [listener]).run()
-        return 0
+        supervisor = Multiprocess(config, [listener])
+        supervisor.run()
+        return int(any((process.exitcode or 0) > 0 for process in supervisor.processes))
 
 
 def _stop(*_: object) -> None:
@@ -62,6 +66,7 @@ def server_config(app: object, workers: int = 1) -> uvicorn.Config:
         proxy_headers=False,
         http=BoundedHttpProtocol,
         ws="none",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_TIMEOUT_SECONDS,
     )
 

@@ -14,12 +14,14 @@ from litestar.di import Provide
 from litestar.types.internal_types import RouteHandlerMapItem
 
 from entrypoints.container import Container
+from entrypoints.http.admission import Admission
 from entrypoints.http.auth import authenticated_by, own_tasks_only
 from entrypoints.http.bodies import MAX_BODY_BYTES, StrictRequest
 from entrypoints.http.docs import StrictBodySchemas, assets_router, openapi_config
 from entrypoints.http.edge import Edge
 from entrypoints.http.health import health_router
 from entrypoints.http.problems import EXCEPTION_HANDLERS
+from entrypoints.http.rate_limit import RateLimit, limited_by
 from entrypoints.http.tasks import TaskController, strict_query
 from entrypoints.logs import configure_logging
 from entrypoints.settings import Settings
@@ -28,7 +30,7 @@ from entrypoints.storage import Storage
 USE_CASES = ("list_tasks", "create_task", "get_task", "update_task", "complete_task", "delete_task")
 
 
-def create_litestar(container: Container) -> Litestar:
+def create_litestar(container: Container, admission: Admission) -> Litestar:
     """Make the application within its outermost layer."""
     settings: Settings = container.settings()
     storage: Storage = container.storage()
@@ -37,15 +39,19 @@ def create_litestar(container: Container) -> Litestar:
     async def open_storage(_: Litestar) -> AsyncIterator[None]:
         try:
             await storage.start()
-            async with container.keys().running():
+            async with container.keys().running(), admission.stopped_by_sigterm():
                 yield
         finally:
             await storage.close()
 
+    limits = []
+    if settings.rate_limit_burst:
+        limit = RateLimit(burst=settings.rate_limit_burst, per_second=settings.rate_limit_per_second)
+        limits.append(limited_by(limit))
     tasks = _TaskRouter(
         "/",
         route_handlers=[TaskController],
-        guards=[authenticated_by(container.token_verifier()), own_tasks_only],
+        guards=[authenticated_by(container.token_verifier()), *limits, own_tasks_only],
         before_request=strict_query,
         dependencies={name: _provide(getattr(container, name)) for name in USE_CASES},
     )
@@ -55,14 +61,7 @@ def create_litestar(container: Container) -> Litestar:
         exception_handlers=EXCEPTION_HANDLERS,
         request_class=StrictRequest,
         request_max_body_size=MAX_BODY_BYTES,
-        cors_config=CORSConfig(
-            allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-ID"],
-            expose_headers=["ETag", "Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"],
-        )
-        if settings.cors_origins
-        else None,
+        cors_config=cors_config(settings),
         openapi_config=openapi_config(),
         plugins=[StrictBodySchemas()],
         logging_config=None,
@@ -82,9 +81,27 @@ class _TaskRouter(Router):
         return {path: {m: h for m, h in handlers.items() if m != "OPTIONS"} for path, handlers in known.items()}
 
 
+def cors_config(settings: Settings) -> CORSConfig | None:
+    """Say what pages of the allowed origins may do, if there are any."""
+    if not settings.cors_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(settings.cors_origins),
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-ID"],
+        expose_headers=[
+            *("ETag", "Link", "Location", "RateLimit", "RateLimit-Policy"),
+            *("Retry-After", "WWW-Authenticate", "X-Request-ID"),
+        ],
+    )
+
+
 def create_app(container: Container) -> Edge:
     """Make the whole ASGI application from a container with prepared settings."""
-    return Edge(create_litestar(container))
+    settings: Settings = container.settings()
+    admission = Admission(settings.max_concurrent_requests)
+    litestar = create_litestar(container, admission)
+    return Edge(litestar, admission, timeout=settings.request_timeout, cors=cors_config(settings))
 
 
 def create_app_from_environment() -> Edge:

@@ -37,7 +37,7 @@ _ASSETS_PATH = "/docs/assets"
 def errors(*codes: str) -> dict[int, ResponseSpec]:
     """Describe the error answers with these codes, and the one that any call may get, each with an example."""
     described: dict[int, list[str]] = {}
-    for code in (*codes, "internal_error"):
+    for code in (*codes, "overloaded", "shutting_down", "internal_error"):
         described.setdefault(KINDS[code].status, []).append(code)
     return {
         status: ResponseSpec(
@@ -51,11 +51,11 @@ def errors(*codes: str) -> dict[int, ResponseSpec]:
 
 
 INPUT = ("validation_error",)
-BODY = ("malformed_json", "validation_error", "body_too_large", "unsupported_media_type")
-ACCESS = ("token_missing", "token_invalid", "token_expired", "keys_unavailable", "forbidden")
+BODY = ("request_timeout", "malformed_json", "validation_error", "body_too_large", "unsupported_media_type")
+ACCESS = ("token_missing", "token_invalid", "token_expired", "keys_unavailable", "rate_limited", "forbidden")
 STORAGE = ("storage_unavailable",)
 EXISTING = ("task_not_found",)
-WRITE = ("version_mismatch", "overloaded")
+WRITE = ("version_mismatch",)
 
 
 def openapi_config() -> OpenAPIConfig:

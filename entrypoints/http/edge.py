@@ -1,8 +1,9 @@
 """The outermost layer, in plain ASGI, because Litestar's routing errors skip its middleware.
 
-Every answer gets its request id here, and every request its one line in the log.
+Every answer gets its request id here, and every request its bound in time and its one line in the log.
 """
 
+import asyncio
 import logging
 import re
 import time
@@ -10,7 +11,10 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from uuid import uuid4
 
-from entrypoints.http.problems import PROBLEM_MEDIA_TYPE, encoded_problem
+from litestar.config.cors import CORSConfig
+
+from entrypoints.http.admission import Admission
+from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, encoded_problem
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -36,69 +40,117 @@ _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
 class Edge:
     """Wraps the application; knows nothing of what it does."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, admission: Admission, *, timeout: float, cors: CORSConfig | None = None) -> None:
+        """Bound every request to `timeout` seconds."""
         self.app = app
+        self._admission = admission
+        self._timeout = timeout
+        self._cors = cors
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass a request on, watch its answer, and log it when it is over, however it ends."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = time.perf_counter()
-        request_id = _request_id(scope["headers"])
-        status, foreign = 0, b""
+        exchange = _Exchange(scope, receive, send, self._admission)
+        try:
+            if refusal := self._admission.refusal(exchange.scope["path"]):
+                await exchange.refuse(refusal, self._cors)
+                return
+            with self._admission.inside():
+                try:
+                    async with asyncio.timeout(self._timeout):
+                        await self.app(exchange.scope, exchange.receive, exchange.send)
+                except TimeoutError:
+                    if not exchange.status:
+                        await exchange.refuse("request_timeout" if exchange.awaits_body else "overloaded", self._cors)
+        finally:
+            exchange.log()
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Message, receive: Receive, send: Send, admission: Admission) -> None:
+        self._started = time.perf_counter()
+        self._method = scope["method"]
+        self._receive, self._send = receive, send
+        self._admission = admission
+        self._request_id = _request_id(scope["headers"])
+        self._foreign = b""
+        self.status = 0
+        self.awaits_body = False
         # A copy: the server goes on reading its own, in which a HEAD stays a HEAD and so gets no body.
-        inner = {
+        self.scope = {
             **scope,
             # A HEAD is answered as the GET that it stands for.
-            "method": "GET" if scope["method"] == "HEAD" else scope["method"],
+            "method": "GET" if self._method == "HEAD" else self._method,
             # Routed before it is decoded, so that an encoded slash in a user id does not end a segment.
             "path": scope["raw_path"].decode("ascii", "replace"),
-            "request_id": request_id,
+            "request_id": self._request_id,
+            "answer_headers": [],
         }
 
-        async def listen() -> Message:
-            nonlocal status
-            message = await receive()
-            if message["type"] == "http.disconnect" and not status:
-                status = CLIENT_GONE
-                inner["client_gone"] = True  # whatever fails for want of the body is nobody's mistake
-            return message
+    async def receive(self) -> Message:
+        """Hand on what the client sends."""
+        self.awaits_body = True
+        message = await self._receive()
+        self.awaits_body = False
+        if message["type"] == "http.disconnect" and not self.status:
+            self.status = CLIENT_GONE
+            self.scope["client_gone"] = True  # whatever fails for want of the body is nobody's mistake
+        return message
 
-        async def watch(message: Message) -> None:
-            nonlocal status, foreign
-            if foreign:  # the body of an answer that became a problem
-                message["body"] = foreign
-            elif message["type"] == "http.response.start":
-                status = status or message["status"]
-                headers = [
-                    (name, _with_head(value) if name == b"allow" else value) for name, value in message["headers"]
-                ]
-                if message["status"] >= 400 and (b"content-type", PROBLEM_MEDIA_TYPE.encode()) not in headers:
-                    # Litestar refuses a CORS preflight in plain text.
-                    foreign = encoded_problem("validation_error", instance=inner["path"], request_id=request_id)
-                    headers = [
-                        (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
-                        (b"content-length", str(len(foreign)).encode()),
-                    ]
-                set_already = {name for name, _ in headers}
-                headers += [header for header in SECURITY_HEADERS if header[0] not in set_already]
-                message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
-            await send(message)
+    async def send(self, message: Message) -> None:
+        """Hand on the answer, with the headers that every answer has."""
+        if self._foreign:  # the body of an answer that became a problem
+            message["body"] = self._foreign
+        elif message["type"] == "http.response.start":
+            self.status = self.status or message["status"]
+            headers = [(name, _with_head(value) if name == b"allow" else value) for name, value in message["headers"]]
+            if message["status"] >= 400 and (b"content-type", PROBLEM_MEDIA_TYPE.encode()) not in headers:
+                # Litestar refuses a CORS preflight in plain text.
+                self._foreign, headers = self._problem("validation_error")
+            set_already = {name for name, _ in headers}
+            headers += [header for header in SECURITY_HEADERS if header[0] not in set_already]
+            headers += self.scope["answer_headers"]
+            if self._admission.is_stopping:
+                headers.append((b"connection", b"close"))
+            message["headers"] = [*headers, (b"x-request-id", self._request_id.encode())]
+        await self._send(message)
 
-        try:
-            await self.app(inner, listen, watch)
-        finally:
-            fields = {
-                "method": scope["method"],
-                "route": inner.get("path_template"),
-                "status": status,
-                "duration_ms": round((time.perf_counter() - started) * 1000, 3),
-                "request_id": request_id,
-                "user_id": inner.get("user"),
-                "code": inner.get("problem_code"),
-            }
-            _log.info("request", extra={"fields": fields})
+    async def refuse(self, code: str, cors: CORSConfig | None) -> None:
+        """Answer with a problem in the application's place."""
+        self.scope["problem_code"] = code
+        body, headers = self._problem(code)
+        origin = next((value for name, value in self.scope["headers"] if name == b"origin"), b"")
+        if cors and origin and cors.is_origin_allowed(origin.decode("latin-1")):
+            headers += [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
+        await self.send({"type": "http.response.start", "status": KINDS[code].status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+    def log(self) -> None:
+        """Write the request's line."""
+        fields = {
+            "method": self._method,
+            "route": self.scope.get("path_template"),
+            "status": self.status,
+            "duration_ms": round((time.perf_counter() - self._started) * 1000, 3),
+            "request_id": self._request_id,
+            "user_id": self.scope.get("user"),
+            "code": self.scope.get("problem_code"),
+        }
+        _log.info("request", extra={"fields": fields})
+
+    def _problem(self, code: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        """Return the body and headers of a problem."""
+        body = encoded_problem(code, instance=self.scope["path"], request_id=self._request_id)
+        headers = [
+            (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            *((name.lower().encode(), value.encode()) for name, value in KINDS[code].headers.items()),
+        ]
+        return body, headers
 
 
 def _with_head(allow: bytes) -> bytes:

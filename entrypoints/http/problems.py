@@ -13,6 +13,7 @@ from litestar.types import ExceptionHandlersMap
 from adapters.tokens import KeysUnavailable, TokenError
 from application import ApplicationError
 from domain import DomainError
+from entrypoints.http.rate_limit import RateLimited
 
 _log = logging.getLogger("hextasks.http")
 
@@ -47,11 +48,14 @@ KINDS = {
     "task_not_found": Kind(404, "There is no such task"),
     "route_not_found": Kind(404, "There is nothing at this address"),
     "method_not_allowed": Kind(405, "This address does not take that method"),
+    "request_timeout": Kind(408, "The request took too long to arrive", {"Connection": "close"}),
     "version_mismatch": Kind(412, "The task has another version"),
     "body_too_large": Kind(413, "The body is too large"),
     "unsupported_media_type": Kind(415, "The body must be application/json"),
+    "rate_limited": Kind(429, "Too many requests of this user"),
     "internal_error": Kind(500, "Something went wrong inside"),
     "overloaded": Kind(503, "Too many requests at once", _RETRY_LATER),
+    "shutting_down": Kind(503, "The service is about to stop", _RETRY_LATER),
     "keys_unavailable": Kind(503, "The token issuer's keys are away", _RETRY_LATER),
     "storage_unavailable": Kind(503, "The storage is away", _RETRY_LATER),
 }
@@ -141,6 +145,10 @@ def _invalid_input(request: Request[Any, Any, Any], error: InvalidInput) -> Resp
     return problem(request, error.code, error.detail, error.errors)
 
 
+def _rate_limited(request: Request[Any, Any, Any], error: RateLimited) -> Response[Problem]:
+    return problem(request, "rate_limited", headers={"Retry-After": str(error.retry_after)})
+
+
 def _token_error(request: Request[Any, Any, Any], error: TokenError) -> Response[Problem]:
     return problem(request, error.code, error.detail)
 
@@ -180,6 +188,7 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     ApplicationError: _application_error,
     DomainError: _domain_error,
     InvalidInput: _invalid_input,
+    RateLimited: _rate_limited,
     TokenError: _token_error,
     KeysUnavailable: _keys_unavailable,
     ValidationException: _invalid_parameter,

@@ -106,7 +106,7 @@ class TaskController(Controller):
     @post(
         summary="Create a task",
         operation_id="createTask",
-        responses=errors(*BODY, *ACCESS, "overloaded", *STORAGE),
+        responses=errors(*BODY, *ACCESS, *STORAGE),
         response_headers=[ETAG, LOCATION],
     )
     async def create_task(

@@ -98,7 +98,7 @@ async def test_many_processes_migrate_at_once_and_none_fails(server: Server) -> 
 
 
 async def test_who_waits_for_the_lock_waits_no_longer_than_the_deadline(empty: Database, empty_url: str) -> None:
-    hasty = Database(empty_url, PoolSettings(statement_timeout=0.1))  # which is for requests, and not for migrations
+    hasty = Database(empty_url, PoolSettings(timeout=0.3))  # which is for requests, and not for migrations
     async with empty.connection() as holder, holder.transaction():
         await holder.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
         with pytest.raises(MigrationTimeout):

@@ -116,7 +116,7 @@ class TestDoctor:
     def test_a_server_that_says_nothing_is_a_finding_with_a_reason(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"postgresql://ada@127.0.0.1:{silent.getsockname()[1]}/x"
-            found = hextasks("doctor", cwd=tmp_path, DATABASE_URL=url, DATABASE_CONNECT_TIMEOUT="0.2")
+            found = hextasks("doctor", cwd=tmp_path, DATABASE_URL=url, DATABASE_TIMEOUT="0.2")
         assert (found.returncode, found.stderr) == (1, "")
         assert re.search(r"FAIL +database +cannot be used: \w", found.stdout)
 

@@ -1,0 +1,75 @@
+"""How often one user may ask: a bucket of permits for each, that fills again at a steady rate."""
+
+import time
+from math import ceil
+from typing import Any, NamedTuple
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from litestar.types import Guard
+
+_ROUNDING = 1e-6  # sums of intervals are inexact
+
+
+class RateLimited(Exception):
+    """A user's bucket is empty. `retry_after` is in whole seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("rate_limited")
+        self.retry_after = retry_after
+
+
+class Permit(NamedTuple):
+    """The answer of a bucket."""
+
+    wait: int
+    """Whole seconds until it is worth asking again; 0 if this request may pass."""
+    headers: list[tuple[bytes, bytes]]
+    """What to tell the client, after draft-ietf-httpapi-ratelimit-headers."""
+
+
+class RateLimit:
+    """One bucket a user, in this process.
+
+    Of each bucket only the moment is kept at which it will be full again (the generic cell rate algorithm), and that
+    no longer than until then.
+    """
+
+    def __init__(self, *, burst: int, per_second: float) -> None:
+        """Let `burst` requests through at once, and `per_second` in the long run."""
+        self._interval = 1 / per_second
+        self._span = burst * self._interval
+        self._full_at: dict[str, float] = {}
+        self._policy = f'"user";q={burst};w={ceil(self._span)}'.encode()
+
+    def take(self, user_id: str, now: float) -> "Permit":
+        """Take a permit from a user's bucket, if there is one, at a time in seconds."""
+        full_at = max(self._full_at.pop(user_id, now), now)
+        wait = full_at + self._interval - self._span - now
+        if is_empty := wait > _ROUNDING:
+            wait_seconds = ceil(wait)
+        else:
+            full_at, wait_seconds = full_at + self._interval, 0
+        self._full_at[user_id] = full_at
+        self._forget_full(now)
+        left = 0 if is_empty else int((self._span - (full_at - now)) / self._interval + _ROUNDING)
+        state = f'"user";r={left};t={ceil(full_at - now)}'.encode()
+        return Permit(wait_seconds, [(b"ratelimit-policy", self._policy), (b"ratelimit", state)])
+
+    def _forget_full(self, now: float) -> None:
+        """Forget the buckets that are full again, those asked longest ago first."""
+        while self._full_at[oldest := next(iter(self._full_at))] <= now:
+            del self._full_at[oldest]
+
+
+def limited_by(limit: RateLimit) -> Guard:
+    """Make the guard that lets a user's request pass as often as the limit allows. It raises RateLimited."""
+
+    async def take_permit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        headers: list[tuple[bytes, bytes]] = connection.scope["answer_headers"]  # type: ignore[typeddict-item]
+        permit = limit.take(connection.user, time.monotonic())
+        headers += permit.headers
+        if permit.wait:
+            raise RateLimited(permit.wait)
+
+    return take_permit

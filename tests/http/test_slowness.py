@@ -1,0 +1,119 @@
+"""Clients that dawdle: each has a bound, hears that it was too slow, and takes nothing from the others."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+import pytest
+
+from entrypoints.http import protocol
+from tests.http.wire import assert_problem, listed, made, one
+from tests.services import Client, Service, running_service
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Service]:
+    with running_service(DATABASE_URL="memory://", REQUEST_TIMEOUT="0.5", DATABASE_TIMEOUT="0.2") as service:
+        yield service
+
+
+@contextmanager
+def connected(service: Service) -> Iterator[socket.socket]:
+    url = urlsplit(service.url)
+    with socket.create_connection((url.hostname, url.port), timeout=20) as connection:
+        yield connection
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    received = b""
+    while more := connection.recv(65_536):
+        received += more
+    return received
+
+
+def post(client: Client, body: bytes, length: int) -> bytes:
+    return (
+        f"POST {client.tasks} HTTP/1.1\r\nHost: x\r\nAuthorization: {client.headers['authorization']}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    ).encode() + body
+
+
+@pytest.mark.parametrize("body", [b"", b'{"title": "half'], ids=["nothing of it", "half of it"])
+def test_a_body_that_does_not_arrive_is_a_408_and_makes_nothing(hasty: Service, body: bytes) -> None:
+    with hasty.client() as ada, connected(hasty) as connection:
+        connection.sendall(post(ada, body, length=40))
+        head, _, problem = until_closed(connection).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 408 ")
+        assert b"connection: close" in head.lower()
+        assert json.loads(problem)["code"] == "request_timeout"
+        assert listed(ada) == []
+
+
+def test_a_body_that_drips_is_bounded_as_a_whole(hasty: Service) -> None:
+    with hasty.client() as ada, connected(hasty) as connection:
+        connection.sendall(post(ada, b"", length=1000))
+        connection.setblocking(False)
+        head = b""
+        deadline = time.monotonic() + 20
+        while not head and time.monotonic() < deadline:
+            try:
+                connection.sendall(b" ")
+                time.sleep(0.05)
+                head = connection.recv(65_536)
+            except BlockingIOError:
+                continue
+        assert head.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /health/li", b"GET /health/live HTTP/1.1\r\nHost: x\r\n"])
+def test_a_head_that_does_not_arrive_ends_the_connection(
+    hasty: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+    with connected(hasty) as connection:
+        connection.sendall(sent)
+        answer = until_closed(connection)
+    assert answer == b"" if not sent else answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+
+
+def test_the_second_head_on_a_connection_is_bounded_too(hasty: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+    with connected(hasty) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\nGET /")
+        assert b"HTTP/1.1 408 Request Timeout\r\n" in until_closed(connection)
+
+
+def test_who_does_not_read_the_answer_is_hung_up_on(hasty: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "READ_SECONDS", 0.2)
+    with hasty.client() as ada, connected(hasty) as connection:
+        for _ in range(100):
+            made(ada, "\U0001f600" * 500)
+        ask = f"GET {ada.tasks}?limit=100 HTTP/1.1\r\nHost: x\r\nAuthorization: {ada.headers['authorization']}\r\n\r\n"
+        connection.sendall(ask.encode() * 100)
+        connection.settimeout(0.0)
+        time.sleep(2)
+        received = 0
+        with suppress(ConnectionResetError):
+            while more := connection.recv(1 << 20):
+                received += len(more)
+    assert received < 100 * 100 * 2000, "it was all kept ready"
+
+
+def test_work_that_takes_too_long_is_refused_and_not_waited_for(
+    hasty: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(*_: object, **__: object) -> None:
+        await asyncio.sleep(60)
+
+    with hasty.client() as ada:
+        task = made(ada)
+        monkeypatch.setattr(hasty.container.storage().tasks, "get", slow)
+        answer = ada.get(one(ada, task))
+        assert_problem(answer, "overloaded")
+        assert answer.headers["retry-after"] == "1"
+        monkeypatch.undo()
+        assert ada.get(one(ada, task)).json() == task
