@@ -21,13 +21,13 @@ OTHER_USER: dict[str, Any] = {"user": "nobody", "extra_groups": []} if IS_ROOT e
 AS_ORDINARY_USER = """
 import os, subprocess, sys
 from pathlib import Path
-from adapters import embedded_postgres
 from adapters.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from adapters.embedded_postgres.server import binaries
 
 assert os.geteuid() != 0
 home = Path(sys.argv[1])
 with EmbeddedPostgres(home / "pg").running() as url:
-    psql = embedded_postgres._binaries() / "psql"
+    psql = binaries() / "psql"
     print(subprocess.run([psql, "-Atc", "SELECT current_user", url], capture_output=True, text=True, check=True).stdout)
     assert (home / "pg" / "data").stat().st_uid == os.geteuid()
 (home / "closed").mkdir(mode=0o500)
