@@ -16,7 +16,7 @@ from litestar.types.internal_types import RouteHandlerMapItem
 from entrypoints.container import Container
 from entrypoints.http.auth import authenticated_by, own_tasks_only
 from entrypoints.http.bodies import MAX_BODY_BYTES, StrictRequest
-from entrypoints.http.docs import StrictBodySchemas, assets_router, openapi_config
+from entrypoints.http.docs import StrictBodySchemas, assets_router, complete, openapi_config
 from entrypoints.http.edge import Edge
 from entrypoints.http.health import health_router
 from entrypoints.http.problems import EXCEPTION_HANDLERS
@@ -49,7 +49,7 @@ def create_litestar(container: Container) -> Litestar:
         before_request=strict_query,
         dependencies={name: _provide(getattr(container, name)) for name in USE_CASES},
     )
-    return Litestar(
+    app = Litestar(
         [tasks, health_router(storage), assets_router()],
         lifespan=[open_storage],
         exception_handlers=EXCEPTION_HANDLERS,
@@ -67,6 +67,8 @@ def create_litestar(container: Container) -> Litestar:
         plugins=[StrictBodySchemas()],
         logging_config=None,
     )
+    complete(app.openapi_schema)
+    return app
 
 
 class _TaskRouter(Router):
