@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
@@ -126,7 +127,7 @@ class _Exchange:
             set_already = {name for name, _ in headers}
             headers += [header for header in SECURITY_HEADERS if header[0] not in set_already]
             headers += self.scope["answer_headers"]
-            if self._admission.is_stopping:
+            if self._admission.is_stopping or self.status == HTTPStatus.REQUEST_TIMEOUT:
                 headers.append((b"connection", b"close"))
             message["headers"] = [*headers, (b"x-request-id", self._request_id.encode())]
         await self._send(message)

@@ -91,6 +91,7 @@ class TestDocument:
             "201": {"ETag", "Location"},
             "304": item,
             "401": {"WWW-Authenticate"},
+            "429": {"Retry-After"},
             "503": {"Retry-After"},
         }
         for status, response in document["paths"][path][method]["responses"].items():
