@@ -11,9 +11,9 @@ from application import TaskRepository
 from tests.databases import Server, running_server, server_kind
 from tests.services import Service, running_service
 
-# What Hypothesis does unless told otherwise, and for as long as it likes: --hypothesis-profile=torture
+# How much Hypothesis tries by default, and with --hypothesis-profile=torture.
 settings.register_profile(
-    "test", max_examples=100, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "test", max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("torture", settings.get_profile("test"), max_examples=5000, stateful_step_count=60)
 settings.load_profile("test")
