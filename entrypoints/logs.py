@@ -42,6 +42,8 @@ def _describe(error: BaseException) -> dict[str, Any]:
 
 def configure_logging(level: str) -> None:
     """Send what this service has to say, from a level up, to standard error as JSON; libraries only when they warn."""
+    # No line says which thread or which place in the code it came from, and finding out takes as long as writing it.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

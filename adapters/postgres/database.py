@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from application import StorageUnavailable
 # HikariCP's bypass window: a connection that served this recently is taken as alive, so a busy pool pays for no ping.
 TRUST_SECONDS = 0.5
 PING_TIMEOUT_SECONDS = 0.5
+PATIENCE_SECONDS = 0.5
 RENEWAL_PAUSE_SECONDS = 1.0
 """How long after all connections were replaced they may be replaced again: a server in trouble needs no storm."""
 
@@ -54,6 +55,7 @@ class Database:
         pool = pool or PoolSettings()
         self.timeout = pool.timeout
         self._pings = pool.pre_ping
+        self._usual = asyncio.Semaphore(pool.size)
         self._renewed_at = -RENEWAL_PAUSE_SECONDS
         arguments = {"timeout": pool.timeout, **connect_arguments(url)}
 
@@ -78,7 +80,7 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """Lend a live connection. Storage faults inside come out as StorageUnavailable."""
-        with storage_errors():
+        with storage_errors(), await self._turn():
             borrowed = await self.engine.raw_connection()
             try:
                 borrowed.info[_TRUSTED_UNTIL] = 0.0
@@ -90,6 +92,18 @@ class Database:
                 raise
             finally:
                 await greenlet_spawn(borrowed.close)
+
+    async def _turn(self) -> AbstractContextManager[None]:
+        """Wait a little for one of the usual connections, before one more is opened: that takes longer than most waits.
+
+        Under load SQLAlchemy's pool would open and close connections beyond its size all the time.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._usual.acquire()
+        except TimeoutError:
+            return nullcontext()
+        return _released(self._usual)
 
     async def fetch(self, sql: str, *arguments: Any, deadline: float | None = None) -> Sequence[Mapping[str, Any]]:
         """Run one statement and return its rows; a second time if the first try provably did nothing.
@@ -158,6 +172,14 @@ class Database:
 
 
 _OPENED_AT, _TRUSTED_UNTIL = "opened_at", "trusted_until"
+
+
+@contextmanager
+def _released(semaphore: asyncio.Semaphore) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        semaphore.release()
 
 
 def _opened(_: Any, entry: ConnectionPoolEntry) -> None:

@@ -17,7 +17,7 @@ from entrypoints.container import Container
 from entrypoints.http.admission import Admission
 from entrypoints.http.auth import authenticated_by, own_tasks_only
 from entrypoints.http.bodies import MAX_BODY_BYTES, StrictRequest
-from entrypoints.http.docs import StrictBodySchemas, assets_router, openapi_config
+from entrypoints.http.docs import StrictBodySchemas, assets_router, complete, openapi_config
 from entrypoints.http.edge import Edge
 from entrypoints.http.health import health_router
 from entrypoints.http.problems import EXCEPTION_HANDLERS
@@ -55,7 +55,7 @@ def create_litestar(container: Container, admission: Admission) -> Litestar:
         before_request=strict_query,
         dependencies={name: _provide(getattr(container, name)) for name in USE_CASES},
     )
-    return Litestar(
+    app = Litestar(
         [tasks, health_router(storage), assets_router()],
         lifespan=[open_storage],
         exception_handlers=EXCEPTION_HANDLERS,
@@ -66,6 +66,8 @@ def create_litestar(container: Container, admission: Admission) -> Litestar:
         plugins=[StrictBodySchemas()],
         logging_config=None,
     )
+    complete(app.openapi_schema)
+    return app
 
 
 class _TaskRouter(Router):

@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 from importlib.resources import files
+from typing import Any
 
 from litestar import Response, Router, get
 from litestar._openapi.schema_generation import SchemaCreator
@@ -12,7 +13,20 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
-from litestar.openapi.spec import Components, Example, Schema, SecurityScheme
+from litestar.openapi.spec import (
+    Components,
+    Example,
+    OpenAPI,
+    OpenAPIFormat,
+    OpenAPIHeader,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    Parameter,
+    Reference,
+    Schema,
+    SecurityScheme,
+)
 from litestar.params import FromPath
 from litestar.routes import BaseRoute
 from litestar.types import ControllerRouterHandler
@@ -34,6 +48,23 @@ _PAGE_POLICY = (
 _ASSETS_PATH = "/docs/assets"
 
 
+def _header(
+    description: str, *, required: bool = True, type: OpenAPIType = OpenAPIType.STRING, **schema: Any
+) -> OpenAPIHeader:
+    return OpenAPIHeader(Schema(type=type, **schema), description=description, required=required)
+
+
+_HEADERS: dict[str, OpenAPIHeader | Reference] = {
+    "ETag": _header("The task's version.", pattern='^"[1-9][0-9]*"$'),
+    "Link": _header('The next page, as rel="next", unless this is the last.', required=False),
+    "Location": _header("Where the task is.", format=OpenAPIFormat.URI_REFERENCE),
+    "Retry-After": _header("Seconds to wait before the next try.", type=OpenAPIType.INTEGER, minimum=1),
+    "WWW-Authenticate": _header("What is missing or wrong (RFC 6750).", pattern="^Bearer "),
+    "X-Request-ID": _header("The request's id: yours if it was sane, else a new one.", min_length=1, max_length=128),
+}
+_HEADERS_BY_STATUS = {"304": ("ETag",), **{str(kind.status): tuple(kind.headers) for kind in KINDS.values()}}
+
+
 def errors(*codes: str) -> dict[int, ResponseSpec]:
     """Describe the error answers with these codes, and the one that any call may get, each with an example."""
     described: dict[int, list[str]] = {}
@@ -44,6 +75,7 @@ def errors(*codes: str) -> dict[int, ResponseSpec]:
             Problem,
             description=" or ".join(KINDS[code].title for code in same),
             media_type=PROBLEM_MEDIA_TYPE,
+            generate_examples=False,
             examples=[Example(summary=code, value=to_builtins(example(code))) for code in same],
         )
         for status, same in described.items()
@@ -105,6 +137,26 @@ class _DocsRouter(Router):
         return super().register(value)
 
 
+def complete(document: OpenAPI) -> None:
+    """Say what Litestar cannot: every answer's headers, and that an optional parameter is left out and never null."""
+    for operation in [each for item in (document.paths or {}).values() for each in vars(item).values()]:
+        if isinstance(operation, Operation):
+            for parameter in operation.parameters or ():
+                if isinstance(parameter, Parameter):
+                    _drop_null(parameter.schema)
+            for status, response in (operation.responses or {}).items():
+                if isinstance(response, OpenAPIResponse):
+                    names = [*(response.headers or ()), *_HEADERS_BY_STATUS.get(status, ()), "X-Request-ID"]
+                    response.headers = {name: _HEADERS[name] for name in names}
+
+
+def _drop_null(schema: Schema | Reference | None) -> None:
+    """Make a choice of one thing, or of one thing and null, that one thing."""
+    if isinstance(schema, Schema) and schema.one_of:
+        kinds = [each.type for each in schema.one_of if isinstance(each, Schema) and each.type != OpenAPIType.NULL]
+        (schema.type,), schema.one_of = kinds, None
+
+
 class StrictBodySchemas(StructSchemaPlugin):
     """Says of the request bodies what msgspec enforces and Litestar leaves out: no other fields, and at least one."""
 
@@ -118,6 +170,8 @@ class StrictBodySchemas(StructSchemaPlugin):
         schema = super().to_openapi_schema(field_definition, schema_creator)
         schema.additional_properties = False
         schema.min_properties = 1
+        for field in (schema.properties or {}).values():
+            _drop_null(field)
         return schema
 
 

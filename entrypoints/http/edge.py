@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +25,8 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 _log = logging.getLogger("hextasks.request")
 CLIENT_GONE = 499
 """The status logged for a client that went away before its answer; nginx's, for there is none in the standard."""
+REFUSED_PAUSE_SECONDS = 1.0
+"""How long a connection waits for its next turn after a request of it was refused, which was told to wait a second."""
 SECURITY_HEADERS = (
     (b"cache-control", b"private, no-cache"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -54,18 +57,28 @@ class Edge:
             return
         exchange = _Exchange(scope, receive, send, self._admission)
         try:
-            if refusal := self._admission.refusal(exchange.scope["path"]):
+            refusal = self._admission.refusal(exchange.scope["path"])
+            if refusal:
                 await exchange.refuse(refusal, self._cors)
-                return
-            with self._admission.inside():
-                try:
-                    async with asyncio.timeout(self._timeout):
-                        await self.app(exchange.scope, exchange.receive, exchange.send)
-                except TimeoutError:
-                    if not exchange.status:
-                        await exchange.refuse("request_timeout" if exchange.awaits_body else "overloaded", self._cors)
+            else:
+                await self._answer(exchange)
         finally:
             exchange.log()
+        if refusal:
+            # The answer is out, but its connection takes the next request only now: to refuse one who asks again and
+            # again would cost more than to serve another.
+            await asyncio.sleep(REFUSED_PAUSE_SECONDS)
+            await send({"type": "http.response.body"})
+
+    async def _answer(self, exchange: "_Exchange") -> None:
+        with self._admission.inside():
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self.app(exchange.scope, exchange.receive, exchange.send)
+            except TimeoutError:
+                if not exchange.status:
+                    await exchange.refuse("request_timeout" if exchange.awaits_body else "overloaded", self._cors)
+                    await exchange.send({"type": "http.response.body"})
 
 
 class _Exchange:
@@ -114,20 +127,20 @@ class _Exchange:
             set_already = {name for name, _ in headers}
             headers += [header for header in SECURITY_HEADERS if header[0] not in set_already]
             headers += self.scope["answer_headers"]
-            if self._admission.is_stopping:
+            if self._admission.is_stopping or self.status == HTTPStatus.REQUEST_TIMEOUT:
                 headers.append((b"connection", b"close"))
             message["headers"] = [*headers, (b"x-request-id", self._request_id.encode())]
         await self._send(message)
 
     async def refuse(self, code: str, cors: CORSConfig | None) -> None:
-        """Answer with a problem in the application's place."""
+        """Answer with a problem in the application's place, all but the end of the message."""
         self.scope["problem_code"] = code
         body, headers = self._problem(code)
         origin = next((value for name, value in self.scope["headers"] if name == b"origin"), b"")
         if cors and origin and cors.is_origin_allowed(origin.decode("latin-1")):
             headers += [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
         await self.send({"type": "http.response.start", "status": KINDS[code].status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body})
+        await self.send({"type": "http.response.body", "body": body, "more_body": True})
 
     def log(self) -> None:
         """Write the request's line."""

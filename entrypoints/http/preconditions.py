@@ -5,6 +5,9 @@ import re
 from entrypoints.http.problems import InvalidInput
 
 _TAG = re.compile(r'(?P<weak>W/)?"(?P<value>[\x21\x23-\x7e\x80-\xff]*)"')
+IF_MATCH_PATTERN = r'^(\*|(W/)?"[\x21\x23-\x7e\x80-\xff]*")$'
+"""One entity tag of any server, or the star."""
+
 _VERSION = re.compile(r"[1-9][0-9]{0,18}")
 NO_VERSION = 0
 """A version that no stored task has."""
@@ -20,9 +23,9 @@ def expected_version(if_match: str | None) -> int | None:
 
     A tag that is weak or not ours matches nothing. Raises InvalidInput when it is no single tag.
     """
-    if if_match is None or if_match.strip() == "*":
+    if if_match is None or (given := if_match.strip(" \t")) == "*":
         return None
-    tag = _TAG.fullmatch(if_match.strip())
+    tag = _TAG.fullmatch(given)
     if tag is None:
         raise InvalidInput('Send one entity tag, such as "7", or *.', parameter="If-Match")
     known = not tag["weak"] and _VERSION.fullmatch(tag["value"])

@@ -7,11 +7,18 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from application import TaskPage
-from domain import TITLE_MAX_LENGTH, Task
+from application import MAX_PAGE_SIZE, TaskPage
+from domain import TITLE_MAX_LENGTH, USER_ID_MAX_LENGTH, Task
 
 _EXAMPLE_TITLE = "Buy milk"
 _EXAMPLE_TIME = "2026-01-31T09:30:00.123456Z"
+
+_SPACE = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_CONTROL = r"\x00-\x1f\x7f-\x9f"
+TITLE_PATTERN = (
+    f"^[{_SPACE}]*[^{_SPACE}{_CONTROL}]([^{_CONTROL}]{{0,{TITLE_MAX_LENGTH - 2}}}[^{_SPACE}{_CONTROL}])?[{_SPACE}]*$"
+)
+"""The domain's rule for titles, as JSON Schema can say it."""
 
 Title = Annotated[
     str,
@@ -19,6 +26,7 @@ Title = Annotated[
         description=f"White space at the ends is stripped; then 1 to {TITLE_MAX_LENGTH} characters, "
         "none of them a control character.",
         examples=[_EXAMPLE_TITLE],
+        extra_json_schema={"extra": {"pattern": TITLE_PATTERN}},  # told here, judged by the domain in its own words
     ),
 ]
 
@@ -45,8 +53,16 @@ class TaskResponse(msgspec.Struct, kw_only=True, frozen=True):
     """A task."""
 
     id: Annotated[UUID, Meta(description="A UUID of version 7.", examples=["0197f4a6-9d3c-7b1e-8f2a-3c5d7e9f1a2b"])]
-    user_id: Annotated[str, Meta(description="The owner, as the token names them.", examples=["ada"])]
-    title: Annotated[str, Meta(examples=[_EXAMPLE_TITLE])]
+    user_id: Annotated[
+        str,
+        Meta(
+            description="The owner, as the token names them.",
+            examples=["ada"],
+            min_length=1,
+            max_length=USER_ID_MAX_LENGTH,
+        ),
+    ]
+    title: Annotated[str, Meta(examples=[_EXAMPLE_TITLE], min_length=1, max_length=TITLE_MAX_LENGTH)]
     is_completed: bool
     completed_at: Annotated[
         datetime | None,
@@ -55,7 +71,8 @@ class TaskResponse(msgspec.Struct, kw_only=True, frozen=True):
     created_at: Annotated[datetime, Meta(examples=[_EXAMPLE_TIME])]
     updated_at: Annotated[datetime, Meta(description="When it last changed.", examples=[_EXAMPLE_TIME])]
     version: Annotated[
-        int, Meta(description="The number of its last change among all changes of its owner; its ETag.", examples=[1])
+        int,
+        Meta(description="The number of its last change among all changes of its owner; its ETag.", examples=[1], ge=1),
     ]
 
     @classmethod
@@ -76,7 +93,7 @@ class TaskResponse(msgspec.Struct, kw_only=True, frozen=True):
 class TaskListResponse(msgspec.Struct, kw_only=True, frozen=True):
     """A page of a user's tasks, newest first."""
 
-    tasks: list[TaskResponse]
+    tasks: Annotated[list[TaskResponse], Meta(max_length=MAX_PAGE_SIZE)]
     next_cursor: Annotated[
         str | None, Meta(description="Pass it as `cursor` for the next page; null on the last page.", examples=[None])
     ]

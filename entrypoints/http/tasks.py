@@ -24,27 +24,35 @@ from application import (
     TaskNotFound,
     UpdateTask,
 )
-from domain import Task, clean_title
-from entrypoints.http.cursors import decode_cursor, encode_cursor
+from domain import USER_ID_MAX_LENGTH, Task, clean_title
+from entrypoints.http.cursors import CURSOR_PATTERN, decode_cursor, encode_cursor
 from entrypoints.http.docs import ACCESS, BODY, EXISTING, INPUT, STORAGE, WRITE, errors
-from entrypoints.http.preconditions import etag, expected_version, is_unchanged
+from entrypoints.http.preconditions import IF_MATCH_PATTERN, etag, expected_version, is_unchanged
 from entrypoints.http.problems import InvalidInput
 from entrypoints.http.schemas import CreateTaskRequest, TaskListResponse, TaskResponse, UpdateTaskRequest
 
 T = TypeVar("T")
 Injected = NamedDependency[SkipValidation[T]]
-UserId = Annotated[str, PathParameter(description="The user whose tasks are meant: the one that the token names.")]
-TaskId = Annotated[str, PathParameter(description="The task's id.")]
+UserId = Annotated[
+    str,
+    PathParameter(
+        description="The user whose tasks are meant: the one that the token names.",
+        schema_extra={"min_length": 1, "max_length": USER_ID_MAX_LENGTH},
+    ),
+]
+TaskId = Annotated[str, PathParameter(description="The task's id.", format="uuid")]
 IfMatch = Annotated[
     str | None,
-    HeaderParameter(name="If-Match", description="Write only if this is still the task's ETag, else answer 412."),
+    HeaderParameter(
+        name="If-Match",
+        description="Write only if this is still the task's ETag, else answer 412.",
+        schema_extra={"pattern": IF_MATCH_PATTERN},
+    ),
 ]
 IfNoneMatch = Annotated[
     str | None, HeaderParameter(name="If-None-Match", description="Answer 304 if this is still the task's ETag.")
 ]
-ETAG = ResponseHeader(name="ETag", value="", description="The task's version.", documentation_only=True)
-LINK = ResponseHeader(name="Link", value="", description='The next page, as rel="next".', documentation_only=True)
-LOCATION = ResponseHeader(name="Location", value="", description="Where the task is.", documentation_only=True)
+ETAG, LINK, LOCATION = (ResponseHeader(name, documentation_only=True) for name in ("ETag", "Link", "Location"))
 Caller = Request[str, Any, Any]
 
 
@@ -85,7 +93,10 @@ class TaskController(Controller):
         user_id: UserId,
         list_tasks: Injected[ListTasks],
         limit: Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE, description="Tasks a page.")] = DEFAULT_PAGE_SIZE,
-        cursor: Annotated[str | None, QueryParameter(description="`next_cursor` of the page before.")] = None,
+        cursor: Annotated[
+            str | None,
+            QueryParameter(description="`next_cursor` of the page before.", schema_extra={"pattern": CURSOR_PATTERN}),
+        ] = None,
         completed: Annotated[
             bool | None, QueryParameter(description="Only completed tasks, or only open ones.")
         ] = None,

@@ -1,6 +1,5 @@
 """The embedded PostgreSQL: durable, in any folder, for any user, after any accident."""
 
-import asyncio
 import os
 import shutil
 import signal
@@ -9,55 +8,26 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from adapters.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
-from adapters.postgres.dsn import connect_arguments
+from tests.embedded_servers import DEADLINE_SECONDS, end_servers, is_running, kill_server, needs_proc, query, server_pid
 
 pytestmark = pytest.mark.database
 
 ROOT = Path(__file__).parents[2]
 IS_ROOT = os.geteuid() == 0
 SERVER_USER: dict[str, Any] = {"user": "nobody", "extra_groups": []} if IS_ROOT else {}
-DEADLINE_SECONDS = 30.0
-needs_proc = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "pg"
-    for file in tmp_path.rglob("postmaster.pid"):  # left by a test that failed
-        with suppress(OSError, ValueError):
-            os.kill(server_pid(file.parent.parent), signal.SIGQUIT)
-
-
-def query(url: str, *statements: str) -> Any:
-    """Run statements and return the first value of the last one's result."""
-    with closing(asyncio.new_event_loop()) as loop:
-        return loop.run_until_complete(_query(url, *statements))
-
-
-async def _query(url: str, *statements: str) -> Any:
-    connection = await asyncpg.connect(**connect_arguments(url))
-    try:
-        for statement in statements:
-            value = await connection.fetchval(statement)
-    finally:
-        await connection.close()
-    return value
-
-
-def server_pid(folder: Path) -> int:
-    return int((folder / "data" / "postmaster.pid").read_text().split()[0])
-
-
-def is_running(folder: Path) -> bool:
-    return (folder / "data" / "postmaster.pid").exists()
+    end_servers(tmp_path)
 
 
 def test_what_was_written_is_there_after_a_restart(folder: Path) -> None:
@@ -117,7 +87,7 @@ def test_two_folders_are_two_servers(folder: Path) -> None:
 def test_it_starts_after_its_server_was_killed(folder: Path) -> None:
     with EmbeddedPostgres(folder).running() as url:
         query(url, "CREATE TABLE kept AS SELECT 42 AS value")
-        os.kill(server_pid(folder), signal.SIGKILL)
+        kill_server(folder)
         with EmbeddedPostgres(folder).running() as url_of_the_next:
             assert query(url_of_the_next, "SELECT value FROM kept") == 42
 
@@ -146,7 +116,11 @@ def test_a_process_that_got_the_old_servers_id_is_not_taken_for_it(folder: Path)
 @needs_proc
 def test_a_creation_that_was_cut_off_is_made_anew(folder: Path) -> None:
     """Everything is killed at once, as by a power cut, as soon as the first files of the cluster are there."""
-    script = f"from adapters.embedded_postgres import *\nwith EmbeddedPostgres(Path({str(folder)!r})).running(): ..."
+    script = f"""
+from pathlib import Path
+from adapters.embedded_postgres import EmbeddedPostgres
+with EmbeddedPostgres(Path({str(folder)!r})).running(): ...
+"""
     deadline = time.monotonic() + DEADLINE_SECONDS
     with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT) as creator:
         while not any(folder.rglob("PG_VERSION")):

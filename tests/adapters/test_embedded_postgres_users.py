@@ -12,6 +12,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.embedded_servers import DEADLINE_SECONDS
+
 pytestmark = pytest.mark.database
 
 ROOT = Path(__file__).parents[2]
@@ -19,16 +21,20 @@ IS_ROOT = os.geteuid() == 0
 OTHER_USER: dict[str, Any] = {"user": "nobody", "extra_groups": []} if IS_ROOT else {}
 
 AS_ORDINARY_USER = """
-import os, subprocess, sys
+import os, signal, subprocess, sys
 from pathlib import Path
-from adapters import embedded_postgres
 from adapters.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from adapters.embedded_postgres.server import binaries
 
 assert os.geteuid() != 0
 home = Path(sys.argv[1])
 with EmbeddedPostgres(home / "pg").running() as url:
-    psql = embedded_postgres._binaries() / "psql"
-    print(subprocess.run([psql, "-Atc", "SELECT current_user", url], capture_output=True, text=True, check=True).stdout)
+    psql = binaries() / "psql"
+    ask = [psql, "-Atc", "SELECT current_user", url]
+    print(subprocess.run(ask, capture_output=True, text=True, check=True).stdout)
+    os.kill(int((home / "pg" / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    while subprocess.run(ask, capture_output=True).returncode != 0:
+        pass
     assert (home / "pg" / "data").stat().st_uid == os.geteuid()
 (home / "closed").mkdir(mode=0o500)
 try:
@@ -51,9 +57,10 @@ def test_it_works_as_an_ordinary_user() -> None:
             capture_output=True,
             text=True,
             check=False,
+            timeout=DEADLINE_SECONDS,
             **OTHER_USER,
         )
-        assert ran.stderr == ""
+        assert ran.stderr == "The embedded PostgreSQL has died; it is started again.\n"
         user, error = ran.stdout.split("\n\n")
         assert (user, error) == ("postgres", f"Permission denied: {home}/closed/pg\n")
         assert not (Path(home) / "pg" / "data" / "postmaster.pid").exists()

@@ -149,6 +149,6 @@ class TestForeignCursors:
     def test_no_changed_cursor_is_taken(self, me: Client) -> None:
         made(me), made(me)
         cursor = me.get(me.tasks, params={"limit": 1}).json()["next_cursor"]
-        changed = [cursor[:n] + ("A" if cursor[n] != "A" else "B") + cursor[n + 1 :] for n in range(len(cursor) - 1)]
-        for wrong in (*changed, cursor[:-4], cursor + "AAAA", cursor * 2, f"{cursor[:8]}*{cursor[8:]}"):
+        changed = [cursor[:n] + ("A" if cursor[n] != "A" else "B") + cursor[n + 1 :] for n in range(len(cursor))]
+        for wrong in (*changed, cursor[:-4], cursor + "AAAA", cursor * 2, f"{cursor[:8]}****{cursor[8:]}"):
             assert_problem(me.get(me.tasks, params={"cursor": wrong}), "validation_error", ("parameter", "cursor"))

@@ -9,7 +9,11 @@ from typing import Any
 from urllib.parse import urljoin
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from domain import InvalidTitle, clean_title
+from entrypoints.http.schemas import TITLE_PATTERN
 from tests.http.wire import TASK_FIELDS, raw
 from tests.services import Service, running_service
 
@@ -26,6 +30,9 @@ OPERATIONS = {
     ("/health/live", "get"): (200, set()),
     ("/health/ready", "get"): (200, {503}),
 }
+_ODD = st.sampled_from(
+    [*map(chr, range(0xA2)), *"\u1680\u180e\u2003\u200b\u2028\u2029\u202f\u205f\u2060\u3000\ufeff\U0001f600"]
+)
 each_operation = pytest.mark.parametrize(("path", "method"), OPERATIONS)
 
 
@@ -74,6 +81,35 @@ class TestDocument:
                 required = {"type", "title", "status", "detail", "instance", "code", "request_id"}
                 assert set(problem["required"]) == required
                 assert problem["properties"].keys() == required | {"errors"}
+                assert "examples" not in problem  # Litestar would make them up; each response has true ones
+
+    @each_operation
+    def test_an_answer_tells_its_headers(self, document: Any, path: str, method: str) -> None:
+        item = {"ETag"} if "task_id" in path else set()
+        own = {
+            "200": item,
+            "201": {"ETag", "Location"},
+            "304": item,
+            "401": {"WWW-Authenticate"},
+            "429": {"Retry-After"},
+            "503": {"Retry-After"},
+        }
+        for status, response in document["paths"][path][method]["responses"].items():
+            assert set(response["headers"]) - {"Link"} == {"X-Request-ID"} | own.get(status, set())
+
+    @each_operation
+    def test_a_parameter_is_left_out_and_never_null(self, document: Any, path: str, method: str) -> None:
+        for parameter in document["paths"][path][method].get("parameters", ()):
+            assert parameter["schema"]["type"] in ("string", "integer", "boolean"), parameter
+
+    @given(st.lists(st.text(_ODD, max_size=3) | st.integers(496, 502).map("x".__mul__), max_size=3).map("".join))
+    def test_the_pattern_of_titles_is_the_domains_rule(self, title: str) -> None:
+        try:
+            clean_title(title)
+        except InvalidTitle:
+            assert not re.search(TITLE_PATTERN, title)
+        else:
+            assert re.search(TITLE_PATTERN, title)
 
     @each_operation
     def test_only_health_is_open_to_anybody(self, document: Any, path: str, method: str) -> None:

@@ -1,10 +1,12 @@
 """If-Match and If-None-Match: a client names the version that it has seen."""
 
+import json
+
 import httpx
 import pytest
 
-from tests.http.wire import Json, assert_problem, listed, made, one, some_id
-from tests.services import Client
+from tests.http.wire import JSON, Headers, Json, assert_problem, bearer, listed, made, one, raw, some_id
+from tests.services import Client, Service
 
 WRITES = [("PUT", "", {"title": "changed"}), ("PATCH", "/complete", None), ("DELETE", "", None)]
 SUCCESS = {"PUT": 200, "PATCH": 200, "DELETE": 204}
@@ -52,6 +54,16 @@ class TestIfMatch:
         answer = write(me, method, one(me, task) + end, body, if_match)
         assert_problem(answer, "validation_error", ("parameter", "If-Match"))
         assert listed(me) == [task]
+
+    @pytest.mark.parametrize(("if_match", "is_valid"), [(b' "2" \t', True), (b'\xa0"2"', False), (b'"2"\x85', False)])
+    def test_around_a_tag_may_be_what_http_calls_white_space(
+        self, service: Service, me: Client, method: str, end: str, body: Body, if_match: bytes, is_valid: bool
+    ) -> None:
+        task = renamed(me)
+        headers: Headers = [bearer(me), ("If-Match", if_match), *JSON.items()]
+        answer = raw(service, method, one(me, task) + end, headers, json.dumps(body).encode())
+        assert answer.status_code == (SUCCESS[method] if is_valid else 400)
+        assert (listed(me) == [task]) is not is_valid
 
     @pytest.mark.parametrize("if_match", ['"1"', "*"])
     def test_a_task_that_is_not_there_is_not_found(

@@ -1,0 +1,92 @@
+"""The embedded server as its killer sees it: its process, its log, its lock."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from adapters.embedded_postgres.server import Server
+from adapters.postgres.dsn import connect_arguments
+
+DEADLINE_SECONDS = 60.0
+needs_proc = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc")
+
+
+def query(url: str, *statements: str) -> Any:
+    """Run statements and return the first value of the last one's result."""
+    with closing(asyncio.new_event_loop()) as loop:
+        return loop.run_until_complete(_query(url, *statements))
+
+
+async def _query(url: str, *statements: str) -> Any:
+    connection = await asyncpg.connect(**connect_arguments(url))
+    try:
+        for statement in statements:
+            value = await connection.fetchval(statement)
+    finally:
+        await connection.close()
+    return value
+
+
+def query_once_back(url: str, statement: str) -> Any:
+    """Run a statement that writes nothing as soon as the server takes it."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        try:
+            return query(url, statement)
+        except (asyncpg.PostgresError, OSError):
+            assert time.monotonic() < deadline, "it is not back"
+        time.sleep(0.01)
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def server_pid(folder: Path) -> int:
+    return int((folder / "data" / "postmaster.pid").read_text().split()[0])
+
+
+def is_running(folder: Path) -> bool:
+    return (folder / "data" / "postmaster.pid").exists()
+
+
+def is_alive(folder: Path) -> bool:
+    """Tell whether any process of the server is left, which the file about it cannot."""
+    return Server(folder, folder / "server.log").lives()
+
+
+def starts(folder: Path) -> int:
+    """Count how often a server was started in a folder."""
+    return (folder / "server.log").read_text(errors="replace").count("LOG:  starting PostgreSQL")
+
+
+def kill_server(folder: Path) -> None:
+    os.kill(server_pid(folder), signal.SIGKILL)
+
+
+def kill_server_so_that_it_does_not_come_back(folder: Path) -> None:
+    """Kill it and have the next one wait for ever for a primary to send it more; returns when that one runs."""
+    with (folder / "data" / "postgresql.conf").open("a") as settings:
+        settings.write("\nhot_standby = off\n")  # refuse everybody meanwhile
+    (folder / "data" / "standby.signal").touch()
+    before = starts(folder)
+    kill_server(folder)
+    eventually(lambda: starts(folder) > before)
+
+
+def end_servers(folder: Path) -> None:
+    """End what a failed test left running."""
+    for file in folder.rglob("postmaster.pid"):
+        with suppress(OSError, ValueError):
+            os.kill(server_pid(file.parent.parent), signal.SIGQUIT)

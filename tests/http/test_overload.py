@@ -1,0 +1,81 @@
+"""More requests at once than there is room for: the excess hears so at once, and nothing is done about it."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.http.wire import assert_problem, listed, made, one
+from tests.services import Client, Service, running_service
+
+ROOM = 2
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[Service]:
+    with running_service(
+        DATABASE_URL="memory://", MAX_CONCURRENT_REQUESTS=str(ROOM), CORS_ORIGINS="https://app.example.com"
+    ) as service:
+        yield service
+
+
+@contextmanager
+def full(service: Service, client: Client, task: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have as many requests inside as there is room for, until the end of the block; then they are answered."""
+    tasks = service.container.storage().tasks
+    get, entered, leave = tasks.get, threading.Semaphore(0), threading.Event()
+
+    async def wait(*arguments: Any) -> Any:
+        entered.release()
+        while not leave.is_set():
+            await asyncio.sleep(0.005)
+        return await get(*arguments)
+
+    monkeypatch.setattr(tasks, "get", wait)
+    with ThreadPoolExecutor(ROOM) as threads:
+        inside = [threads.submit(httpx.get, f"{service.url}{one(client, task)}", headers=client.headers)]
+        inside += [threads.submit(httpx.patch, f"{service.url}{one(client, task)}/complete", headers=client.headers)]
+        try:
+            assert all(entered.acquire(timeout=20) for _ in range(ROOM))
+            yield
+        finally:
+            leave.set()
+        assert [answer.result().status_code for answer in inside] == [200, 200]
+
+
+def test_the_excess_is_refused_at_once_and_health_is_not(narrow: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    with narrow.client() as ada, narrow.client() as grace:
+        task = made(ada)
+        with full(narrow, ada, task, monkeypatch):
+            refused = grace.post(
+                grace.tasks, json={"title": "one too many"}, headers={"Origin": "https://app.example.com"}
+            )
+            assert_problem(refused, "overloaded")
+            assert refused.headers["retry-after"] == "1"
+            assert refused.headers["access-control-allow-origin"] == "https://app.example.com"
+            assert refused.headers["x-content-type-options"] == "nosniff"
+            for path in ("/health/live", "/health/ready"):
+                assert httpx.get(narrow.url + path).status_code == 200
+            assert_problem(httpx.head(narrow.url + grace.tasks), "overloaded", body=False)
+        assert listed(grace) == []
+        assert made(grace)["version"] == 1
+
+
+def test_who_asks_again_at_once_on_the_same_connection_waits_there(
+    narrow: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("entrypoints.http.edge.REFUSED_PAUSE_SECONDS", 0.5)
+    with narrow.client() as ada, narrow.client() as grace:
+        task = made(ada)
+        with full(narrow, ada, task, monkeypatch):
+            assert_problem(grace.get(grace.tasks), "overloaded")
+            started = time.monotonic()
+            assert_problem(grace.get(grace.tasks), "overloaded")
+            assert time.monotonic() - started > 0.3
+        assert grace.get(grace.tasks).status_code == 200

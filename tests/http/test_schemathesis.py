@@ -1,0 +1,40 @@
+"""Schemathesis against the API's own description: every operation, check and phase, with valid data and invalid.
+
+TEST_SCHEMATHESIS_ARGS has further arguments, for another run or a longer one: --seed=7 --max-examples=1000.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from adapters.tokens import issue_token
+from tests.services import SECRET, Service
+
+HERE = Path(__file__).parent
+
+
+def test_the_service_is_what_its_description_says(service: Service, tmp_path: Path) -> None:
+    users = [
+        {"name": user, "fixedHeaders": [{"name": "Authorization", "value": f"Bearer {issue_token(SECRET, user)}"}]}
+        for user in ("owner", "stranger")
+    ]
+    (tmp_path / "tokens.json").write_text(json.dumps({"auth": users}))
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")),
+        f"--config-file={HERE / 'schemathesis.toml'}",
+        "run",
+        f"{service.url}/openapi.json",
+        *["--checks=all", "--mode=all", "--max-examples=20", "--seed=1"],
+        *os.environ.get("TEST_SCHEMATHESIS_ARGS", "").split(),
+    ]
+    ran = subprocess.run(
+        command,
+        cwd=tmp_path,  # where it leaves what it keeps
+        env={"SCHEMATHESIS_HOOKS": str(HERE / "schemathesis_hooks.py")},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
