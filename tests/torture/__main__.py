@@ -14,13 +14,17 @@ from pathlib import Path
 
 from tests.torture.away import away
 from tests.torture.kill import kills
+from tests.torture.overload import overload
 from tests.torture.postgres import OwnPostgres, own_postgres
 from tests.torture.report import Finding, table
+from tests.torture.stop import stop
 
 Scenario = Callable[[Path, OwnPostgres, argparse.Namespace], Awaitable[list[Finding]]]
 SCENARIOS: dict[str, Scenario] = {
     "away": lambda folder, postgres, size: away(folder, postgres, rounds=max(1, size.rounds // 5), seconds=4.0),
     "kill": lambda folder, postgres, size: kills(folder, postgres, rounds=size.rounds, seconds=1.5),
+    "stop": lambda folder, postgres, size: stop(folder, postgres, rounds=max(1, size.rounds // 4)),
+    "overload": lambda folder, postgres, _: overload(folder, postgres, limit=256, seconds=10.0, is_strict=True),
 }
 
 

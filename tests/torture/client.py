@@ -94,8 +94,7 @@ class Connection(asyncio.Protocol):
         self._answer: asyncio.Future[Answer] | None = None
         self._transport: asyncio.Transport | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a stream's, always
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -157,12 +156,16 @@ class Client:
     async def send(self, request: bytes) -> "asyncio.Future[Answer]":
         """Send a request over the open connection, or a new one. Raises NotSent."""
         if not self.connection.is_open:
-            try:
-                loop = asyncio.get_running_loop()
-                _, self.connection = await loop.create_connection(Connection, self._host, self._port)
-            except OSError as error:
-                raise NotSent(repr(error)) from error
+            await self.connect()
         return self.connection.send(request)
+
+    async def connect(self) -> None:
+        """Open the connection. Raises NotSent."""
+        try:
+            loop = asyncio.get_running_loop()
+            _, self.connection = await loop.create_connection(Connection, self._host, self._port)
+        except OSError as error:
+            raise NotSent(repr(error)) from error
 
     async def ask(self, method: str, end: str = "", body: Json | None = None) -> Answer:
         """Send a request and wait for its answer. Raises NoAnswer."""
