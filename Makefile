@@ -5,7 +5,7 @@ READY := .venv/.ready
 # Trust what the machine trusts, as behind a company's proxy.
 export UV_SYSTEM_CERTS = true
 
-.PHONY: serve test test-fast check format clean
+.PHONY: serve test test-fast torture check format clean
 
 serve: $(READY)  ## Run the service; settings come from the environment and .env
 	@exec .venv/bin/hextasks serve
@@ -19,6 +19,9 @@ test: $(READY)  ## Run every test and check the coverage
 
 test-fast: $(READY)  ## Run the tests that need neither a database nor a running service
 	.venv/bin/pytest -q -m 'not database and not service'
+
+torture: $(READY)  ## Kill, stop, starve, overload and soak a service of its own; takes about 25 minutes
+	.venv/bin/python -m tests.torture $(TORTURE_ARGS)
 
 check: $(READY)  ## Lint, types and walls
 	.venv/bin/ruff check

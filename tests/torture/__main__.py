@@ -1,0 +1,62 @@
+"""The scenarios in full: `python -m tests.torture [kill …] [--rounds 20] [--minutes 10]`, or `make torture`.
+
+Prints a table at the end, and exits with 1 when a promise was broken.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tests.torture.away import away
+from tests.torture.kill import kills
+from tests.torture.overload import overload
+from tests.torture.postgres import OwnPostgres, own_postgres
+from tests.torture.report import Finding, table
+from tests.torture.stop import stop
+
+Scenario = Callable[[Path, OwnPostgres, argparse.Namespace], Awaitable[list[Finding]]]
+SCENARIOS: dict[str, Scenario] = {
+    "away": lambda folder, postgres, size: away(folder, postgres, rounds=max(1, size.rounds // 5), seconds=4.0),
+    "kill": lambda folder, postgres, size: kills(folder, postgres, rounds=size.rounds, seconds=1.5),
+    "stop": lambda folder, postgres, size: stop(folder, postgres, rounds=max(1, size.rounds // 4)),
+    "overload": lambda folder, postgres, _: overload(folder, postgres, limit=256, seconds=10.0, is_strict=True),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description="The fault and load scenarios.")
+    parser.add_argument("names", nargs="*", metavar="scenario", help=f"of {', '.join(SCENARIOS)}; by default all")
+    parser.add_argument(
+        "--rounds", type=int, default=20, help="how often to kill; other faults come a quarter as often"
+    )
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long the soak takes")
+    size = parser.parse_args()
+    if unknown := set(size.names) - set(SCENARIOS):
+        parser.error(f"there is no scenario {', '.join(unknown)}")
+    findings: list[Finding] = []
+    with tempfile.TemporaryDirectory() as folder, own_postgres() as postgres:
+        for name in size.names or SCENARIOS:
+            began = time.monotonic()
+            print(f"{name} …", end=" ", file=sys.stderr, flush=True)
+            postgres.start()
+            findings += asyncio.run(_run(name, Path(folder), postgres, size))
+            print(f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    print(table(findings))
+    return int(not all(finding.kept for finding in findings))
+
+
+async def _run(name: str, folder: Path, postgres: OwnPostgres, size: argparse.Namespace) -> list[Finding]:
+    try:
+        return await SCENARIOS[name](folder, postgres, size)
+    except Exception as error:  # the other scenarios go on, and the table tells
+        traceback.print_exc()
+        return [Finding(scenario=name, done="it did not get through", measured=repr(error), bound="", kept=False)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

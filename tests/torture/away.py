@@ -1,0 +1,163 @@
+"""The database goes away, in every way it can: all hear so at once, and all is well as soon as it is back."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.torture.client import Client
+from tests.torture.postgres import ROLE, OwnPostgres, Wire
+from tests.torture.report import Finding, at_most, none_of
+from tests.torture.service import Service, until
+from tests.torture.storm import LIST, READ
+from tests.torture.watch import CALM_SECONDS, Bounds, Fault, Watch
+
+FAULTS = ("killed", "paused", "full", "read-only", "wire cut, resumed", "wire cut, moved")
+
+
+async def away(folder: Path, postgres: OwnPostgres, *, rounds: int, seconds: float) -> list[Finding]:
+    """Go through all of it."""
+    bounds = Bounds()
+    findings = await at_start(folder, postgres, bounds)
+    for name in FAULTS:
+        findings += await under_load(folder, postgres, name, rounds=rounds, seconds=seconds, bounds=bounds)
+    return findings + await terminated(folder, postgres, seconds=rounds * seconds, bounds=bounds)
+
+
+async def at_start(folder: Path, postgres: OwnPostgres, bounds: Bounds) -> list[Finding]:
+    """Start the service before its database."""
+    service = Service(folder, postgres, await postgres.new_database())
+    client = Client(service.address, "ada")
+    await asyncio.to_thread(postgres.kill)
+    answers, faults = [], []
+    async with service.running():
+        for method, path, body, expected in (
+            ("GET", "/health/live", None, "200"),
+            ("GET", "/health/ready", None, "503 storage_unavailable"),
+            ("GET", "", None, "503 storage_unavailable"),
+            ("POST", "", {"title": "Buy milk"}, "503 storage_unavailable"),
+        ):
+            answer = await client.ask(method, path, body)
+            answers.append(answer.seconds)
+            if f"{answer.status} {answer.code}".strip() != expected or answer.says_when_to_retry != ("503" in expected):
+                faults.append(f"{method} {path}: {answer.status} {answer.body!r}")
+        await asyncio.to_thread(postgres.start)
+
+        async def serves() -> bool:
+            asked = [await client.ask("GET", "/health/ready"), await client.ask("POST", "", {"title": "Buy milk"})]
+            return [answer.status for answer in asked] == [200, 201]
+
+        healed = await until(serves)
+    client.close()
+    done = "started in production while PostgreSQL is down"
+    return [
+        none_of("away at start", done, "wrong answers", faults),
+        at_most("away at start", "answers meanwhile", answers, bounds.answer),
+        at_most("away at start", "serving after PostgreSQL came", [healed], bounds.heal),
+    ]
+
+
+async def under_load(
+    folder: Path, postgres: OwnPostgres, name: str, *, rounds: int, seconds: float, bounds: Bounds
+) -> list[Finding]:
+    """Strike one of the faults while requests keep coming, so often and each time for so long."""
+    database = await postgres.new_database()
+    wire = Wire(postgres.port)
+    fault = faults(postgres, database, wire)[name]
+    through = wire.port if "wire" in name else None
+    service = Service(folder, postgres, database, port=through)
+    async with wire.laid(), service.running():
+        watch = Watch(service.address)
+        async with watch.watching():
+            await watch.storm.acknowledges()
+            for _ in range(rounds):
+                await asyncio.sleep(CALM_SECONDS)
+                async with watch.outage(fault):
+                    await asyncio.sleep(seconds)
+                await watch.settled(at_most=3 * bounds.heal)
+        wrong = await watch.storm.wrong(service.address, postgres, database)
+    return watch.findings(name, f"{rounds} times for {seconds:g} s", bounds, wrong)
+
+
+def faults(postgres: OwnPostgres, database: str, wire: Wire) -> dict[str, Fault]:
+    """Return the faults by name: each begins and ends with its context."""
+
+    async def execute(*statements: str) -> None:
+        async with postgres.admin() as admin:
+            for statement in statements:
+                await admin.execute(statement)
+
+    @asynccontextmanager
+    async def killed() -> AsyncIterator[None]:
+        await asyncio.to_thread(postgres.kill)
+        yield
+        await asyncio.to_thread(postgres.start)
+
+    @asynccontextmanager
+    async def paused() -> AsyncIterator[None]:
+        with postgres.paused():
+            yield
+
+    @asynccontextmanager
+    async def full() -> AsyncIterator[None]:
+        await execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT 2", terminate(database))
+        yield
+        await execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
+
+    @asynccontextmanager
+    async def read_only() -> AsyncIterator[None]:
+        await execute("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+        yield
+        await execute("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+
+    def wire_cut(*, and_deliver: bool) -> Fault:
+        @asynccontextmanager
+        async def cut() -> AsyncIterator[None]:
+            wire.cut()
+            yield
+            wire.mend(and_deliver=and_deliver)
+
+        return cut
+
+    every = (killed, paused, full, read_only, wire_cut(and_deliver=True), wire_cut(and_deliver=False))
+    return dict(zip(FAULTS, every, strict=True))
+
+
+def terminate(database: str) -> str:
+    return f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}' AND usename = '{ROLE}'"
+
+
+async def terminated(folder: Path, postgres: OwnPostgres, *, seconds: float, bounds: Bounds) -> list[Finding]:
+    """End all connections of the service over and over, while requests keep coming."""
+    database = await postgres.new_database()
+    service = Service(folder, postgres, database)
+    ended = 0
+    async with service.running(), postgres.admin() as admin:
+        watch = Watch(service.address)
+        async with watch.watching():
+            await watch.storm.acknowledges()
+            over = time.monotonic() + seconds
+            while time.monotonic() < over:
+                await asyncio.sleep(0.2)
+                ended += len(await admin.fetch(terminate(database)))
+            await watch.storm.acknowledges()
+        wrong = await watch.storm.wrong(service.address, postgres, database)
+    events, scenario = watch.storm.events, "away, terminated"
+    reads = [event for event in events if event.kind in (READ, LIST)]
+    failed = [event for event in events if event.is_failure and event not in reads]
+    return [
+        none_of(
+            scenario, f"{ended} connections ended; {len(reads)} reads", "failed", [e for e in reads if e.is_failure]
+        ),
+        none_of(scenario, "writes", "unfit answers", [event for event in failed if not event.is_refused_in_good_order]),
+        none_of(scenario, "what users were told against what is stored", "wrong", wrong),
+        Finding(
+            scenario=scenario,
+            done=f"{len(events) - len(reads)} writes",
+            measured=f"{len(failed)} refused",
+            bound="one for each connection ended",
+            kept=len(failed) <= ended,
+        ),
+        at_most(scenario, "answers", [event.seconds for event in events], bounds.answer),
+    ]

@@ -1,0 +1,213 @@
+"""A light HTTP client: a keep-alive connection that says what came back, how fast, and when nothing did."""
+
+import asyncio
+import json
+import random
+import re
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from adapters.tokens import issue_token
+from tests.services import SECRET
+
+Json = dict[str, Any]
+PATIENCE_SECONDS = 30.0
+"""After which an answer will not come: three times what the service allows a request."""
+
+NOT_SENT = "not sent"
+
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
+
+
+class NoAnswer(Exception):
+    """The connection ended, or stayed silent, before the whole answer was there."""
+
+
+class NotSent(NoAnswer):
+    """There was no connection, so nobody has seen the request."""
+
+
+class Answer:
+    """What came back, and the seconds that it took."""
+
+    __slots__ = ("body", "head", "seconds", "status")
+
+    def __init__(self, head: bytes, body: bytes, seconds: float) -> None:
+        self.head, self.body, self.seconds = head, body, seconds
+        self.status = int(head[9:12])
+
+    def json(self) -> Json:
+        value: Json = json.loads(self.body)
+        return value
+
+    @property
+    def code(self) -> str:
+        """The code of a problem, or an empty string."""
+        return str(self.json()["code"]) if self.status >= 400 else ""
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the server is going to close the connection."""
+        return b"\r\nconnection: close\r\n" in self.head.lower()
+
+    @property
+    def says_when_to_retry(self) -> bool:
+        return b"\r\nretry-after: " in self.head.lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One request: when it was sent and over, on the clock of `time.monotonic`, and its answer."""
+
+    kind: str
+    began: float
+    ended: float
+    status: int
+    """0 where there was no answer."""
+    code: str = ""
+    """The problem's code, or why there was no answer."""
+    says_when_to_retry: bool = False
+
+    @property
+    def seconds(self) -> float:
+        return self.ended - self.began
+
+    @property
+    def is_failure(self) -> bool:
+        return self.status == 0 or self.status >= 500
+
+    @property
+    def is_refused_in_good_order(self) -> bool:
+        return self.status == 503 and self.says_when_to_retry
+
+
+class Connection(asyncio.Protocol):
+    """One connection with one request at a time."""
+
+    def __init__(self) -> None:
+        self._received = b""
+        self._began = 0.0
+        self._answer: asyncio.Future[Answer] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a stream's, always
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, ended, body = self._received.partition(b"\r\n\r\n")
+        if not ended or not self._answer or self._answer.done():
+            return
+        head += b"\r\n"
+        length = _LENGTH.search(head)
+        if len(body) >= (int(length[1]) if length else 0):
+            self._received = b""
+            answer = Answer(head, body, time.perf_counter() - self._began)
+            if answer.is_last:
+                self.close()
+            self._answer.set_result(answer)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._answer and not self._answer.done():
+            self._answer.set_exception(NoAnswer(repr(exc)))
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    def send(self, request: bytes) -> "asyncio.Future[Answer]":
+        """Send a request, whose answer is yet to come."""
+        assert self._transport
+        self._answer = asyncio.get_running_loop().create_future()
+        self._began = time.perf_counter()
+        self._transport.write(request)
+        return self._answer
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._transport:
+            self._transport.abort()
+            self._transport = None
+
+
+class Client:
+    """A user of the service, who connects when needed."""
+
+    def __init__(self, address: str, user: str) -> None:
+        self.user = user
+        url = urlsplit(address)
+        self._host, self._port = str(url.hostname), int(url.port or 80)
+        self._tasks = f"/api/{quote(user, safe='')}/tasks"
+        self._common = f"Host: {url.netloc}\r\nAuthorization: Bearer {issue_token(SECRET, user)}\r\n"
+        self.connection = Connection()
+
+    def request(self, method: str, end: str = "", body: Json | None = None) -> bytes:
+        """Return a request about the user's tasks, or about whatever else starts with /health."""
+        content = b"" if body is None else json.dumps(body).encode()
+        kind = "" if body is None else f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+        path = end if end.startswith("/health/") else self._tasks + end
+        return f"{method} {path} HTTP/1.1\r\n{self._common}{kind}\r\n".encode() + content
+
+    async def send(self, request: bytes) -> "asyncio.Future[Answer]":
+        """Send a request over the open connection, or a new one. Raises NotSent."""
+        if not self.connection.is_open:
+            await self.connect()
+        return self.connection.send(request)
+
+    async def connect(self) -> None:
+        """Open the connection. Raises NotSent."""
+        try:
+            loop = asyncio.get_running_loop()
+            _, self.connection = await loop.create_connection(Connection, self._host, self._port)
+        except OSError as error:
+            raise NotSent(repr(error)) from error
+
+    async def ask(self, method: str, end: str = "", body: Json | None = None) -> Answer:
+        """Send a request and wait for its answer. Raises NoAnswer."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await (await self.send(self.request(method, end, body)))
+        except TimeoutError:
+            self.connection.close()
+            raise NoAnswer("silence") from None
+
+    async def try_to_ask(
+        self, kind: str, method: str, end: str = "", body: Json | None = None
+    ) -> tuple[Event, Answer | None]:
+        """Ask, and say how it went."""
+        began = time.monotonic()
+        answer, code = None, ""
+        try:
+            answer = await self.ask(method, end, body)
+        except NotSent:
+            code = NOT_SENT
+        except NoAnswer as error:
+            code = str(error)
+        event = Event(
+            kind=kind,
+            began=began,
+            ended=time.monotonic(),
+            status=answer.status if answer else 0,
+            code=answer.code if answer else code,
+            says_when_to_retry=bool(answer and answer.says_when_to_retry),
+        )
+        return event, answer
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def free_port() -> int:
+    """Return a port from below those that the system lends to clients.
+
+    Among those, a client that keeps asking for a server that is away would one day be lent the server's own port.
+    """
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

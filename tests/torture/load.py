@@ -1,0 +1,162 @@
+"""A load generator for a process of its own: `python -m tests.torture.load '{"address": …}'` prints what it measured.
+
+Four reads to one write, of many users. Closed: each connection asks again as soon as it has its answer. Open: requests
+are due at a fixed rate, whatever becomes of the earlier ones.
+"""
+
+import asyncio
+import resource
+import sys
+import time
+from collections import Counter, defaultdict
+from itertools import cycle
+from subprocess import PIPE
+from uuid import uuid4
+
+import msgspec
+import uvloop
+
+from tests.torture.client import Client, NoAnswer
+from tests.torture.report import percentile
+
+USERS = 64
+READS = 4
+"""To one write."""
+CONNECTING_AT_ONCE = 64
+
+
+class Order(msgspec.Struct, kw_only=True, frozen=True):
+    """What is to be offered over so many connections; with a `rate` a second the loop is open."""
+
+    address: str
+    seconds: float
+    connections: int
+    rate: float = 0.0
+    is_patient: bool = True
+    """Whether a connection that was told to wait a second does so."""
+
+
+class Result(msgspec.Struct, kw_only=True, frozen=True):
+    """What came back a second, and how fast, by outcome: "accepted", a problem's code, or "unanswered"."""
+
+    offered: float
+    unsent: float
+    """Of an open loop: how many a second were due while every connection was busy or waiting."""
+    rates: dict[str, float]
+    p50: dict[str, float]
+    p99: dict[str, float]
+
+    def __str__(self) -> str:
+        return f"{self.offered:.0f}/s offered, {self.unsent:.0f}/s not sent; " + ", ".join(
+            f"{rate:.0f}/s {kind} (p50 {self.p50[kind]:.3f}, p99 {self.p99[kind]:.3f} s)"
+            for kind, rate in self.rates.items()
+        )
+
+
+async def measured(order: Order) -> Result:
+    """Have a process of its own offer a load."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.torture.load", msgspec.json.encode(order).decode(), stdout=PIPE
+    )
+    stdout, _ = await process.communicate()
+    assert process.returncode == 0
+    return msgspec.json.decode(stdout, type=Result)
+
+
+class Load:
+    """The measuring, in the process of its own."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._seconds: dict[str, list[float]] = defaultdict(list)
+        self._counts: Counter[str] = Counter()
+
+    async def run(self) -> Result:
+        """Warm up for a quarter of the time, and measure."""
+        order = self._order
+        requests = await self._requests()
+        clients = [Client(order.address, "anybody") for _ in range(order.connections)]
+        for n in range(0, len(clients), CONNECTING_AT_ONCE):  # more at once might not fit the server's backlog
+            await asyncio.gather(*(client.connect() for client in clients[n : n + CONNECTING_AT_ONCE]))
+        if order.rate:
+            tasks = [asyncio.create_task(self._ask_at_a_rate(clients, requests))]
+        else:
+            turns = (requests[n % len(requests) :] + requests[: n % len(requests)] for n in range(len(clients)))
+            tasks = [asyncio.create_task(self._ask_on(*pair)) for pair in zip(clients, turns, strict=True)]
+        await asyncio.sleep(order.seconds / 4)
+        self._seconds.clear()
+        self._counts.clear()
+        began = time.perf_counter()
+        await asyncio.sleep(order.seconds)
+        took = time.perf_counter() - began
+        found = {kind: sorted(seconds) for kind, seconds in self._seconds.items()}
+        for task in tasks:
+            task.cancel()
+        return Result(
+            offered=self._counts["offered"] / took,
+            unsent=self._counts["unsent"] / took,
+            rates={kind: len(seconds) / took for kind, seconds in found.items()},
+            p50={kind: percentile(seconds, 0.5) for kind, seconds in found.items()},
+            p99={kind: percentile(seconds, 0.99) for kind, seconds in found.items()},
+        )
+
+    async def _requests(self) -> list[bytes]:
+        """Return what is asked for in turn: for each user a task to be read, and one to be created."""
+        requests = []
+        for _ in range(USERS):
+            client = Client(self._order.address, f"load-{uuid4()}")
+            made = await client.ask("POST", "", {"title": "Buy milk"})
+            assert made.status == 201, made.body
+            requests += [client.request("GET", f"/{made.json()['id']}")] * READS
+            requests.append(client.request("POST", "", {"title": "Buy milk"}))
+            client.close()
+        return requests
+
+    async def _ask_on(self, client: Client, requests: list[bytes]) -> None:
+        for request in cycle(requests):
+            self._counts["offered"] += 1
+            await self._ask(client, request)
+
+    async def _ask_at_a_rate(self, clients: list[Client], requests: list[bytes]) -> None:
+        turn, under_way = cycle(requests), set[asyncio.Task[None]]()
+        began, due = time.perf_counter(), 0
+
+        async def ask_with(client: Client) -> None:
+            await self._ask(client, next(turn))
+            clients.append(client)
+
+        while True:
+            while due < (time.perf_counter() - began) * self._order.rate:
+                due += 1
+                self._counts["offered"] += 1
+                if clients:
+                    task = asyncio.create_task(ask_with(clients.pop()))
+                    under_way.add(task)
+                    task.add_done_callback(under_way.discard)
+                else:
+                    self._counts["unsent"] += 1
+            await asyncio.sleep(0.002)
+
+    async def _ask(self, client: Client, request: bytes) -> None:
+        """Ask, note the answer, and wait if that says so."""
+        began = time.perf_counter()
+        try:
+            answer = await (await client.send(request))
+        except NoAnswer:
+            self._seconds["unanswered"].append(time.perf_counter() - began)
+            await asyncio.sleep(0.1)
+            return
+        self._seconds[answer.code or "accepted"].append(answer.seconds)
+        if self._order.is_patient and answer.says_when_to_retry:
+            await asyncio.sleep(1)
+
+
+def main() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    result = uvloop.run(Load(msgspec.json.decode(sys.argv[1], type=Order)).run())
+    print(msgspec.json.encode(result).decode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Four times what it can carry: the accepted go on as before, the others hear so at once, the probes stay quick."""
+
+import sys
+from pathlib import Path
+
+from tests.torture.client import Client
+from tests.torture.load import Order, Result, measured
+from tests.torture.postgres import OwnPostgres
+from tests.torture.report import Finding, at_most, none_of
+from tests.torture.service import Service
+from tests.torture.storm import Prober
+
+RAMP = (8, 16, 32, 64, 128, 256)
+TIMES = 4
+KEPT_SHARE = 0.8
+"""Of its peak throughput."""
+QUICK_SECONDS = 0.5
+"""For a refusal, and for the probes: half of what orchestrators allow by default."""
+
+
+async def overload(
+    folder: Path, postgres: OwnPostgres, *, limit: int, seconds: float, is_strict: bool
+) -> list[Finding]:
+    """Find the peak, then offer four times the connections that there is room for, and four times the rate.
+
+    Unless it is strict, nothing is demanded of speed, and the rate alone is tried.
+    """
+    service = Service(folder, postgres, await postgres.new_database())
+    findings: list[Finding] = []
+    async with service.running(MAX_CONCURRENT_REQUESTS=str(limit)):
+        peak = 0.0
+        for connections in [n for n in RAMP if n <= limit] or [limit]:
+            found = await measured(Order(address=service.address, connections=connections, seconds=seconds / 2))
+            _tell(f"{connections} connections", found)
+            peak = max(peak, found.rates["accepted"])
+        orders = {
+            "patient": Order(address=service.address, connections=TIMES * limit, seconds=seconds),
+            "impatient": Order(address=service.address, connections=TIMES * limit, seconds=seconds, is_patient=False),
+            "open": Order(address=service.address, connections=16 * limit, seconds=seconds, rate=TIMES * peak),
+        }
+        for name, order in orders.items() if is_strict else [("open", orders["open"])]:
+            prober = Prober(service.address)
+            async with prober.probing():
+                found = await measured(order)
+            _tell(name, found)
+            findings += _judged(f"overload, {name}", peak, found, prober, is_strict=is_strict)
+        after = Client(service.address, "after")
+        served = (await after.ask("POST", "", {"title": "Buy milk"})).status
+        after.close()
+    findings.append(none_of("overload", "a request after it all", "refused", [served] if served != 201 else []))
+    return findings
+
+
+def _judged(scenario: str, peak: float, found: Result, prober: Prober, *, is_strict: bool) -> list[Finding]:
+    accepted, refused = found.rates.get("accepted", 0.0), found.rates.get("overloaded", 0.0)
+    others = [f"{rate:.1f}/s {kind}" for kind, rate in found.rates.items() if kind not in ("accepted", "overloaded")]
+    probes = [*prober.live, *prober.ready]
+    findings = [
+        Finding(
+            scenario=scenario,
+            done=f"{found.offered:.0f}/s offered, {found.unsent:.0f}/s of them unsent for want of a connection",
+            measured=f"{accepted:.0f}/s accepted, {refused:.0f}/s refused",
+            bound=f"{KEPT_SHARE:.0%} of the peak of {peak:.0f}/s" if is_strict else "some of each",
+            kept=accepted > (KEPT_SHARE * peak if is_strict else 0) and refused > 0,
+        ),
+        none_of(scenario, "what was neither accepted nor refused as overloaded", "kinds", others),
+        none_of(scenario, f"{len(probes)} probes", "refused", [event for event in probes if event.status != 200]),
+    ]
+    if is_strict:
+        findings += [
+            at_most(scenario, "/health/live", [event.seconds for event in prober.live], QUICK_SECONDS, share=0.99),
+            at_most(scenario, "/health/ready", [event.seconds for event in prober.ready], QUICK_SECONDS, share=0.99),
+        ]
+        if "impatient" not in scenario:
+            p99 = found.p99.get("overloaded", 0.0)
+            findings.append(at_most(scenario, "p99 of the refusals", [p99], QUICK_SECONDS))
+    return findings
+
+
+def _tell(what: str, found: Result) -> None:
+    print(f"  {what}: {found}", file=sys.stderr, flush=True)

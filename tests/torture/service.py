@@ -1,0 +1,48 @@
+"""The service under torture: `hextasks serve` in production, as an operator runs it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+from tests.cli.processes import Served, end_group, serving
+from tests.services import SECRET
+from tests.torture.client import free_port
+from tests.torture.postgres import ROLE, OwnPostgres
+
+
+class Service:
+    """A service on one port, however often it is started."""
+
+    def __init__(self, folder: Path, postgres: OwnPostgres, database: str, *, port: int | None = None) -> None:
+        """Name its database, and the port at which it finds the server if that is not the server's own."""
+        self._folder = folder
+        self._url = postgres.url(database, role=ROLE, port=port)
+        self._port = free_port()
+        self.address = f"http://127.0.0.1:{self._port}"
+
+    @asynccontextmanager
+    async def running(self, **settings: str) -> AsyncIterator[Served]:
+        """Run it inside; at the end it must stop in good order unless it is gone already."""
+        given = {"ENVIRONMENT": "production", "JWT_SECRET": SECRET, "DATABASE_URL": self._url, "PORT": str(self._port)}
+        stack = ExitStack()
+        try:
+            yield await asyncio.to_thread(stack.enter_context, serving(self._folder, **given, **settings))
+        finally:
+            await asyncio.to_thread(stack.close)
+
+
+def kill(served: Served) -> None:
+    """Kill all processes of a service."""
+    end_group(served.process)
+    served.process.wait()
+
+
+async def until(true: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> float:
+    """Wait until something is true, and return the seconds that it took."""
+    began = time.monotonic()
+    while not await true():
+        assert time.monotonic() < began + seconds, "it did not happen in time"
+        await asyncio.sleep(0.01)
+    return time.monotonic() - began

@@ -1,0 +1,103 @@
+"""SIGTERM while requests keep coming: no accepted request is cut, no other leaves a trace, and it ends in time."""
+
+import asyncio
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+from tests.torture.client import NOT_SENT, Client, Event
+from tests.torture.postgres import OwnPostgres
+from tests.torture.report import Finding, at_most, none_of
+from tests.torture.service import Service, until
+from tests.torture.storm import Prober, Storm, everything
+
+SLOW_SECONDS = 1.0
+"""How long one request is still at work after the signal."""
+LOCK = "SELECT 1 FROM task_counters WHERE user_id = $1 FOR UPDATE"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What all stops together showed."""
+
+    deaf: list[float] = field(default_factory=list)
+    """Seconds from the signal until the service was ready no more."""
+    ended: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    accepted_late: list[Event] = field(default_factory=list)
+    unfit: list[Event] = field(default_factory=list)
+    requests: int = 0
+    refused: int = 0
+    unanswered: int = 0
+
+
+async def stop(folder: Path, postgres: OwnPostgres, *, rounds: int) -> list[Finding]:
+    """Stop a service of one process, and one of two, whose parent passes the signal on within half a second."""
+    one = await stops(folder, postgres, processes=1, rounds=rounds, notice=0.5, grace=5.0)
+    return one + await stops(folder, postgres, processes=2, rounds=rounds, notice=1.5, grace=5.0)
+
+
+async def stops(
+    folder: Path, postgres: OwnPostgres, *, processes: int, rounds: int, notice: float, grace: float
+) -> list[Finding]:
+    """Stop so often. After `notice` seconds nobody may be let in, after `grace` seconds it must have ended."""
+    database = await postgres.new_database()
+    service = Service(folder, postgres, database)
+    seen = _Seen()
+    for _ in range(rounds):
+        await _stop(service, postgres, database, processes, notice, seen)
+    scenario = f"stop, {processes} process{'es' * (processes > 1)}"
+    done = f"{rounds} of SIGTERM; after them {seen.requests} requests, {seen.refused} refused, "
+    done += f"{seen.unanswered} connections closed unanswered"
+    return [
+        none_of(scenario, done, "cut, lost or done though not answered", seen.wrong),
+        none_of(scenario, f"let in more than {notice:g} s later", "accepted", seen.accepted_late),
+        none_of(scenario, "refusals", "unfit answers", seen.unfit),
+        at_most(scenario, "until /health/ready says no", seen.deaf, notice),
+        at_most(scenario, f"until it ended, one request needing {SLOW_SECONDS:g} s", seen.ended, grace),
+    ]
+
+
+async def _stop(
+    service: Service, postgres: OwnPostgres, database: str, processes: int, notice: float, seen: _Seen
+) -> None:
+    storm, prober, slow = Storm(service.address, pause=0.005), Prober(service.address), Client(service.address, "slow")
+    title = f"slow {uuid4()}"
+    running = service.running(WEB_CONCURRENCY=str(processes), DATABASE_TIMEOUT="4")
+    async with running as served, postgres.admin(database) as admin, storm.blowing(), prober.probing():
+        await storm.acknowledges()
+        await slow.ask("POST", "", {"title": "first"})
+        async with admin.transaction():
+            await admin.execute(LOCK, "slow")
+            at_work = asyncio.create_task(slow.ask("POST", "", {"title": title}))
+
+            async def waits() -> bool:
+                return bool(await admin.fetchval(WAITING))
+
+            await until(waits)
+            served.process.send_signal(signal.SIGTERM)
+            at = time.monotonic()
+            await asyncio.sleep(SLOW_SECONDS)
+        answer = await at_work
+        status = await asyncio.to_thread(served.process.wait, 60)
+        seen.ended.append(time.monotonic() - at)
+    if answer.status != 201:
+        seen.wrong.append(f"the slow request was answered {answer.status}")
+    if status != 0:
+        seen.wrong.append(f"exit status {status}")
+    async with service.running():
+        seen.wrong += await storm.wrong(service.address, postgres, database, unsure_may_be_stored=False)
+        if title not in [task["title"] for task in await everything(service.address, "slow")]:
+            seen.wrong.append("the slow request was acknowledged and is lost")
+    ready = [event for event in prober.ready if event.began >= at]
+    seen.deaf.append(min(event.ended for event in ready if event.status != 200) - at)
+    later = [event for event in storm.events if event.began >= at]
+    seen.requests += len(later)
+    seen.refused += sum(event.status == 503 for event in later)
+    seen.unanswered += sum(event.status == 0 and event.code != NOT_SENT for event in later)
+    seen.accepted_late += [event for event in (*later, *ready) if 0 < event.status < 500 and event.began > at + notice]
+    seen.unfit += [event for event in later if event.status and event.is_failure and event.code != "shutting_down"]
+    slow.close()

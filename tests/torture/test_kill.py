@@ -1,0 +1,54 @@
+"""The short form of the kills, and proof that its judge would see a loss."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.torture.client import Json
+from tests.torture.kill import kills
+from tests.torture.ledger import DELETE, Ledger
+from tests.torture.postgres import OwnPostgres
+from tests.torture.report import kept
+
+
+async def test_a_kill_loses_nothing(tmp_path: Path, postgres: OwnPostgres) -> None:
+    kept(await kills(tmp_path, postgres, rounds=2, seconds=1.0))
+
+
+def a_task(version: int, title: str = "Buy milk", *, is_completed: bool = False, key: str = "1") -> Json:
+    done_at = "2026-01-01T00:00:00.000000Z" if is_completed else None
+    return {"id": key, "title": title, "version": version, "is_completed": is_completed, "completed_at": done_at}
+
+
+@pytest.mark.parametrize(
+    ("unsure", "stored", "fault"),
+    [
+        ([], [], "lost"),
+        ([], [a_task(1, "older")], "an acknowledged write is gone"),
+        ([], [a_task(3)], "changed by nobody"),
+        ([], [a_task(2, "other")], "changed by nobody"),
+        ([{"title": "new"}], [a_task(3, "neither")], "a half-done write"),
+        ([{"title": "new"}], [a_task(3, "new", is_completed=True)], "a half-done write"),
+        ([{"title": "new"}], [a_task(3, "new")], ""),
+        ([{"title": "new"}], [a_task(2)], ""),
+        ([{"is_completed": True}], [a_task(3, is_completed=True)], ""),
+        ([DELETE], [], ""),
+        ([], [a_task(2), a_task(4, key="2")], "stored twice"),
+        ([], [a_task(2), a_task(4, "x", key="2")], "nobody wrote this"),
+        ([], [{**a_task(2), "is_completed": True}], "changed by nobody"),
+    ],
+)
+def test_the_ledger_sees_what_is_wrong(unsure: list[Json], stored: list[Json], fault: str) -> None:
+    ledger = Ledger("ada")
+    ledger.tell(a_task(2))
+    ledger.unsure["1"] = unsure
+    wrong = ledger.check(stored)
+    assert wrong[0].startswith(fault) if fault else wrong == []
+
+
+def test_the_ledger_sees_what_comes_back() -> None:
+    ledger = Ledger("ada")
+    ledger.tell(a_task(2))
+    ledger.removed.add("1")
+    assert ledger.check([]) == []
+    assert ledger.check([a_task(2)])[0].startswith("it came back")
