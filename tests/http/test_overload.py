@@ -70,7 +70,7 @@ def test_the_excess_is_refused_at_once_and_health_is_not(narrow: Service, monkey
 def test_who_asks_again_at_once_on_the_same_connection_waits_there(
     narrow: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("entrypoints.http.edge.REFUSED_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr("entrypoints.http.protocol.REFUSED_PAUSE_SECONDS", 0.5)
     with narrow.client() as ada, narrow.client() as grace:
         task = made(ada)
         with full(narrow, ada, task, monkeypatch):
