@@ -20,7 +20,7 @@ from application import StorageUnavailable
 # HikariCP's bypass window: a connection that served this recently is taken as alive, so a busy pool pays for no ping.
 TRUST_SECONDS = 0.5
 PING_TIMEOUT_SECONDS = 0.5
-PATIENCE_SECONDS = 0.5
+PATIENCE_SECONDS = 0.25
 RENEWAL_PAUSE_SECONDS = 1.0
 """How long after all connections were replaced they may be replaced again: a server in trouble needs no storm."""
 

@@ -43,10 +43,10 @@ class Edge:
     """Wraps the application; knows nothing of what it does."""
 
     def __init__(self, app: App, admission: Admission, *, timeout: float, cors: CORSConfig | None = None) -> None:
-        """Bound every request to `timeout` seconds."""
+        """Give every request `timeout` seconds to arrive, and as many again to be answered."""
         self.app = app
         self.admission = admission
-        self._timeout = timeout
+        self.timeout = timeout
         self._cors = cors
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -56,17 +56,12 @@ class Edge:
             return
         exchange = _Exchange(scope, receive, send, self)
         try:
-            # The protocol has asked this for all but pipelined requests, whose turn comes only now.
-            if refusal := self.admission.refusal(exchange.scope["path"]):
-                await exchange.refuse(refusal)
-                return
             with self.admission.inside():
-                try:
-                    async with asyncio.timeout(self._timeout):
-                        await self.app(exchange.scope, exchange.receive, exchange.send)
-                except TimeoutError:
-                    if not exchange.status:
-                        await exchange.refuse("request_timeout" if exchange.awaits_body else "overloaded")
+                async with asyncio.timeout(self.timeout):
+                    await self.app(exchange.scope, exchange.receive, exchange.send)
+        except TimeoutError:
+            if not exchange.status:
+                await exchange.refuse("overloaded")
         finally:
             exchange.log()
 
@@ -99,7 +94,6 @@ class _Exchange:
         self._request_id = request_id_of(scope["headers"])
         self._foreign = b""
         self.status = 0
-        self.awaits_body = False
         # A copy: the server goes on reading its own, in which a HEAD stays a HEAD and so gets no body.
         self.scope = {
             **scope,
@@ -113,9 +107,7 @@ class _Exchange:
 
     async def receive(self) -> Message:
         """Hand on what the client sends."""
-        self.awaits_body = True
         message = await self._receive()
-        self.awaits_body = False
         if message["type"] == "http.disconnect" and not self.status:
             self.status = CLIENT_GONE
             self.scope["client_gone"] = True  # whatever fails for want of the body is nobody's mistake
