@@ -13,29 +13,32 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tests.torture.away import away
+from tests.torture.clients import clients_leave
 from tests.torture.kill import kills
 from tests.torture.overload import overload
 from tests.torture.postgres import OwnPostgres, own_postgres
 from tests.torture.report import Finding, table
+from tests.torture.soak import soak
 from tests.torture.stop import stop
 
 Scenario = Callable[[Path, OwnPostgres, argparse.Namespace], Awaitable[list[Finding]]]
 SCENARIOS: dict[str, Scenario] = {
-    "away": lambda folder, postgres, size: away(folder, postgres, rounds=max(1, size.rounds // 5), seconds=4.0),
     "kill": lambda folder, postgres, size: kills(folder, postgres, rounds=size.rounds, seconds=1.5),
-    "stop": lambda folder, postgres, size: stop(folder, postgres, rounds=max(1, size.rounds // 4)),
+    "away": lambda folder, postgres, size: away(folder, postgres, rounds=size.few, seconds=4.0),
+    "clients": lambda folder, postgres, size: clients_leave(folder, postgres, rounds=size.few, leavers=50),
     "overload": lambda folder, postgres, _: overload(folder, postgres, limit=256, seconds=10.0, is_strict=True),
+    "stop": lambda folder, postgres, size: stop(folder, postgres, rounds=size.few),
+    "soak": lambda folder, postgres, size: soak(folder, postgres, minutes=size.minutes),
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description="The fault and load scenarios.")
     parser.add_argument("names", nargs="*", metavar="scenario", help=f"of {', '.join(SCENARIOS)}; by default all")
-    parser.add_argument(
-        "--rounds", type=int, default=20, help="how often to kill; other faults come a quarter as often"
-    )
+    parser.add_argument("--rounds", type=int, default=20, help="how often to kill; other faults come a fifth as often")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long the soak takes")
     size = parser.parse_args()
+    size.few = max(1, size.rounds // 5)
     if unknown := set(size.names) - set(SCENARIOS):
         parser.error(f"there is no scenario {', '.join(unknown)}")
     findings: list[Finding] = []

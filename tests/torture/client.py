@@ -107,9 +107,9 @@ class Connection(asyncio.Protocol):
         if len(body) >= (int(length[1]) if length else 0):
             self._received = b""
             answer = Answer(head, body, time.perf_counter() - self._began)
+            self._answer.set_result(answer)
             if answer.is_last:
                 self.close()
-            self._answer.set_result(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -129,7 +129,9 @@ class Connection(asyncio.Protocol):
         return self._answer
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up, whatever is yet to come."""
+        if self._answer:
+            self._answer.cancel()
         if self._transport:
             self._transport.abort()
             self._transport = None

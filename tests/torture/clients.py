@@ -1,0 +1,119 @@
+"""Clients that go away amid their requests: no connection of the pool goes with them, and nothing is half done."""
+
+import asyncio
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+
+from tests.torture.client import Client
+from tests.torture.postgres import ROLE, OwnPostgres
+from tests.torture.report import Finding, none_of
+from tests.torture.service import Service, until
+from tests.torture.storm import EVEN, Storm, everything
+
+POOL_SIZE, OVERFLOW = 3, 4
+LOCK = "SELECT 1 FROM task_counters WHERE user_id = ANY($1) FOR UPDATE"
+
+
+async def clients_leave(folder: Path, postgres: OwnPostgres, *, rounds: int, leavers: int) -> list[Finding]:
+    """Have clients leave amid their bodies, while their writes wait, and before their answers, so many of each kind.
+
+    Then every connection that the pool may open must be there to be used, and those beyond its size be closed again.
+    """
+    database = await postgres.new_database()
+    service = Service(folder, postgres, database)
+    settings = {"DATABASE_POOL_SIZE": str(POOL_SIZE), "DATABASE_MAX_OVERFLOW": str(OVERFLOW), "DATABASE_TIMEOUT": "4"}
+    wrong: list[str] = []
+    async with service.running(**settings), postgres.admin(database) as admin:
+        storm = Storm(service.address, users=2, connections=4, mix=EVEN, pause=0.02)
+        async with storm.blowing():
+            for _ in range(rounds):
+                wrong += await _leave(service.address, admin, leavers)
+        busy = await _most_at_work(service.address, admin)
+        await until(lambda: _is_calm(admin))
+        left = await _connections(admin)
+        wrong += await storm.wrong(service.address, postgres, database)
+    return [
+        none_of("clients leave", f"{rounds * leavers * 3} amid {len(storm.events)} other requests", "wrong", wrong),
+        Finding(
+            scenario="clients leave",
+            done="connections at work when all are needed, and kept afterwards",
+            measured=f"{busy}, {left}",
+            bound=f"{POOL_SIZE + OVERFLOW}, at most {POOL_SIZE}",
+            kept=busy == POOL_SIZE + OVERFLOW and left <= POOL_SIZE,
+        ),
+    ]
+
+
+async def _leave(address: str, admin: asyncpg.Connection, count: int) -> list[str]:
+    """Have clients leave, and return what they left half done."""
+    users = [f"leaver-{uuid4()}" for _ in range(count)]
+    waiting, halves, unread = ([Client(address, user) for user in users] for _ in range(3))
+    for client in waiting:
+        await client.ask("POST", "", {"title": "first"})
+    for client in halves:
+        await client.send(client.request("POST", "", {"title": "half a body"})[:-5])
+    async with admin.transaction():
+        await admin.execute(LOCK, users)
+        for client in waiting:
+            await client.send(client.request("POST", "", {"title": "while waiting"}))
+        await until(lambda: _waits(admin))
+        for client in (*waiting, *halves):
+            client.close()
+        await asyncio.sleep(0.05)
+    for client in unread:
+        await client.send(client.request("POST", "", {"title": "unread"}))
+        await asyncio.sleep(0)
+        client.close()
+    await asyncio.sleep(0.5)
+    stored = {user: sorted(task["title"] for task in await everything(address, user)) for user in users}
+    whole = {"first", "unread", "while waiting"}
+    return [
+        f"{user} has {titles}"
+        for user, titles in stored.items()
+        if "first" not in titles or not whole.issuperset(titles) or len(set(titles)) != len(titles)
+    ]
+
+
+async def _most_at_work(address: str, admin: asyncpg.Connection) -> int:
+    """Return how many connections are at work when more are needed than there may be."""
+    askers = [Client(address, f"asker-{uuid4()}") for _ in range(POOL_SIZE + OVERFLOW + 2)]
+    for client in askers:
+        await client.ask("POST", "", {"title": "first"})
+    most = 0
+    async with admin.transaction():
+        await admin.execute(LOCK, [client.user for client in askers])
+        asked = [asyncio.create_task(client.ask("POST", "", {"title": "at once"})) for client in askers]
+
+        async def enough() -> bool:
+            nonlocal most
+            most = max(most, await _waiting(admin))
+            return most >= POOL_SIZE + OVERFLOW or all(task.done() for task in asked)
+
+        await until(enough)
+        await asyncio.sleep(0.1)
+        most = max(most, await _waiting(admin))
+    await asyncio.gather(*asked)
+    for client in askers:
+        client.close()
+    return most
+
+
+async def _connections(admin: asyncpg.Connection, condition: str = "true") -> int:
+    theirs = f"usename = '{ROLE}' AND datname = current_database()"
+    # Outside of what the transaction has seen already.
+    await admin.execute("SELECT pg_stat_clear_snapshot()")
+    return int(await admin.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {theirs} AND {condition}"))
+
+
+async def _waiting(admin: asyncpg.Connection) -> int:
+    return await _connections(admin, "wait_event_type = 'Lock'")
+
+
+async def _waits(admin: asyncpg.Connection) -> bool:
+    return await _waiting(admin) > 0
+
+
+async def _is_calm(admin: asyncpg.Connection) -> bool:
+    return await _connections(admin, "state <> 'idle'") == 0

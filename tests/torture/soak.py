@@ -1,0 +1,112 @@
+"""A long mixed load: neither memory, nor open files, nor connections grow, and nothing fails."""
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from uuid import uuid4
+
+import asyncpg
+
+from tests.torture.client import Client, Json
+from tests.torture.postgres import ROLE, OwnPostgres
+from tests.torture.report import Finding, none_of
+from tests.torture.service import Service
+from tests.torture.storm import COMPLETE, CREATE, LIST, READ, REMOVE, RENAME, REOPEN, Storm
+
+POOL_SIZE, OVERFLOW = 10, 20
+"""The defaults."""
+WARM_UP = 0.2
+"""The share of the time that is not judged."""
+WINDOWS = 4
+DRIFT = 0.05
+STEADY = {READ: 12, LIST: 3, CREATE: 4, RENAME: 3, COMPLETE: 2, REOPEN: 1, REMOVE: 4}
+"""As many are removed as are created, so that what is stored does not grow."""
+BAD_REQUESTS: tuple[tuple[str, str, Json | None, int], ...] = (
+    ("POST", "", {"title": ""}, 400),
+    ("POST", "", {"name": "Buy milk"}, 400),
+    ("GET", "?limit=0", None, 400),
+    ("GET", "/no-id", None, 404),
+    ("PATCH", "", None, 405),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What the service held at one time."""
+
+    kib: int
+    files: int
+    connections: int
+
+
+async def soak(folder: Path, postgres: OwnPostgres, *, minutes: float) -> list[Finding]:
+    """Load the service for so long, and compare what it holds from window to window. Linux only, for its /proc."""
+    database = await postgres.new_database()
+    service = Service(folder, postgres, database)
+    samples: list[Sample] = []
+    wrong: list[str] = []
+    async with service.running() as served, postgres.admin(database) as admin:
+        storm = Storm(service.address, users=16, connections=24, mix=STEADY, pause=0.05)
+        async with storm.blowing():
+            over = time.monotonic() + minutes * 60
+            while time.monotonic() < over:
+                wrong += await _misbehave(service.address)
+                samples.append(await _sample(served.process.pid, admin))
+                await asyncio.sleep(min(1.0, minutes))
+        await asyncio.sleep(1)
+        left = (await _sample(served.process.pid, admin)).connections
+        counts = ", ".join(f"{count} of {answer}" for answer, count in storm.count().most_common())
+        wrong += await storm.wrong(service.address, postgres, database)
+    most = max(sample.connections for sample in samples)
+    judged = samples[int(len(samples) * WARM_UP) :]
+    return [
+        none_of("soak", f"{minutes:g} minutes: {counts}", "failed", [e for e in storm.events if e.is_failure]),
+        none_of("soak", "what users were told against what is stored", "wrong", wrong),
+        _flat("memory, KiB", [sample.kib for sample in judged]),
+        _flat("open files", [sample.files for sample in judged]),
+        Finding(
+            scenario="soak",
+            done="database connections, the most and those left",
+            measured=f"{most}, {left}",
+            bound=f"{POOL_SIZE + OVERFLOW}, {POOL_SIZE}",
+            kept=most <= POOL_SIZE + OVERFLOW and left <= POOL_SIZE,
+        ),
+    ]
+
+
+async def _misbehave(address: str) -> list[str]:
+    """Ask for what cannot be, and leave amid a request; return what was answered otherwise than it should."""
+    client = Client(address, f"vandal-{uuid4()}")
+    answers = [(await client.ask(method, end, body)).status for method, end, body, _ in BAD_REQUESTS]
+    await client.send(client.request("POST", "", {"title": "half a body"})[:-5])
+    client.close()
+    expected = [status for *_, status in BAD_REQUESTS]
+    return [] if answers == expected else [f"bad requests were answered {answers}"]
+
+
+async def _sample(pid: int, admin: asyncpg.Connection) -> Sample:
+    process = Path("/proc", str(pid))
+    pages = int((process / "statm").read_text().split()[1])
+    return Sample(
+        kib=pages * os.sysconf("SC_PAGE_SIZE") // 1024,
+        files=len(list((process / "fd").iterdir())),
+        connections=await admin.fetchval("SELECT count(*) FROM pg_stat_activity WHERE usename = $1", ROLE),
+    )
+
+
+def _flat(what: str, values: Sequence[int]) -> Finding:
+    """Find whether the medians of the windows are all about the same."""
+    size = max(len(values) // WINDOWS, 1)
+    medians = [median(values[n * size : (n + 1) * size]) for n in range(WINDOWS)]
+    drift = max(medians) / min(medians) - 1
+    return Finding(
+        scenario="soak",
+        done=f"{what}, medians of {WINDOWS} windows after the warm-up",
+        measured=f"{', '.join(f'{value:g}' for value in medians)}: {drift:.1%} apart",
+        bound=f"{DRIFT:.0%}",
+        kept=drift <= DRIFT,
+    )
