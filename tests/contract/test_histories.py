@@ -47,10 +47,11 @@ pytestmark = pytest.mark.database
 USERS = ["ada", "Ada", "grace"]
 FILTERS = [None, True, False]
 NO_ID = UUID(int=0)
+FRESH_ID = UUID(int=1)
 Story = Callable[[TaskRepository], Awaitable[Any]]
 
 users = st.sampled_from(["ada"] * 3 + USERS)
-strangers = st.sampled_from([None] * 9 + USERS)  # None is the owner, who calls far more often
+strangers = st.sampled_from([None] * 27 + USERS)  # None is the owner, who calls far more often
 few_ids = st.integers(0, 11).map(lambda n: UUID(int=n * 2**124))  # few, so that they come round again
 ids = st.lists(few_ids, min_size=1, max_size=4)
 titles = st.sampled_from(["Buy milk", " Buy milk ", "", "x" * 500, "\U0001f600"])
@@ -108,10 +109,6 @@ class Histories(RuleBasedStateMachine):
     def get(self, task: Task, owner: str | None, actor: str | None) -> MultipleResults[Task]:
         return self.shows(lambda tasks: GetTask(tasks=tasks)(**_named(task, owner, actor)))
 
-    @rule(target=seen, user=users, id=few_ids)
-    def get_any(self, user: str, id: UUID) -> MultipleResults[Task]:
-        return self.shows(lambda tasks: GetTask(tasks=tasks)(actor=user, user_id=user, task_id=id))
-
     @rule(
         target=places,
         user=users,
@@ -127,10 +124,6 @@ class Histories(RuleBasedStateMachine):
         answer = self.tell(lambda tasks: ListTasks(tasks=tasks)(actor=actor or user, user_id=user, page=page))
         following = getattr(answer, "next", None)
         return multiple(following) if following else multiple()
-
-    @rule(user=users, limit=limits, completed=filters)
-    def walk(self, user: str, limit: int, completed: bool | None) -> None:
-        self.tell(lambda tasks: walk(tasks, user, limit, completed))
 
     @rule(
         target=seen,
@@ -178,6 +171,11 @@ class Histories(RuleBasedStateMachine):
     def all_lists_are_the_same(self) -> None:
         self.tell(_all_lists)
 
+    def teardown(self) -> None:
+        """Let every user write once more, because only a new number shows how far their counter is."""
+        for user in USERS:
+            self.create_one(user, user, "last", At(self.now, FRESH_ID))
+
     def after(self, tick: timedelta) -> datetime:
         self.now += tick
         return self.now
@@ -206,7 +204,7 @@ async def _outcome(call: Awaitable[Any]) -> Any:
 
 
 async def _all_lists(tasks: TaskRepository) -> object:
-    return [await walk(tasks, user, 2, completed) for user in USERS for completed in FILTERS]
+    return [await walk(tasks, user, 3, completed) for user in USERS for completed in FILTERS]
 
 
 async def _empty(database: Database) -> None:
@@ -239,7 +237,7 @@ def test_three_repositories_live_the_same_history(server: Server, runner: asynci
 
     try:
         runner.run(migrate(database))
-        half = settings().max_examples // 2  # fewer than elsewhere, but long ones, which find more
-        run_state_machine_as_test(Here, settings=settings(max_examples=half))
+        few = settings().max_examples // 3  # fewer than elsewhere, but long ones, which find more
+        run_state_machine_as_test(Here, settings=settings(max_examples=few))
     finally:
         runner.run(database.close())
