@@ -54,7 +54,9 @@ def eventually(true: Callable[[], bool]) -> None:
 
 
 def server_pid(folder: Path) -> int:
-    return int((folder / "data" / "postmaster.pid").read_text().split()[0])
+    about = folder / "data" / "postmaster.pid"
+    eventually(lambda: bool(about.read_text()))  # it is there a moment before its content
+    return int(about.read_text().split()[0])
 
 
 def is_running(folder: Path) -> bool:
@@ -88,5 +90,5 @@ def kill_server_so_that_it_does_not_come_back(folder: Path) -> None:
 def end_servers(folder: Path) -> None:
     """End what a failed test left running."""
     for file in folder.rglob("postmaster.pid"):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, IndexError, AssertionError):
             os.kill(server_pid(file.parent.parent), signal.SIGQUIT)
