@@ -102,14 +102,24 @@ def faults(postgres: OwnPostgres, database: str, wire: Wire) -> dict[str, Fault]
     @asynccontextmanager
     async def full() -> AsyncIterator[None]:
         await execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT 2", terminate(database))
-        yield
-        await execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
+        try:
+            yield
+        finally:
+            await execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
+
+    async def is_read_only(value: str) -> bool:
+        async with postgres.admin() as admin:
+            return bool(await admin.fetchval("SHOW default_transaction_read_only") == value)
 
     @asynccontextmanager
     async def read_only() -> AsyncIterator[None]:
         await execute("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
-        yield
-        await execute("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+        await until(lambda: is_read_only("on"))
+        try:
+            yield
+        finally:
+            await execute("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+            await until(lambda: is_read_only("off"))
 
     def wire_cut(*, and_deliver: bool) -> Fault:
         @asynccontextmanager
