@@ -47,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     database_pool_recycle: _Seconds = 3600.0
     database_timeout: _Seconds = 1.5
     request_timeout: _Seconds = 10.0
-    max_concurrent_requests: Annotated[int, Meta(ge=1, le=100_000)] = 256
+    max_concurrent_requests: Annotated[int, Meta(ge=1, le=100_000)] = 100
     rate_limit_burst: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     rate_limit_per_second: Annotated[float, Meta(gt=0, le=1_000_000)] = 10.0
 

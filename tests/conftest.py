@@ -3,12 +3,20 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from adapters.memory import MemoryTaskRepository
 from adapters.postgres import Database, PostgresTaskRepository, migrate
 from application import TaskRepository
 from tests.databases import Server, running_server, server_kind
 from tests.services import Service, running_service
+
+# How much Hypothesis tries by default, and with --hypothesis-profile=torture.
+settings.register_profile(
+    "test", max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("torture", settings.get_profile("test"), max_examples=5000, stateful_step_count=60)
+settings.load_profile("test")
 
 STORAGES = ["memory", pytest.param("postgres", marks=pytest.mark.database)]
 

@@ -50,7 +50,7 @@ def test_the_defaults() -> None:
         "database_pool_recycle": 3600.0,
         "database_timeout": 1.5,
         "request_timeout": 10.0,
-        "max_concurrent_requests": 256,
+        "max_concurrent_requests": 100,
         "rate_limit_burst": 0,
         "rate_limit_per_second": 10.0,
     }

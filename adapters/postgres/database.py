@@ -20,7 +20,7 @@ from application import StorageUnavailable
 # HikariCP's bypass window: a connection that served this recently is taken as alive, so a busy pool pays for no ping.
 TRUST_SECONDS = 0.5
 PING_TIMEOUT_SECONDS = 0.5
-PATIENCE_SECONDS = 0.5
+PATIENCE_SECONDS = 0.25
 RENEWAL_PAUSE_SECONDS = 1.0
 """How long after all connections were replaced they may be replaced again: a server in trouble needs no storm."""
 
@@ -78,9 +78,12 @@ class Database:
         event.listen(self.engine.sync_engine.pool, "close", _hang_up)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """Lend a live connection. Storage faults inside come out as StorageUnavailable."""
-        with storage_errors(), await self._turn():
+    async def connection(self, *, at_once: bool = False) -> AsyncIterator[asyncpg.Connection]:
+        """Lend a live connection; `at_once` opens one more rather than wait for a usual one.
+
+        Storage faults inside come out as StorageUnavailable.
+        """
+        with storage_errors(), nullcontext() if at_once else await self._turn():
             borrowed = await self.engine.raw_connection()
             try:
                 borrowed.info[_TRUSTED_UNTIL] = 0.0
@@ -138,7 +141,7 @@ class Database:
     async def ping(self) -> None:
         """Prove that the database answers, has the tables and takes writes. Raises StorageUnavailable."""
         with storage_errors():
-            async with asyncio.timeout(self.timeout), self.connection() as connection:
+            async with asyncio.timeout(self.timeout), self.connection(at_once=True) as connection:
                 if await connection.fetchval(_CAN_SERVE) == "on":
                     raise asyncpg.ReadOnlySQLTransactionError("the server takes no writes")
 

@@ -1,5 +1,6 @@
 """Request bodies: JSON of the very types that the API documents, with nothing coerced and nothing ignored."""
 
+import json
 import re
 from functools import cache
 from typing import Any
@@ -24,13 +25,22 @@ class StrictRequest(Request[str, Any, Any]):
         """Return the decoded body. Raises InvalidInput."""
         if self.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise InvalidInput("Send the header: Content-Type: application/json.", code="unsupported_media_type")
-        field = self.route_handler.parsed_data_field
+        field, body = self.route_handler.parsed_data_field, await self.body()
         try:
-            return _decoder(field.annotation if field else Any).decode(await self.body())
+            decoded = _decoder(field.annotation if field else Any).decode(body)
         except msgspec.ValidationError as error:
             raise _invalid(error) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise InvalidInput("The body is not well-formed JSON in UTF-8.", code="malformed_json") from None
+        if body.count(b":") > 1:  # a body of one field, as most are, cannot repeat it
+            json.loads(body, object_pairs_hook=_refuse_repetition)
+        return decoded
+
+
+def _refuse_repetition(members: list[tuple[str, Any]]) -> None:
+    """Raise InvalidInput for a name that comes twice: msgspec takes the last, a proxy may have judged the first."""
+    if len(dict(members)) < len(members):
+        raise InvalidInput("The body names a field more than once.", code="malformed_json")
 
 
 @cache

@@ -8,7 +8,6 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
@@ -20,13 +19,13 @@ from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, encoded_problem
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 _log = logging.getLogger("hextasks.request")
 CLIENT_GONE = 499
 """The status logged for a client that went away before its answer; nginx's, for there is none in the standard."""
-REFUSED_PAUSE_SECONDS = 1.0
-"""How long a connection waits for its next turn after a request of it was refused, which was told to wait a second."""
+CLOSE = (b"connection", b"close")
 SECURITY_HEADERS = (
     (b"cache-control", b"private, no-cache"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -44,10 +43,10 @@ class Edge:
     """Wraps the application; knows nothing of what it does."""
 
     def __init__(self, app: App, admission: Admission, *, timeout: float, cors: CORSConfig | None = None) -> None:
-        """Bound every request to `timeout` seconds."""
+        """Give every request `timeout` seconds to arrive, and as many again to be answered."""
         self.app = app
-        self._admission = admission
-        self._timeout = timeout
+        self.admission = admission
+        self.timeout = timeout
         self._cors = cors
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -55,44 +54,46 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._admission)
+        exchange = _Exchange(scope, receive, send, self)
         try:
-            refusal = self._admission.refusal(exchange.scope["path"])
-            if refusal:
-                await exchange.refuse(refusal, self._cors)
-            else:
-                await self._answer(exchange)
+            with self.admission.inside():
+                async with asyncio.timeout(self.timeout):
+                    await self.app(exchange.scope, exchange.receive, exchange.send)
+        except TimeoutError:
+            if not exchange.status:
+                await exchange.refuse("overloaded")
         finally:
             exchange.log()
-        if refusal:
-            # The answer is out, but its connection takes the next request only now: to refuse one who asks again and
-            # again would cost more than to serve another.
-            await asyncio.sleep(REFUSED_PAUSE_SECONDS)
-            await send({"type": "http.response.body"})
 
-    async def _answer(self, exchange: "_Exchange") -> None:
-        with self._admission.inside():
-            try:
-                async with asyncio.timeout(self._timeout):
-                    await self.app(exchange.scope, exchange.receive, exchange.send)
-            except TimeoutError:
-                if not exchange.status:
-                    await exchange.refuse("request_timeout" if exchange.awaits_body else "overloaded", self._cors)
-                    await exchange.send({"type": "http.response.body"})
+    def refusal(
+        self, code: str, path: str, request_id: str, request_headers: Headers, detail: str = ""
+    ) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """Return headers and body of an answer that the application is not asked for."""
+        body = encoded_problem(code, detail, instance=path, request_id=request_id)
+        headers = [
+            (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            *((name.lower().encode(), value.encode()) for name, value in KINDS[code].headers.items()),
+            *SECURITY_HEADERS,
+            (b"x-request-id", request_id.encode()),
+        ]
+        origin = next((value for name, value in request_headers if name == b"origin"), b"")
+        if self._cors and origin and self._cors.is_origin_allowed(origin.decode("latin-1")):
+            headers += [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
+        return headers, body
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Message, receive: Receive, send: Send, admission: Admission) -> None:
+    def __init__(self, scope: Message, receive: Receive, send: Send, edge: Edge) -> None:
         self._started = time.perf_counter()
         self._method = scope["method"]
         self._receive, self._send = receive, send
-        self._admission = admission
-        self._request_id = _request_id(scope["headers"])
+        self._edge = edge
+        self._request_id = request_id_of(scope["headers"])
         self._foreign = b""
         self.status = 0
-        self.awaits_body = False
         # A copy: the server goes on reading its own, in which a HEAD stays a HEAD and so gets no body.
         self.scope = {
             **scope,
@@ -106,9 +107,7 @@ class _Exchange:
 
     async def receive(self) -> Message:
         """Hand on what the client sends."""
-        self.awaits_body = True
         message = await self._receive()
-        self.awaits_body = False
         if message["type"] == "http.disconnect" and not self.status:
             self.status = CLIENT_GONE
             self.scope["client_gone"] = True  # whatever fails for want of the body is nobody's mistake
@@ -123,24 +122,25 @@ class _Exchange:
             headers = [(name, _with_head(value) if name == b"allow" else value) for name, value in message["headers"]]
             if message["status"] >= 400 and (b"content-type", PROBLEM_MEDIA_TYPE.encode()) not in headers:
                 # Litestar refuses a CORS preflight in plain text.
-                self._foreign, headers = self._problem("validation_error")
+                path, code = self.scope["path"], "validation_error"
+                headers, self._foreign = self._edge.refusal(code, path, self._request_id, ())
             set_already = {name for name, _ in headers}
             headers += [header for header in SECURITY_HEADERS if header[0] not in set_already]
             headers += self.scope["answer_headers"]
-            if self._admission.is_stopping or self.status == HTTPStatus.REQUEST_TIMEOUT:
-                headers.append((b"connection", b"close"))
-            message["headers"] = [*headers, (b"x-request-id", self._request_id.encode())]
+            if self._edge.admission.is_stopping:
+                headers.append(CLOSE)
+            if b"x-request-id" not in set_already:
+                headers.append((b"x-request-id", self._request_id.encode()))
+            message["headers"] = headers
         await self._send(message)
 
-    async def refuse(self, code: str, cors: CORSConfig | None) -> None:
-        """Answer with a problem in the application's place, all but the end of the message."""
+    async def refuse(self, code: str) -> None:
+        """Answer with a problem in the application's place, the last on its connection."""
         self.scope["problem_code"] = code
-        body, headers = self._problem(code)
-        origin = next((value for name, value in self.scope["headers"] if name == b"origin"), b"")
-        if cors and origin and cors.is_origin_allowed(origin.decode("latin-1")):
-            headers += [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
-        await self.send({"type": "http.response.start", "status": KINDS[code].status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body, "more_body": True})
+        self.status = KINDS[code].status
+        headers, body = self._edge.refusal(code, self.scope["path"], self._request_id, self.scope["headers"])
+        await self._send({"type": "http.response.start", "status": self.status, "headers": [*headers, CLOSE]})
+        await self._send({"type": "http.response.body", "body": body})
 
     def log(self) -> None:
         """Write the request's line."""
@@ -155,16 +155,6 @@ class _Exchange:
         }
         _log.info("request", extra={"fields": fields})
 
-    def _problem(self, code: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-        """Return the body and headers of a problem."""
-        body = encoded_problem(code, instance=self.scope["path"], request_id=self._request_id)
-        headers = [
-            (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
-            (b"content-length", str(len(body)).encode()),
-            *((name.lower().encode(), value.encode()) for name, value in KINDS[code].headers.items()),
-        ]
-        return body, headers
-
 
 def _with_head(allow: bytes) -> bytes:
     """Add HEAD to the methods of an address that has GET."""
@@ -172,7 +162,7 @@ def _with_head(allow: bytes) -> bytes:
     return b", ".join(sorted(methods | ({b"HEAD"} if b"GET" in methods else set())))
 
 
-def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+def request_id_of(headers: Headers) -> str:
     """Return the client's request id if it is short and plain, else a new one."""
     given = [value for name, value in headers if name == b"x-request-id"]
     if len(given) == 1 and _SANE_REQUEST_ID.fullmatch(given[0]):

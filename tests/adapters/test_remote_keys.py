@@ -1,17 +1,16 @@
 """An issuer's published keys, from a real HTTP server on this machine, with tokens signed by real keys."""
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
 
 from adapters.tokens import KeysUnavailable, TokenError, TokenVerifier
 from adapters.tokens.remote_keys import MAX_BYTES, RemoteKeySet
+from tests.forgeries import forgeries
 from tests.issuers import AUDIENCE, ISSUER, OTHER, PRIVATE, Issuer, published, running_issuer, token
 
 
@@ -42,38 +41,9 @@ async def test_tokens_of_real_issuers_are_taken(issuer: Issuer, algorithm: str) 
 
 async def test_hostile_tokens_are_refused(issuer: Issuer) -> None:
     judge = verifier(RemoteKeySet(issuer.url))
-    public = (
-        PRIVATE["RS256"]
-        .public_key()
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    )
-    claims = {"sub": "ada", "iss": ISSUER, "aud": AUDIENCE, "exp": int(time.time()) + 900}
-    own_key = {"kid": "OTHER", "jwk": published("EdDSA", OTHER), "jku": issuer.url, "x5u": issuer.url}
-    hostile = {
-        "HS256 with the public key": _hs256(claims, public),
-        "another key": token("EdDSA", OTHER),
-        "another id": token("EdDSA", OTHER, kid="OTHER"),
-        "a key it brings along": jwt.encode(claims, OTHER, "EdDSA", headers=own_key),
-        "one key's id on another key's token": token("ES256", kid="EdDSA"),
-        "unsigned": jwt.encode(claims, "", "none"),
-        "another issuer": token(iss="https://evil.example"),
-        "another audience": token(aud="https://other.example"),
-        "no audience": token(aud=None),
-    }
-    for name, given in hostile.items():
+    for name, given in forgeries(issuer.url).items():
         assert await code_of(judge, given) == "token_invalid", name
     assert issuer.asked <= 2, "a key that is not known is looked for once"
-
-
-def _hs256(claims: dict[str, Any], key: bytes) -> str:
-    import base64
-    import hmac
-
-    def part(value: bytes) -> bytes:
-        return base64.urlsafe_b64encode(value).rstrip(b"=")
-
-    signed = part(b'{"alg":"HS256","kid":"RS256"}') + b"." + part(json.dumps(claims).encode())
-    return (signed + b"." + part(hmac.digest(key, signed, "sha256"))).decode()
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,30 @@
-"""Random histories: memory, Postgres and the plainest model that could be right, told the same, answer the same."""
+"""Random histories: memory, Postgres and the plainest model that could be right, told the same, answer the same.
 
-from collections import defaultdict
-from collections.abc import Awaitable
-from dataclasses import dataclass, field, replace
+How many and how long is chosen by `--hypothesis-profile`, see `tests/conftest.py`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from adapters.memory import MemoryTaskRepository
-from adapters.postgres import Database, PostgresTaskRepository
+from adapters.postgres import Database, PostgresTaskRepository, migrate
 from application import (
     ApplicationError,
     CompleteTask,
@@ -22,151 +34,212 @@ from application import (
     ListTasks,
     PageRequest,
     Position,
-    TaskAlreadyExists,
-    TaskNotFound,
-    TaskPage,
     TaskRepository,
     UpdateTask,
-    VersionConflict,
 )
 from domain import DomainError, Task
-from tests.contract.test_task_repository import NOW
+from tests.contract.model import ModelRepository
+from tests.contract.test_task_repository import NOW, walk
+from tests.databases import Server
 
 pytestmark = pytest.mark.database
 
+USERS = ["ada", "Ada", "grace"]
+FILTERS = [None, True, False]
+NO_ID = UUID(int=0)
+Story = Callable[[TaskRepository], Awaitable[Any]]
 
-class ModelRepository:
-    """The port at its plainest: a dictionary, a counter, and a sort of everything at each listing."""
-
-    def __init__(self) -> None:
-        self.tasks: dict[tuple[str, UUID], Task] = {}
-        self.counters: defaultdict[str, int] = defaultdict(int)
-
-    def _store(self, task: Task) -> Task:
-        self.counters[task.user_id] += 1
-        self.tasks[task.user_id, task.id] = replace(task, version=self.counters[task.user_id])
-        return self.tasks[task.user_id, task.id]
-
-    async def add(self, task: Task) -> Task:
-        if (task.user_id, task.id) in self.tasks:
-            raise TaskAlreadyExists
-        return self._store(task)
-
-    async def get(self, user_id: str, task_id: UUID) -> Task:
-        if (user_id, task_id) not in self.tasks:
-            raise TaskNotFound
-        return self.tasks[user_id, task_id]
-
-    async def list(self, user_id: str, page: PageRequest) -> TaskPage:
-        mine = [task for task in self.tasks.values() if task.user_id == user_id]
-        mine.sort(key=lambda task: (task.created_at, task.id), reverse=True)
-        wanted = [task for task in mine if page.completed in (None, task.is_completed)]
-        rest = [task for task in wanted if page.after is None or Position.of(task) < page.after]
-        return TaskPage.cut(rest, page.limit)
-
-    async def save(self, task: Task) -> Task:
-        stored = await self.get(task.user_id, task.id)
-        if stored.version != task.version:
-            raise VersionConflict
-        return self._store(task)
-
-    async def remove(
-        self, user_id: str, task_id: UUID, *, removed_at: datetime, expected_version: int | None = None
-    ) -> None:
-        stored = await self.get(user_id, task_id)
-        if expected_version not in (None, stored.version):
-            raise VersionConflict
-        del self.tasks[user_id, task_id]
-        self.counters[user_id] += 1
+users = st.sampled_from(["ada"] * 3 + USERS)
+strangers = st.sampled_from([None] * 9 + USERS)  # None is the owner, who calls far more often
+few_ids = st.integers(0, 11).map(lambda n: UUID(int=n * 2**124))  # few, so that they come round again
+ids = st.lists(few_ids, min_size=1, max_size=4)
+titles = st.sampled_from(["Buy milk", " Buy milk ", "", "x" * 500, "\U0001f600"])
+ticks = st.integers(-3, 3).map(lambda n: timedelta(microseconds=n))
+filters = st.sampled_from(FILTERS)
+limits = st.sampled_from([1, 2, 3, 4, 500])
+seen: Bundle[Task] = Bundle("seen")  # tasks as they once were: their versions may be stale, they may be gone
+places: Bundle[Position] = Bundle("places")  # where pages ended
+versions = st.none() | st.just("seen") | st.integers(0, 8)
 
 
 @dataclass
-class Scripted:
-    """A clock that steps as told, back too, and ids that come round again."""
+class At:
+    """A clock and a source of ids that were told what to say."""
 
-    steps: list[int]
-    time: datetime = field(default=NOW)
-    made: int = 0
+    time: datetime
+    id: UUID
 
     def now(self) -> datetime:
-        self.time += timedelta(microseconds=self.steps[self.made % len(self.steps)])
         return self.time
 
     def new(self) -> UUID:
-        self.made += 1
-        return UUID(int=self.made % 12)
+        return self.id
 
 
-async def outcome(call: Awaitable[Any]) -> Any:
+class Histories(RuleBasedStateMachine):
+    """One history, lived by three repositories. Its clock steps back as often as forth."""
+
+    def __init__(self, runner: asyncio.Runner, database: Database) -> None:
+        super().__init__()
+        self.runner = runner
+        self.repositories: dict[str, TaskRepository] = {
+            "model": ModelRepository(),
+            "memory": MemoryTaskRepository(),
+            "postgres": PostgresTaskRepository(database),
+        }
+        self.now = NOW
+        runner.run(_empty(database))
+
+    @rule(target=seen, user=users, actor=strangers, ids=ids, title=titles, tick=ticks)
+    def create(
+        self, user: str, actor: str | None, ids: list[UUID], title: str, tick: timedelta
+    ) -> MultipleResults[Task]:
+        """Several in one moment, so that the order of ids decides."""
+        now = self.after(tick)
+        made = [self.create_one(actor or user, user, title, At(now, each)) for each in ids]
+        return multiple(*(task for task in made if isinstance(task, Task)))
+
+    def create_one(self, actor: str, user: str, title: str, at: At) -> Any:
+        return self.tell(
+            lambda tasks: CreateTask(tasks=tasks, clock=at, ids=at)(actor=actor, user_id=user, title=title)
+        )
+
+    @rule(target=seen, task=seen, owner=strangers, actor=strangers)
+    def get(self, task: Task, owner: str | None, actor: str | None) -> MultipleResults[Task]:
+        return self.shows(lambda tasks: GetTask(tasks=tasks)(**_named(task, owner, actor)))
+
+    @rule(target=seen, user=users, id=few_ids)
+    def get_any(self, user: str, id: UUID) -> MultipleResults[Task]:
+        return self.shows(lambda tasks: GetTask(tasks=tasks)(actor=user, user_id=user, task_id=id))
+
+    @rule(
+        target=places,
+        user=users,
+        actor=strangers,
+        limit=limits,
+        completed=filters,
+        after=st.none() | places | seen.map(Position.of),
+    )
+    def list(
+        self, user: str, actor: str | None, limit: int, completed: bool | None, after: Position | None
+    ) -> MultipleResults[Position]:
+        page = PageRequest(limit=limit, after=after, completed=completed)
+        answer = self.tell(lambda tasks: ListTasks(tasks=tasks)(actor=actor or user, user_id=user, page=page))
+        following = getattr(answer, "next", None)
+        return multiple(following) if following else multiple()
+
+    @rule(user=users, limit=limits, completed=filters)
+    def walk(self, user: str, limit: int, completed: bool | None) -> None:
+        self.tell(lambda tasks: walk(tasks, user, limit, completed))
+
+    @rule(
+        target=seen,
+        task=seen,
+        owner=strangers,
+        actor=strangers,
+        title=st.none() | titles,
+        is_completed=st.none() | st.booleans(),
+        version=versions,
+        tick=ticks,
+    )
+    def update(
+        self,
+        task: Task,
+        owner: str | None,
+        actor: str | None,
+        title: str | None,
+        is_completed: bool | None,
+        version: int | str | None,
+        tick: timedelta,
+    ) -> MultipleResults[Task]:
+        clock = At(self.after(tick), NO_ID)
+        change = {"title": title, "is_completed": is_completed, **_expected(task, version)}
+        return self.shows(lambda tasks: UpdateTask(tasks=tasks, clock=clock)(**_named(task, owner, actor), **change))
+
+    @rule(target=seen, task=seen, owner=strangers, actor=strangers, version=versions, tick=ticks)
+    def complete(
+        self, task: Task, owner: str | None, actor: str | None, version: int | str | None, tick: timedelta
+    ) -> MultipleResults[Task]:
+        named, clock = _named(task, owner, actor) | _expected(task, version), At(self.after(tick), NO_ID)
+        return self.shows(lambda tasks: CompleteTask(tasks=tasks, clock=clock)(**named))
+
+    @rule(task=seen, owner=strangers, actor=strangers, version=versions)
+    def delete(self, task: Task, owner: str | None, actor: str | None, version: int | str | None) -> None:
+        named, clock = _named(task, owner, actor) | _expected(task, version), At(self.now, NO_ID)
+        self.tell(lambda tasks: DeleteTask(tasks=tasks, clock=clock)(**named))
+
+    @rule(target=seen, task=seen, title=titles.filter(bool), is_completed=st.booleans(), tick=ticks)
+    def save_what_was_seen(self, task: Task, title: str, is_completed: bool, tick: timedelta) -> MultipleResults[Task]:
+        """What a use-case does that reads, and is overtaken before it saves."""
+        changed = task.change(now=self.after(tick), title=title, is_completed=is_completed)
+        return self.shows(lambda tasks: tasks.save(changed))
+
+    @invariant()
+    def all_lists_are_the_same(self) -> None:
+        self.tell(_all_lists)
+
+    def after(self, tick: timedelta) -> datetime:
+        self.now += tick
+        return self.now
+
+    def shows(self, story: Story) -> MultipleResults[Task]:
+        answer = self.tell(story)
+        return multiple(answer) if isinstance(answer, Task) else multiple()
+
+    def tell(self, story: Story) -> Any:
+        """Let all three live a story, and return what it came to for each of them."""
+        came_to = self.runner.run(_outcomes(story, self.repositories))
+        assert came_to["memory"] == came_to["model"]
+        assert came_to["postgres"] == came_to["model"]
+        return came_to["model"]
+
+
+async def _outcomes(story: Story, repositories: dict[str, TaskRepository]) -> dict[str, Any]:
+    return {name: await _outcome(story(tasks)) for name, tasks in repositories.items()}
+
+
+async def _outcome(call: Awaitable[Any]) -> Any:
     try:
         return await call
     except (ApplicationError, DomainError) as refusal:
-        return type(refusal)
+        return type(refusal), str(refusal)
 
 
-users = st.sampled_from(["ada", "Ada", "grace"])
-titles = st.sampled_from(["Buy milk", " Buy milk ", "", "x" * 500, "\U0001f600"])
-versions = st.none() | st.integers(0, 8)
-steps = st.fixed_dictionaries(
-    {
-        "story": st.sampled_from(["create", "create", "get", "list", "update", "update", "complete", "delete"]),
-        "actor": st.just(None) | users,
-        "user_id": users,
-        "id": st.integers(0, 12),
-        "title": st.none() | titles,
-        "is_completed": st.none() | st.booleans(),
-        "version": versions,
-        "limit": st.integers(1, 4),
-        "completed": st.none() | st.booleans(),
-    }
-)
+async def _all_lists(tasks: TaskRepository) -> object:
+    return [await walk(tasks, user, 2, completed) for user in USERS for completed in FILTERS]
 
 
-async def tell(tasks: TaskRepository, clock: Scripted, history: list[dict[str, Any]]) -> list[Any]:
-    """Live a history through the use-cases, and return all that a caller saw."""
-    seen: list[Any] = []
-    places: dict[str, Position | None] = {}
-    for step in history:
-        who = {"actor": step["actor"] or step["user_id"], "user_id": step["user_id"]}
-        one = {**who, "task_id": UUID(int=step["id"])}
-        expected = {"expected_version": step["version"]}
-        change = {"title": step["title"], "is_completed": step["is_completed"]}
-        page = PageRequest(limit=step["limit"], after=places.get(step["user_id"]), completed=step["completed"])
-        match step["story"]:
-            case "create":
-                create = CreateTask(tasks=tasks, clock=clock, ids=clock)
-                call: Awaitable[Any] = create(**who, title=step["title"] or "x")
-            case "get":
-                call = GetTask(tasks=tasks)(**one)
-            case "list":
-                call = ListTasks(tasks=tasks)(**who, page=page)
-            case "update":
-                call = UpdateTask(tasks=tasks, clock=clock)(**one, **change, **expected)
-            case "complete":
-                call = CompleteTask(tasks=tasks, clock=clock)(**one, **expected)
-            case _:
-                call = DeleteTask(tasks=tasks, clock=clock)(**one, **expected)
-        result = await outcome(call)
-        if isinstance(result, TaskPage):
-            places[step["user_id"]] = result.next
-        seen.append(result)
-    return seen + [
-        await tasks.list(user, PageRequest(limit=500, completed=completed))
-        for user in ("ada", "Ada", "grace")
-        for completed in (None, True, False)
-    ]
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(history=st.lists(steps, max_size=30), ticks=st.lists(st.integers(-3, 3), min_size=1, max_size=5))
-async def test_three_repositories_live_the_same_history(
-    database: Database, history: list[dict[str, Any]], ticks: list[int]
-) -> None:
+async def _empty(database: Database) -> None:
     async with database.connection() as connection:
-        await connection.execute("TRUNCATE tasks, task_counters, task_tombstones")
-    model, memory, postgres = [
-        await tell(tasks, Scripted(ticks), history)
-        for tasks in (ModelRepository(), MemoryTaskRepository(), PostgresTaskRepository(database))
-    ]
-    assert memory == model
-    assert postgres == model
+        await connection.execute("DELETE FROM tasks; DELETE FROM task_counters; DELETE FROM task_tombstones")
+
+
+def _named(task: Task, owner: str | None, actor: str | None) -> dict[str, Any]:
+    user = owner or task.user_id
+    return {"actor": actor or user, "user_id": user, "task_id": task.id}
+
+
+def _expected(task: Task, version: int | str | None) -> dict[str, Any]:
+    return {"expected_version": task.version if version == "seen" else version}
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    """An event loop beside the session's, because Hypothesis drives its machines from plain functions."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        yield runner
+
+
+def test_three_repositories_live_the_same_history(server: Server, runner: asyncio.Runner) -> None:
+    database = Database(runner.run(server.new_database()))
+
+    class Here(Histories):
+        def __init__(self) -> None:
+            super().__init__(runner, database)
+
+    try:
+        runner.run(migrate(database))
+        half = settings().max_examples // 2  # fewer than elsewhere, but long ones, which find more
+        run_state_machine_as_test(Here, settings=settings(max_examples=half))
+    finally:
+        runner.run(database.close())

@@ -1,11 +1,13 @@
 """Only your own: whatever is asked of another user's path, and however the path spells the user."""
 
+from itertools import product
 from urllib.parse import quote
 
 import httpx
 import pytest
 
-from tests.http.wire import assert_problem, bearer, claims, listed, made, one, pages, raw, some_id, token
+from tests.http.test_routing import METHODS, ROUTES
+from tests.http.wire import STATUS, assert_problem, bearer, claims, listed, made, one, pages, raw, some_id, token
 from tests.services import Client, Service
 
 CALLS = {
@@ -19,7 +21,24 @@ CALLS = {
     "delete": ("DELETE", "/{id}", None),
 }
 each_call = pytest.mark.parametrize(("method", "end", "body"), CALLS.values(), ids=CALLS.keys())
+TASK_ROUTES = [route for route in ROUTES if "{user}" in route]
 JSON_TYPE = ("Content-Type", "application/json")
+
+
+def spellings(user: str) -> dict[str, str]:
+    """Write a name as it may look to somebody who decodes, folds or normalises it."""
+    full = "".join(f"%{byte:02x}" for byte in user.encode())
+    return {
+        "user": user,
+        "full": full,
+        "twice": full.replace("%", "%25"),
+        "thrice": full.replace("%", "%2525"),
+        "upper": user.upper(),
+        "capital": user.capitalize(),
+        "mixed": "".join(letter.upper() if n % 2 else letter for n, letter in enumerate(user)),
+        "alike": quote(user.replace("o", "\u043e")),
+        "wide": quote("".join(chr(ord(letter) + 0xFEE0) for letter in user)),
+    }
 
 
 def told(answer: httpx.Response) -> object:
@@ -45,6 +64,18 @@ class TestAnotherUsersPath:
             assert other.user not in str(told(answer))
         assert (listed(other), listed(me)) == ([task], [mine])
 
+    def test_no_method_tells_whether_a_task_is_there(self, service: Service, me: Client, other: Client) -> None:
+        task = made(other)
+        for route, method in product(TASK_ROUTES, METHODS):
+            there, missing = (
+                raw(service, method, route.format(user=other.user, id=asked), [bearer(me), JSON_TYPE], b"{}")
+                for asked in (task["id"], some_id())
+            )
+            assert told(there) == told(missing)
+            code = "forbidden" if method in ROUTES[route] else "method_not_allowed"
+            assert_problem(there, code, body=method != "HEAD")
+        assert listed(other) == [task]
+
     @pytest.mark.parametrize(
         "user", ["nobody", "%00", "%FF", "%", "%zz", "%F0%9F", "*", ".", "..", "%2e%2e", "me", "%20"]
     )
@@ -61,39 +92,64 @@ class TestSpelling:
     @pytest.mark.parametrize(
         "spelling",
         [
-            *["{upper}", "{capital}", "{user}%20", "%20{user}", "{user}%00", "{user}%0A", "{user}%2F", "%2F{user}"],
-            *["{twice}", "{user};x", "{user}%3Fx", "{user}%23x", "{mine}%2F..%2F{user}", "{user}%2F..%2F{mine}"],
-            *["{user}%C0%80", "{user}.", "{user},{mine}", "{mine},{user}", "{mine}%00{user}", "+{user}", "*", "{full}"],
+            *["{user}", "{full}", "{twice}", "{thrice}", "{upper}", "{capital}", "{mixed}", "{alike}", "{wide}"],
+            *["{user}%20", "%20{user}", "{user}%00", "{user}%0A", "{user}%2F", "%2F{user}", "{user}%C0%80", "*", "%25"],
+            *["{user}.", ".{user}", "{user}%2E", "%2e%2e%2f{user}", "%2e%2e%2f%2e%2e%2fapi%2f{user}", "..%5c{user}"],
+            *["{mine}%2F..%2F{user}", "{user}%2F..%2F{mine}", "{mine}%252F..%252F{user}", "{mine}%00{user}", "+{user}"],
+            *["{user};x", "{user};{mine}", "{user}%3Fx", "{user}%23x", "{user},{mine}", "{mine},{user}", "{user}*"],
+            *["{user}@{mine}", "{mine}:{user}", "%EF%BB%BF{user}", "{mine}%2Ftasks%2F..%2F..%2F{user}"],
         ],
-    )
-    def test_no_spelling_opens_another_users_path(
+    )  # fmt: skip
+    def test_no_spelling_opens_another_users_path_or_tells_what_is_there(
         self, service: Service, me: Client, other: Client, spelling: str
     ) -> None:
         task = made(other)
-        full = "".join(f"%{byte:02x}" for byte in other.user.encode())
-        name = spelling.format(
-            user=other.user,
-            mine=me.user,
-            upper=other.user.upper(),
-            capital=other.user.capitalize(),
-            full=full,
-            twice=full.replace("%", "%25"),
-        )
-        assert_problem(raw(service, "GET", f"/api/{name}/tasks/{task['id']}", [bearer(me)]), "forbidden")
+        name = spelling.format(mine=me.user, **spellings(other.user))
+        for method, end, body in CALLS.values():
+            there, missing = (
+                raw(service, method, f"/api/{name}/tasks{end.format(id=asked)}", [bearer(me), JSON_TYPE], body)
+                for asked in (task["id"], some_id())
+            )
+            assert_problem(there, "forbidden", body=method != "HEAD")
+            assert_problem(missing, "forbidden", body=method != "HEAD")
+            assert told(there) == told(missing)
+        assert listed(other) == [task]
 
     @pytest.mark.parametrize(
-        "path",
+        ("code", "start"),
         [
-            *["/api/{mine}/../{user}/tasks", "/api/{mine}/tasks/../../{user}/tasks", "//api/{user}/tasks"],
-            *["/./api/{user}/tasks", "/api//{user}/tasks", "/api/{user}//tasks", "/api/{user}/tasks/"],
-            *["/api/{user}/tasks?user_id={mine}", "/api/{user}/tasks;/api/{mine}/tasks"],
+            *[("route_not_found", start) for start in ("/api/{mine}/../{user}/tasks", "/./api/{user}/tasks")],
+            *[("route_not_found", start) for start in ("/api/{mine}/tasks/../../{user}/tasks", "/API/{user}/tasks")],
+            *[("route_not_found", start) for start in ("/api/{mine}/%2e%2e/{user}/tasks", "/api/{user}/%74asks")],
+            *[
+                ("route_not_found", start)
+                for start in ("/%2e%2e/api/{user}/tasks", "/api/{user}/tasks;/api/{mine}/tasks")
+            ],
+            *[("forbidden", start) for start in ("//api/{user}/tasks", "/api//{user}/tasks", "/api/{user}//tasks")],
         ],
     )
-    def test_no_detour_leads_there(self, service: Service, me: Client, other: Client, path: str) -> None:
-        made(other)
-        answer = raw(service, "GET", path.format(mine=me.user, user=other.user), [bearer(me)])
-        assert answer.status_code in (403, 404)
-        assert answer.json()["code"] in ("forbidden", "route_not_found")
+    def test_no_detour_leads_there(self, service: Service, me: Client, other: Client, code: str, start: str) -> None:
+        task = made(other)
+        path = start.format(mine=me.user, user=other.user)
+        for method, end, body in CALLS.values():
+            for asked in (task["id"], some_id()):
+                for slash in ("", "/"):
+                    target = f"{path}{end.format(id=asked)}{slash}?user_id={me.user}"
+                    answer = raw(service, method, target, [bearer(me), JSON_TYPE], body)
+                    assert answer.status_code == STATUS[code]
+                    assert method == "HEAD" or answer.json()["code"] == code
+        assert listed(other) == [task]
+
+    def test_from_my_own_path_no_detour_leads_there(self, service: Service, me: Client, other: Client) -> None:
+        task = made(other)
+        for asked in (task["id"], some_id()):
+            for detour in (
+                "%2e%2e%2f%2e%2e%2f{}%2ftasks%2f{}",
+                "..%2F..%2F{}%2Ftasks%2F{}",
+                "%252e%252e%252f{}%252f{}",
+            ):
+                answer = raw(service, "GET", f"{me.tasks}/{detour.format(other.user, asked)}", [bearer(me)])
+                assert_problem(answer, "task_not_found")
 
     def test_my_own_name_fully_encoded_is_mine(self, service: Service, me: Client) -> None:
         full = "".join(f"%{byte:02x}" for byte in me.user.encode())

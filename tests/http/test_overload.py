@@ -1,12 +1,15 @@
 """More requests at once than there is room for: the excess hears so at once, and nothing is done about it."""
 
 import asyncio
+import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -67,10 +70,42 @@ def test_the_excess_is_refused_at_once_and_health_is_not(narrow: Service, monkey
         assert made(grace)["version"] == 1
 
 
+def test_who_dawdles_takes_no_room(narrow: Service) -> None:
+    url = urlsplit(narrow.url)
+    with narrow.client() as slow, narrow.client() as ada, ExitStack() as connections:
+        for _ in range(ROOM + 1):
+            connection = socket.create_connection((url.hostname, url.port))
+            connections.enter_context(connection)
+            connection.sendall(
+                f"POST {slow.tasks} HTTP/1.1\r\nHost: x\r\nAuthorization: {slow.headers['authorization']}\r\n"
+                'Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{"title": '.encode()
+            )
+        assert made(ada)["version"] == 1
+        connection.sendall(b'"at last"}')
+        assert connection.recv(4096).startswith(b"HTTP/1.1 201 ")
+
+
+def test_requests_sent_without_waiting_are_refused_in_turn(narrow: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = urlsplit(narrow.url)
+    with narrow.client() as ada:
+        task = made(ada)
+        with full(narrow, ada, task, monkeypatch), socket.create_connection((url.hostname, url.port)) as connection:
+            get = "GET /{} HTTP/1.1\r\nHost: x\r\n\r\n"
+            connection.sendall((get.format("api/x/tasks") * 2 + get.format("health/live")).encode())
+            received = b""
+            while received.count(b"HTTP/1.1 ") < 3:
+                received += connection.recv(65_536)
+            assert [received[place + 9 : place + 12] for place in _places(received)] == [b"503", b"503", b"200"]
+
+
+def _places(received: bytes) -> list[int]:
+    return [found.start() for found in re.finditer(b"HTTP/1.1 ", received)]
+
+
 def test_who_asks_again_at_once_on_the_same_connection_waits_there(
     narrow: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("entrypoints.http.edge.REFUSED_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr("entrypoints.http.protocol.REFUSED_PAUSE_SECONDS", 0.5)
     with narrow.client() as ada, narrow.client() as grace:
         task = made(ada)
         with full(narrow, ada, task, monkeypatch):

@@ -70,18 +70,14 @@ def test_a_body_that_drips_is_bounded_as_a_whole(hasty: Service) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /health/li", b"GET /health/live HTTP/1.1\r\nHost: x\r\n"])
-def test_a_head_that_does_not_arrive_ends_the_connection(
-    hasty: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes
-) -> None:
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+def test_a_head_that_does_not_arrive_ends_the_connection(hasty: Service, sent: bytes) -> None:
     with connected(hasty) as connection:
         connection.sendall(sent)
         answer = until_closed(connection)
     assert answer == b"" if not sent else answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
 
 
-def test_the_second_head_on_a_connection_is_bounded_too(hasty: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+def test_the_second_head_on_a_connection_is_bounded_too(hasty: Service) -> None:
     with connected(hasty) as connection:
         connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\nGET /")
         assert b"HTTP/1.1 408 Request Timeout\r\n" in until_closed(connection)

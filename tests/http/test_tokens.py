@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.forgeries import NONE_IN_EVERY_CASE
 from tests.http.wire import Headers, assert_problem, claims, listed, made, raw, token
 from tests.services import Client, Service
 
@@ -14,6 +15,12 @@ HOUR = 3600
 GOOD = token(claims(USER))
 HEAD, BODY, SIGNATURE = GOOD.split(".")
 ANOTHER_KEY = "another key that is long enough to be taken"
+OWN_KEYS = {
+    "jwk": {"kty": "oct", "kid": "own", "k": base64.urlsafe_b64encode(ANOTHER_KEY.encode()).decode()},
+    "jku": "https://evil.example/jwks",
+    "x5u": "https://evil.example/certificate",
+    "x5c": [base64.b64encode(ANOTHER_KEY.encode()).decode()],
+}
 
 
 def now(seconds: int) -> int:
@@ -27,6 +34,11 @@ def unsigned(header: str) -> str:
 NO_TOKEN: dict[str, Headers] = {
     "nothing": [],
     "another scheme": [("Authorization", "Basic Z3JhY2U6cGFzc3dvcmQ=")],
+    "Digest": [("Authorization", f'Digest username="{USER}", response="{GOOD}"')],
+    "DPoP": [("Authorization", f"DPoP {GOOD}")],
+    "no space": [("Authorization", f"Bearer{GOOD}")],
+    "a tab": [("Authorization", f"Bearer\t{GOOD}")],
+    "another scheme first": [("Authorization", f"Basic Og==, Bearer {GOOD}")],
     "another scheme with a token": [("Authorization", f"Token {GOOD}")],
     "no scheme": [("Authorization", GOOD)],
     "no token": [("Authorization", "Bearer")],
@@ -50,8 +62,8 @@ INVALID = {
     "not ASCII": "\u00fc" * 20,
     "another key": token(claims(USER), key=ANOTHER_KEY),
     "empty key": token(claims(USER), key=""),
-    "alg none": unsigned('{"alg":"none"}'),
-    "alg None": unsigned('{"alg":"None","typ":"JWT"}'),
+    **{f"alg {alg}": unsigned(f'{{"alg":"{alg}","typ":"JWT"}}') for alg in NONE_IN_EVERY_CASE},
+    "alg none without type": unsigned('{"alg":"none"}'),
     "alg none, signed": token(claims(USER), {"alg": "none"}),
     "no alg": token(claims(USER), {"typ": "JWT"}),
     "alg null": token(claims(USER), {"alg": None}),
@@ -64,6 +76,11 @@ INVALID = {
     "header is not UTF-8": token(claims(USER), b"\xff\xfe"),
     "deep header": unsigned("[" * 5000),
     "header with a huge number": unsigned('{"alg":' + "9" * 5000 + "}"),
+    **{
+        f"another key, brought in {name}": token(claims(USER), {"alg": "HS256", "kid": "own", name: key}, ANOTHER_KEY)
+        for name, key in OWN_KEYS.items()
+    },
+    "another key, from a file": token(claims(USER), {"alg": "HS256", "kid": "../../../dev/null"}, key=""),
     "kid is a number": token(claims(USER), {"alg": "HS256", "kid": 7}),
     "claims are a list": token([claims(USER)]),
     "claims are no JSON": token("nonsense"),

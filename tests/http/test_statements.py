@@ -1,0 +1,168 @@
+"""Every statement that the running service sends to PostgreSQL, and that none reaches beyond its user's rows."""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
+
+from adapters.postgres import Database, migrate
+from adapters.postgres.statements import ADD, GET, PAGES, REMOVE, SAVE
+from tests.databases import Server
+from tests.http.wire import made, one
+from tests.services import Client, Service, running_service
+from tests.tenancy import OWNED, judge
+
+pytestmark = pytest.mark.database
+
+REPOSITORY = {statement.sql for statement in (ADD, GET, REMOVE, SAVE, *PAGES.values())}
+# What the start-up check reads beside its own settings, and what has no plan because it touches no table.
+CATALOGUE = {"alembic_version", "pg_class", "pg_namespace"}
+COMMANDS = {"BEGIN", "COMMIT", "ROLLBACK", "SHOW"}
+Sent = dict[str, tuple[Any, ...]]
+
+
+@contextmanager
+def captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
+    """Collect every statement on every connection that a pool opens meanwhile, each once with its first arguments."""
+    sent = Sent()
+    prepare = asyncpg.Connection.prepare
+
+    def listen(connection: Any, _: object) -> None:
+        connection.driver_connection.add_query_logger(lambda query: sent.setdefault(query.query, tuple(query.args)))
+
+    async def noting(connection: asyncpg.Connection, sql: str, **options: Any) -> Any:
+        """SQLAlchemy, and so Alembic, prepares what it sends, of which the driver tells no logger."""
+        prepared = await prepare(connection, sql, **options)
+        sent.setdefault(sql, (None,) * len(prepared.get_parameters()))
+        return prepared
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncpg.Connection, "prepare", noting)
+        event.listen(Pool, "connect", listen, insert=True)
+        try:
+            yield sent
+        finally:
+            event.remove(Pool, "connect", listen)
+
+
+def live(service: Service, me: Client, stranger: Client) -> None:
+    """Make all the calls, in all their branches."""
+    for path in ("/health/live", "/health/ready", "/docs", "/openapi.json"):
+        assert me.get(path).status_code == 200
+    tasks = [made(me, f"task {n}") for n in range(6)]
+    paths = [one(me, task) for task in tasks]
+    missing = [f"{me.tasks}/{uuid4()}", f"{me.tasks}/none"]
+    stale, right = {"If-Match": '"1"'}, {"If-Match": '"2"'}
+    calls: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", me.tasks, {"json": {"title": ""}}),
+        *(("GET", path, {}) for path in (paths[0], *missing)),
+        ("GET", paths[0], {"headers": {"If-None-Match": "*"}}),
+        *(("PUT", path, {"json": {"title": "changed"}, "headers": stale}) for path in (paths[1], *missing)),
+        ("PUT", paths[1], {"json": {"title": "changed"}, "headers": right}),
+        ("PUT", paths[1], {"json": {"title": "changed"}}),
+        ("PUT", paths[1], {"json": {"title": "again", "is_completed": True}}),
+        ("PUT", paths[1], {"json": {"is_completed": False}}),
+        *(("PATCH", f"{path}/complete", {}) for path in (*paths[1:4], paths[1], *missing)),
+        ("PATCH", f"{paths[4]}/complete", {"headers": stale}),
+        *(("DELETE", path, {"headers": stale}) for path in (paths[1], *missing)),
+        *(("DELETE", path, {}) for path in (paths[1], paths[1], *missing)),
+    ]
+    statuses = [me.request(method, path, **more).status_code for method, path, more in calls]
+    assert set(statuses) == {200, 204, 304, 400, 404, 412}
+    for query in ({}, {"completed": "true"}, {"completed": "false"}):
+        page = me.get(me.tasks, params={"limit": 1, **query}).json()
+        cursor = {"cursor": page["next_cursor"], **query}
+        assert me.get(me.tasks, params=cursor).json()["tasks"]
+    with ThreadPoolExecutor(8) as threads:  # of whom all but one lose, and try again
+        titles = [f"title {n}" for n in range(8)]
+        answers = threads.map(lambda title: me.put(paths[5], json={"title": title}), titles)
+        assert {answer.status_code for answer in answers} == {200}
+    for method, path, more in calls:
+        assert stranger.request(method, path, **more).status_code == 403
+    assert me.get(paths[5]).status_code == 200
+
+
+async def test_each_is_held_to_its_user_in_every_table(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = await server.new_database()
+    database = Database(url)
+    await migrate(database)
+    user, stranger = f"user {uuid4()}", f"stranger {uuid4()}"
+    with captured(monkeypatch) as sent:
+        settings = {"DATABASE_URL": url, "ENVIRONMENT": "production"}
+        with running_service(**settings) as service, service.client(user) as me, service.client(stranger) as other:
+            await asyncio.to_thread(live, service, me, other)
+    assert sent.keys() >= REPOSITORY, "a branch was not lived"
+    seen = set()
+    async with database.connection() as connection:
+        for sql, arguments in sent.items():
+            assert stranger not in arguments
+            try:
+                verdict = await judge(connection, sql, arguments, user)
+            except asyncpg.PostgresSyntaxError:
+                assert sql.rstrip(";").upper().split()[0] in COMMANDS, sql
+                assert ";" not in sql.rstrip(";")
+                continue
+            assert verdict.wrongs == [], sql
+            assert verdict.tables <= OWNED.keys() | CATALOGUE, sql
+            seen |= verdict.tables
+    assert seen >= OWNED.keys()
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM tasks WHERE id = $2 AND user_id = $1",
+        "SELECT * FROM tasks AS t WHERE t.user_id = $1 AND (t.id = $2 OR t.title = ') OR (')",
+        "SELECT * FROM tasks JOIN task_counters USING (user_id) WHERE user_id = $1 AND id = $2",
+        "DELETE FROM task_tombstones WHERE user_id = $1 AND task_id = $2",
+        "INSERT INTO task_tombstones SELECT $1, $2, value, now() FROM task_counters WHERE user_id = $1",
+    ],
+)
+async def test_what_keeps_to_the_user_is_right(database: Database, sql: str) -> None:
+    async with database.connection() as connection:
+        assert (await judge(connection, sql, ("ada", uuid4()), "ada")).wrongs == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM tasks",
+        "SELECT * FROM tasks WHERE title = $1 AND id = $2",
+        "SELECT * FROM tasks WHERE user_id = 'ada' AND id = $2 AND title = $1",
+        "SELECT * FROM tasks WHERE user_id = $1 OR id = $2",
+        "SELECT * FROM tasks WHERE NOT (user_id = $1 AND id = $2)",
+        "SELECT * FROM tasks WHERE user_id <= $1 AND id = $2",
+        "SELECT * FROM tasks WHERE user_id LIKE $1 AND id = $2",
+        "SELECT * FROM tasks WHERE lower(user_id) = $1 AND id = $2",
+        "SELECT * FROM tasks WHERE user_id = $2::text AND title = $1",
+        "SELECT * FROM tasks WHERE user_id = coalesce($1, user_id) AND id = $2",
+        "SELECT * FROM tasks WHERE user_id = (SELECT max(user_id) FROM task_tombstones WHERE user_id = $1) AND id = $2",
+        "SELECT * FROM task_counters WHERE user_id = $1 AND EXISTS (SELECT FROM tasks WHERE id = $2)",
+        "SELECT * FROM tasks t LEFT JOIN tasks o ON o.user_id = $1 AND o.id = $2",
+        "UPDATE tasks SET title = 'x' WHERE id = $2 AND version > (SELECT value FROM task_counters WHERE user_id = $1)",
+        "DELETE FROM tasks USING task_counters AS c WHERE c.user_id = $1 AND tasks.id = $2",
+        "INSERT INTO task_counters VALUES ('grace', char_length($1) + char_length($2::uuid::text))",
+        "INSERT INTO task_tombstones SELECT user_id, $2, 1, now() FROM tasks WHERE title = $1",
+        "WITH gone AS (DELETE FROM tasks WHERE id = $2) SELECT * FROM task_counters WHERE user_id = $1",
+        "MERGE INTO tasks USING task_counters AS c ON tasks.user_id = c.user_id AND c.user_id = $1 AND id = $2"
+        " WHEN MATCHED THEN DELETE",
+    ],
+)
+async def test_what_reaches_beyond_is_found(database: Database, sql: str) -> None:
+    async with database.connection() as connection:
+        assert (await judge(connection, sql, ("ada", uuid4()), "ada")).wrongs != []
+
+
+@pytest.mark.parametrize("sql", ["TRUNCATE tasks", "SELECT 1; DELETE FROM tasks", "COPY tasks TO STDOUT"])
+async def test_what_cannot_be_planned_cannot_be_right(database: Database, sql: str) -> None:
+    async with database.connection() as connection:
+        with pytest.raises(asyncpg.PostgresSyntaxError):
+            await judge(connection, sql, (), "ada")
