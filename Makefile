@@ -20,7 +20,7 @@ test: $(READY)  ## Run every test and check the coverage
 test-fast: $(READY)  ## Run the tests that need neither a database nor a running service
 	.venv/bin/pytest -q -m 'not database and not service'
 
-torture: $(READY)  ## Kill, stop, starve, overload and soak a service of its own; takes about 25 minutes
+torture: $(READY)  ## Kill, stop, starve, overload and soak a service of its own; takes about 20 minutes
 	.venv/bin/python -m tests.torture $(TORTURE_ARGS)
 
 check: $(READY)  ## Lint, types and walls

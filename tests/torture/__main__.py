@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from entrypoints.settings import Settings
 from tests.torture.away import away
 from tests.torture.clients import clients_leave
 from tests.torture.kill import kills
@@ -26,7 +27,9 @@ SCENARIOS: dict[str, Scenario] = {
     "kill": lambda folder, postgres, size: kills(folder, postgres, rounds=size.rounds, seconds=1.5),
     "away": lambda folder, postgres, size: away(folder, postgres, rounds=size.few, seconds=4.0),
     "clients": lambda folder, postgres, size: clients_leave(folder, postgres, rounds=size.few, leavers=50),
-    "overload": lambda folder, postgres, _: overload(folder, postgres, limit=256, seconds=10.0, is_strict=True),
+    "overload": lambda folder, postgres, _: overload(
+        folder, postgres, limit=Settings().max_concurrent_requests, seconds=10.0, is_strict=True
+    ),
     "stop": lambda folder, postgres, size: stop(folder, postgres, rounds=size.few),
     "soak": lambda folder, postgres, size: soak(folder, postgres, minutes=size.minutes),
 }

@@ -13,7 +13,9 @@ from tests.torture.service import Service, until
 from tests.torture.storm import LIST, READ
 from tests.torture.watch import CALM_SECONDS, Bounds, Fault, Watch
 
-FAULTS = ("killed", "paused", "full", "read-only", "wire cut, resumed", "wire cut, moved")
+SILENT = ("paused", "wire cut, resumed", "wire cut, moved")
+"""Faults that only a time limit reveals, so that they must last longer than that."""
+FAULTS = ("killed", "full", "read-only", *SILENT)
 
 
 async def away(folder: Path, postgres: OwnPostgres, *, rounds: int, seconds: float) -> list[Finding]:
@@ -102,14 +104,24 @@ def faults(postgres: OwnPostgres, database: str, wire: Wire) -> dict[str, Fault]
     @asynccontextmanager
     async def full() -> AsyncIterator[None]:
         await execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT 2", terminate(database))
-        yield
-        await execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
+        try:
+            yield
+        finally:
+            await execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
+
+    async def is_read_only(value: str) -> bool:
+        async with postgres.admin() as admin:
+            return bool(await admin.fetchval("SHOW default_transaction_read_only") == value)
 
     @asynccontextmanager
     async def read_only() -> AsyncIterator[None]:
         await execute("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
-        yield
-        await execute("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+        await until(lambda: is_read_only("on"))
+        try:
+            yield
+        finally:
+            await execute("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+            await until(lambda: is_read_only("off"))
 
     def wire_cut(*, and_deliver: bool) -> Fault:
         @asynccontextmanager
@@ -120,7 +132,7 @@ def faults(postgres: OwnPostgres, database: str, wire: Wire) -> dict[str, Fault]
 
         return cut
 
-    every = (killed, paused, full, read_only, wire_cut(and_deliver=True), wire_cut(and_deliver=False))
+    every = (killed, full, read_only, paused, wire_cut(and_deliver=True), wire_cut(and_deliver=False))
     return dict(zip(FAULTS, every, strict=True))
 
 

@@ -1,6 +1,7 @@
 """The service under torture: `hextasks serve` in production, as an operator runs it."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
@@ -37,6 +38,15 @@ def kill(served: Served) -> None:
     """Kill all processes of a service."""
     end_group(served.process)
     served.process.wait()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used. Where there is no /proc, not a number."""
+    try:
+        fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def until(true: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> float:

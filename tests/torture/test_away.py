@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture.away import FAULTS, at_start, terminated, under_load
+from tests.torture.away import FAULTS, SILENT, at_start, terminated, under_load
 from tests.torture.postgres import OwnPostgres
 from tests.torture.report import kept
 from tests.torture.watch import Bounds
@@ -18,7 +18,8 @@ async def test_it_starts_before_its_database(tmp_path: Path, postgres: OwnPostgr
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_the_database_goes_and_comes_under_load(tmp_path: Path, postgres: OwnPostgres, fault: str) -> None:
-    kept(await under_load(tmp_path, postgres, fault, rounds=1, seconds=1.0, bounds=PATIENT))
+    seconds = 2.0 if fault in SILENT else 1.0
+    kept(await under_load(tmp_path, postgres, fault, rounds=1, seconds=seconds, bounds=PATIENT))
 
 
 async def test_lost_connections_fail_no_read(tmp_path: Path, postgres: OwnPostgres) -> None:

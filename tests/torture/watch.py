@@ -92,8 +92,9 @@ class Watch:
             for outage, end in zip(self._outages, ends, strict=True)
         ]
         refused = sum(event.is_failure for event in during)
+        faults: list[object] = [*unfit] if refused else ["nobody noticed the fault"]
         return [
-            none_of(scenario, f"{done}; {len(during)} requests, {refused} refused", "unfit answers", unfit),
+            none_of(scenario, f"{done}; {len(during)} requests, {refused} refused", "unfit answers", faults),
             none_of(scenario, "what users were told against what is stored", "wrong", wrong),
             at_most(scenario, "answers meanwhile", [event.seconds for event in during], bounds.answer),
             at_most(scenario, "/health/live", [event.seconds for event in self._prober.live], bounds.live),
