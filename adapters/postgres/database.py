@@ -20,7 +20,6 @@ from application import StorageUnavailable
 # HikariCP's bypass window: a connection that served this recently is taken as alive, so a busy pool pays for no ping.
 TRUST_SECONDS = 0.5
 PING_TIMEOUT_SECONDS = 0.5
-PATIENCE_SECONDS = 0.25
 RENEWAL_PAUSE_SECONDS = 1.0
 """How long after all connections were replaced they may be replaced again: a server in trouble needs no storm."""
 
@@ -97,12 +96,13 @@ class Database:
                 await greenlet_spawn(borrowed.close)
 
     async def _turn(self) -> AbstractContextManager[None]:
-        """Wait a little for one of the usual connections, before one more is opened: that takes longer than most waits.
+        """Wait for one of the usual connections half of the time there is, before one more is opened.
 
-        Under load SQLAlchemy's pool would open and close connections beyond its size all the time.
+        Under load SQLAlchemy's pool would open and close connections beyond its size all the time, which takes longer
+        than most waits.
         """
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(self.timeout / 2):
                 await self._usual.acquire()
         except TimeoutError:
             return nullcontext()

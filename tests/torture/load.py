@@ -5,6 +5,7 @@ are due at a fixed rate, whatever becomes of the earlier ones.
 """
 
 import asyncio
+import os
 import resource
 import sys
 import time
@@ -32,6 +33,8 @@ class Order(msgspec.Struct, kw_only=True, frozen=True):
     seconds: float
     connections: int
     rate: float = 0.0
+    cores: set[int] = set()
+    """The processor cores to use; empty means all."""
     is_patient: bool = True
     """Whether a connection that was told to wait a second does so."""
 
@@ -154,7 +157,10 @@ class Load:
 def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    result = uvloop.run(Load(msgspec.json.decode(sys.argv[1], type=Order)).run())
+    order = msgspec.json.decode(sys.argv[1], type=Order)
+    if order.cores:
+        os.sched_setaffinity(0, order.cores)
+    result = uvloop.run(Load(order).run())
     print(msgspec.json.encode(result).decode())
 
 

@@ -72,6 +72,11 @@ class OwnPostgres:
         asked = [_binary("pg_isready"), "-q", "-t", "1", "-h", "127.0.0.1", "-p", str(self.port), "-d", "postgres"]
         return subprocess.run(asked, check=False).returncode == 0
 
+    def processes(self) -> list[int]:
+        """Return all of its processes."""
+        assert self._process
+        return [self._process.pid, *children(self._process.pid)]
+
     def signal_all(self, number: int) -> None:
         """Send a signal to all of its processes, the first being stopped so that it starts no more meanwhile."""
         assert self._process
