@@ -49,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     request_timeout: _Seconds = 10.0
     max_concurrent_requests: Annotated[int, Meta(ge=1, le=100_000)] = 100
     rate_limit_burst: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    rate_limit_per_second: Annotated[float, Meta(gt=0, le=1_000_000)] = 10.0
+    rate_limit_per_second: Annotated[float, Meta(ge=0.001, le=1_000_000)] = 10.0
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")) -> Self:
@@ -120,8 +120,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             or self.jwt_issuer,
             f"JWT_SECRET must have at least {JWT_SECRET_MIN_BYTES} bytes": not secret
             or len(secret.encode()) >= JWT_SECRET_MIN_BYTES,
-            "DATABASE_TIMEOUT must be less than half of REQUEST_TIMEOUT: a write reads first": self.database_timeout * 2
-            < self.request_timeout,
+            "DATABASE_TIMEOUT must be less than a third of REQUEST_TIMEOUT": self.database_timeout * 3
+            < self.request_timeout,  # an update reads, writes, and reads again to say why it was refused
+            "WEB_CONCURRENCY is too much for the embedded PostgreSQL, which takes 200 connections": self.storage
+            != "embedded"
+            or self.web_concurrency * (self.database_pool_size + self.database_max_overflow) < 200,
             "CORS_ORIGINS must be origins such as https://app.example.com, or *": all(
                 _ORIGIN.fullmatch(origin) for origin in self.cors_origins
             ),

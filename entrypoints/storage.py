@@ -76,16 +76,19 @@ class PostgresStorage:
             raise StartError(f"DATABASE_URL: {error}") from None
         self.tasks = PostgresTaskRepository(self.database)
         self._in_production = settings.in_production
+        self._is_checked = False
 
     async def start(self) -> None:
         """See Storage.start."""
         try:
-            found = await self.examine()
+            await self._check()
         except StorageUnavailable as error:
             if not self._in_production:
                 raise
             _log.warning("starting while the database is away: %s", why(error))
-            return
+
+    async def _check(self) -> None:
+        found = await self.examine()
         if found.encoding != "UTF8":
             raise StartError(f"the database's encoding is {found.encoding}; create one with encoding UTF8")
         if not self._in_production and not found.schema.is_current:
@@ -95,6 +98,7 @@ class PostgresStorage:
                 f"the database is at revision {found.schema.current or 'none'}, this version needs "
                 f"{found.schema.head}; type: hextasks migrate"
             )
+        self._is_checked = True
 
     async def examine(self) -> "Examined":
         """Read what the database is and how far it is migrated. Raises StartError and StorageUnavailable."""
@@ -126,7 +130,13 @@ class PostgresStorage:
             return before, await schema_state(self.database)
 
     async def ping(self) -> None:
-        """See Storage.ping."""
+        """See Storage.ping. What could not be checked at the start is checked now."""
+        if not self._is_checked:
+            try:
+                await self._check()
+            except StartError as error:
+                _log.warning("not ready: %s", error)
+                raise StorageUnavailable from error
         await self.database.ping()
 
     async def close(self) -> None:

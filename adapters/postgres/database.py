@@ -163,7 +163,7 @@ class Database:
         try:
             # Not the driver's own limit, which does not count the wait for a statement that was cut off.
             await_only(asyncio.wait_for(connection.fetchval("SELECT 1"), PING_TIMEOUT_SECONDS))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             if isinstance(error, TimeoutError):
                 self._renew()  # a server that vanished without a word took the others along
             raise exc.DisconnectionError from error

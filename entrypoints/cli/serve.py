@@ -20,8 +20,9 @@ BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
 """How long a connection may idle: longer than load balancers keep theirs (60 seconds at AWS and nginx), or they would
 now and then send a request into one that is just being closed."""
-STOP_TIMEOUT_SECONDS = 25
-"""How long requests may go on after SIGTERM; less than the 30 seconds that Kubernetes and systemd are patient."""
+STOP_TIMEOUT_SECONDS = 15
+"""How long requests may go on after the port was closed, which is at most DRAIN_SECONDS after SIGTERM: together less
+than the 30 seconds that Kubernetes is patient."""
 
 
 def serve(settings: Settings) -> int:

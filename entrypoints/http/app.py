@@ -39,7 +39,7 @@ def create_litestar(container: Container, admission: Admission) -> Litestar:
     async def open_storage(_: Litestar) -> AsyncIterator[None]:
         try:
             await storage.start()
-            async with container.keys().running(), admission.stopped_by_sigterm():
+            async with container.keys().running(), admission.stopped_by_signal():
                 yield
         finally:
             await storage.close()
@@ -51,7 +51,7 @@ def create_litestar(container: Container, admission: Admission) -> Litestar:
     tasks = _TaskRouter(
         "/",
         route_handlers=[TaskController],
-        guards=[authenticated_by(container.token_verifier()), *limits, own_tasks_only],
+        guards=[authenticated_by(container.token_verifier(), admission), *limits, own_tasks_only],
         before_request=strict_query,
         dependencies={name: _provide(getattr(container, name)) for name in USE_CASES},
     )

@@ -15,16 +15,17 @@ from litestar.types import Guard
 
 from adapters.tokens import TokenError, TokenVerifier
 from application import Forbidden, only_own_tasks
+from entrypoints.http.admission import Admission
 
 _log = logging.getLogger("hextasks.access")
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-def authenticated_by(verifier: TokenVerifier) -> Guard:
+def authenticated_by(verifier: TokenVerifier, admission: Admission) -> Guard:
     """Make the guard that lets a request pass with a valid bearer token, and names its user in `request.user`.
 
-    The guard raises TokenError and KeysUnavailable.
+    The guard raises TokenError and KeysUnavailable, and Crowded when this user has taken too much of the room.
     """
 
     async def authenticate(connection: Connection, _: BaseRouteHandler) -> None:
@@ -33,6 +34,8 @@ def authenticated_by(verifier: TokenVerifier) -> Guard:
         except TokenError as error:
             _refused(connection, error.code, error.detail)
             raise
+        admission.share(connection.user)
+        connection.scope["share"] = connection.user  # type: ignore[typeddict-unknown-key]  # given back at the end
 
     return authenticate
 

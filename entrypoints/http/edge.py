@@ -56,13 +56,14 @@ class Edge:
             return
         exchange = _Exchange(scope, receive, send, self)
         try:
-            with self.admission.inside():
-                async with asyncio.timeout(self.timeout):
-                    await self.app(exchange.scope, exchange.receive, exchange.send)
+            async with asyncio.timeout(self.timeout):
+                await self.app(exchange.scope, exchange.receive, exchange.send)
         except TimeoutError:
             if not exchange.status:
-                await exchange.refuse("overloaded")
+                # Whether a write was carried out is as unknown as when the storage is away.
+                await exchange.refuse("storage_unavailable")
         finally:
+            self.admission.leave(scope["raw_path"], exchange.scope.get("share"))  # let in by the protocol
             exchange.log()
 
     def refusal(

@@ -1,5 +1,7 @@
 """Health: whether the process runs, and whether it can serve. Neither needs a token."""
 
+import asyncio
+
 from litestar import Router, get
 
 from entrypoints.http.docs import errors
@@ -9,6 +11,7 @@ from entrypoints.storage import Storage
 
 def health_router(storage: Storage) -> Router:
     """Make the routes under `/health`."""
+    asking: asyncio.Task[None] | None = None
 
     @get("/live", summary="Is the process running?", operation_id="live")
     async def live() -> HealthResponse:
@@ -18,7 +21,11 @@ def health_router(storage: Storage) -> Router:
     @get("/ready", summary="Can it serve?", operation_id="ready", responses=errors("storage_unavailable"))
     async def ready() -> HealthResponse:
         """Asks the storage."""
-        await storage.ping()
+        # However many ask at once, the storage is asked once: whoever probes needs no token.
+        nonlocal asking
+        if asking is None or asking.done():
+            asking = asyncio.create_task(storage.ping())
+        await asyncio.shield(asking)
         return HealthResponse()
 
     return Router("/health", route_handlers=[live, ready], tags=["health"])

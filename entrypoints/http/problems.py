@@ -13,6 +13,7 @@ from litestar.types import ExceptionHandlersMap
 from adapters.tokens import KeysUnavailable, TokenError
 from application import ApplicationError
 from domain import DomainError
+from entrypoints.http.admission import Crowded
 from entrypoints.http.rate_limit import RateLimited
 
 _log = logging.getLogger("hextasks.http")
@@ -145,6 +146,10 @@ def _invalid_input(request: Request[Any, Any, Any], error: InvalidInput) -> Resp
     return problem(request, error.code, error.detail, error.errors)
 
 
+def _crowded(request: Request[Any, Any, Any], _: Crowded) -> Response[Problem]:
+    return problem(request, "overloaded")
+
+
 def _rate_limited(request: Request[Any, Any, Any], error: RateLimited) -> Response[Problem]:
     return problem(request, "rate_limited", headers={"Retry-After": str(error.retry_after)})
 
@@ -188,6 +193,7 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     ApplicationError: _application_error,
     DomainError: _domain_error,
     InvalidInput: _invalid_input,
+    Crowded: _crowded,
     RateLimited: _rate_limited,
     TokenError: _token_error,
     KeysUnavailable: _keys_unavailable,

@@ -57,7 +57,7 @@ class RateLimit:
         return Permit(wait_seconds, [(b"ratelimit-policy", self._policy), (b"ratelimit", state)])
 
     def _forget_full(self, now: float) -> None:
-        """Forget the buckets that are full again, those asked longest ago first."""
+        """Forget the buckets that are full again, those asked longest ago first, up to one that is not full yet."""
         while self._full_at[oldest := next(iter(self._full_at))] <= now:
             del self._full_at[oldest]
 

@@ -216,7 +216,7 @@ async def test_a_statement_that_provably_did_nothing_runs_again(url: str) -> Non
 async def test_one_users_writes_cannot_take_every_connection_from_the_others(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = Database(url, PoolSettings(size=2, max_overflow=0, timeout=0.7))
+    database = Database(url, PoolSettings(size=2, max_overflow=0, timeout=1.5))
     blocker = Database(url)
     tasks = PostgresTaskRepository(database)
     await tasks.add(a_task())

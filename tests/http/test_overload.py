@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.http.wire import assert_problem, listed, made, one
-from tests.services import Client, Service, running_service
+from tests.services import Service, running_service
 
 ROOM = 2
 
@@ -29,7 +29,7 @@ def narrow() -> Iterator[Service]:
 
 
 @contextmanager
-def full(service: Service, client: Client, task: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def full(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have as many requests inside as there is room for, until the end of the block; then they are answered."""
     tasks = service.container.storage().tasks
     get, entered, leave = tasks.get, threading.Semaphore(0), threading.Event()
@@ -40,22 +40,22 @@ def full(service: Service, client: Client, task: dict[str, Any], monkeypatch: py
             await asyncio.sleep(0.005)
         return await get(*arguments)
 
-    monkeypatch.setattr(tasks, "get", wait)
-    with ThreadPoolExecutor(ROOM) as threads:
-        inside = [threads.submit(httpx.get, f"{service.url}{one(client, task)}", headers=client.headers)]
-        inside += [threads.submit(httpx.patch, f"{service.url}{one(client, task)}/complete", headers=client.headers)]
+    with ExitStack() as stack, ThreadPoolExecutor(ROOM) as threads:
+        clients = [stack.enter_context(service.client()) for _ in range(ROOM)]
+        places = [one(client, made(client)) for client in clients]
+        monkeypatch.setattr(tasks, "get", wait)
+        inside = [threads.submit(client.get, place) for client, place in zip(clients, places, strict=True)]
         try:
             assert all(entered.acquire(timeout=20) for _ in range(ROOM))
             yield
         finally:
             leave.set()
-        assert [answer.result().status_code for answer in inside] == [200, 200]
+        assert [answer.result().status_code for answer in inside] == [200] * ROOM
 
 
 def test_the_excess_is_refused_at_once_and_health_is_not(narrow: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    with narrow.client() as ada, narrow.client() as grace:
-        task = made(ada)
-        with full(narrow, ada, task, monkeypatch):
+    with narrow.client() as grace:
+        with full(narrow, monkeypatch):
             refused = grace.post(
                 grace.tasks, json={"title": "one too many"}, headers={"Origin": "https://app.example.com"}
             )
@@ -87,15 +87,13 @@ def test_who_dawdles_takes_no_room(narrow: Service) -> None:
 
 def test_requests_sent_without_waiting_are_refused_in_turn(narrow: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     url = urlsplit(narrow.url)
-    with narrow.client() as ada:
-        task = made(ada)
-        with full(narrow, ada, task, monkeypatch), socket.create_connection((url.hostname, url.port)) as connection:
-            get = "GET /{} HTTP/1.1\r\nHost: x\r\n\r\n"
-            connection.sendall((get.format("api/x/tasks") * 2 + get.format("health/live")).encode())
-            received = b""
-            while received.count(b"HTTP/1.1 ") < 3:
-                received += connection.recv(65_536)
-            assert [received[place + 9 : place + 12] for place in _places(received)] == [b"503", b"503", b"200"]
+    with full(narrow, monkeypatch), socket.create_connection((url.hostname, url.port)) as connection:
+        get = "GET /{} HTTP/1.1\r\nHost: x\r\n\r\n"
+        connection.sendall((get.format("api/x/tasks") * 2 + get.format("health/live")).encode())
+        received = b""
+        while received.count(b"HTTP/1.1 ") < 3:
+            received += connection.recv(65_536)
+        assert [received[place + 9 : place + 12] for place in _places(received)] == [b"503", b"503", b"200"]
 
 
 def _places(received: bytes) -> list[int]:
@@ -106,9 +104,8 @@ def test_who_asks_again_at_once_on_the_same_connection_waits_there(
     narrow: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("entrypoints.http.protocol.REFUSED_PAUSE_SECONDS", 0.5)
-    with narrow.client() as ada, narrow.client() as grace:
-        task = made(ada)
-        with full(narrow, ada, task, monkeypatch):
+    with narrow.client() as grace:
+        with full(narrow, monkeypatch):
             assert_problem(grace.get(grace.tasks), "overloaded")
             started = time.monotonic()
             assert_problem(grace.get(grace.tasks), "overloaded")

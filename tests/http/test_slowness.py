@@ -17,7 +17,7 @@ from tests.services import Client, Service, running_service
 
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[Service]:
-    with running_service(DATABASE_URL="memory://", REQUEST_TIMEOUT="0.5", DATABASE_TIMEOUT="0.2") as service:
+    with running_service(DATABASE_URL="memory://", REQUEST_TIMEOUT="0.5", DATABASE_TIMEOUT="0.1") as service:
         yield service
 
 
@@ -69,12 +69,12 @@ def test_a_body_that_drips_is_bounded_as_a_whole(hasty: Service) -> None:
         assert head.startswith(b"HTTP/1.1 408 ")
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /health/li", b"GET /health/live HTTP/1.1\r\nHost: x\r\n"])
+@pytest.mark.parametrize("sent", [b"GET /health/li", b"GET /health/live HTTP/1.1\r\nHost: x\r\n"])
 def test_a_head_that_does_not_arrive_ends_the_connection(hasty: Service, sent: bytes) -> None:
     with connected(hasty) as connection:
         connection.sendall(sent)
         answer = until_closed(connection)
-    assert answer == b"" if not sent else answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
 
 
 def test_the_second_head_on_a_connection_is_bounded_too(hasty: Service) -> None:
@@ -109,7 +109,7 @@ def test_work_that_takes_too_long_is_refused_and_not_waited_for(
         task = made(ada)
         monkeypatch.setattr(hasty.container.storage().tasks, "get", slow)
         answer = ada.get(one(ada, task))
-        assert_problem(answer, "overloaded")
+        assert_problem(answer, "storage_unavailable")
         assert answer.headers["retry-after"] == "1"
         monkeypatch.undo()
         assert ada.get(one(ada, task)).json() == task

@@ -24,6 +24,7 @@ async def clients_leave(folder: Path, postgres: OwnPostgres, *, rounds: int, lea
     database = await postgres.new_database()
     service = Service(folder, postgres, database)
     settings = {"DATABASE_POOL_SIZE": str(POOL_SIZE), "DATABASE_MAX_OVERFLOW": str(OVERFLOW), "DATABASE_TIMEOUT": "4"}
+    settings["REQUEST_TIMEOUT"] = "15"
     wrong: list[str] = []
     async with service.running(**settings), postgres.admin(database) as admin:
         storm = Storm(service.address, users=2, connections=4, mix=EVEN, pause=0.02)

@@ -66,7 +66,7 @@ async def _stop(
 ) -> None:
     storm, prober, slow = Storm(service.address, pause=0.005), Prober(service.address), Client(service.address, "slow")
     title = f"slow {uuid4()}"
-    running = service.running(WEB_CONCURRENCY=str(processes), DATABASE_TIMEOUT="4")
+    running = service.running(WEB_CONCURRENCY=str(processes), DATABASE_TIMEOUT="4", REQUEST_TIMEOUT="15")
     async with running as served, postgres.admin(database) as admin, storm.blowing(), prober.probing():
         await storm.acknowledges()
         await slow.ask("POST", "", {"title": "first"})

@@ -1,0 +1,126 @@
+"""What a client may do to a connection that no well-behaved one does: others feel none of it."""
+
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+
+from entrypoints.http.protocol import MAX_HEADERS, MAX_PIPELINED
+from tests.cli.processes import eventually
+from tests.http.wire import listed, made
+from tests.services import Client, Service, running_service
+
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@contextmanager
+def connected(service: Service) -> Iterator[socket.socket]:
+    url = urlsplit(service.url)
+    with socket.create_connection((url.hostname, url.port), timeout=20) as connection:
+        yield connection
+
+
+def statuses(connection: socket.socket, count: int | None = None) -> list[int]:
+    """Read so many answers, or all until the connection ends, and return their statuses in order."""
+    received = b""
+    while count is None or len(re.findall(rb"HTTP/1.1 \d+", received)) < count:
+        try:
+            more = connection.recv(1 << 20)
+        except ConnectionResetError:
+            break
+        if not more:
+            break
+        received += more
+    return [int(status) for status in re.findall(rb"HTTP/1.1 (\d+)", received)]
+
+
+def post(client: Client, title: str, *headers: str) -> bytes:
+    body = f'{{"title": "{title}"}}'
+    head = [f"POST {client.tasks} HTTP/1.1", "Host: x", f"Authorization: {client.headers['authorization']}"]
+    head += ["Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
+    return ("\r\n".join(head) + "\r\n\r\n" + body).encode()
+
+
+def test_what_is_sent_ahead_is_answered_in_order(service: Service) -> None:
+    with service.client() as ada, connected(service) as connection:
+        connection.sendall(b"".join(post(ada, str(n)) for n in range(10)) + b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert statuses(connection, 11) == [201] * 10 + [404]
+        assert [task["title"] for task in listed(ada)] == [str(n) for n in reversed(range(10))]
+
+
+def test_too_much_sent_ahead_ends_the_connection(service: Service) -> None:
+    with connected(service) as connection:
+        connection.sendall(LIVE * (MAX_PIPELINED * 100))
+        assert len(statuses(connection)) <= MAX_PIPELINED + 1
+    with service.client() as ada:
+        assert ada.get("/health/live").status_code == 200
+
+
+def test_garbage_behind_a_request_does_not_overtake_its_answer(service: Service) -> None:
+    with service.client() as ada, connected(service) as connection:
+        connection.sendall(post(ada, "first") + b"garbage\r\n\r\n")
+        assert statuses(connection) == [201]
+        assert [task["title"] for task in listed(ada)] == ["first"]
+
+
+def test_too_many_headers_are_no_request(service: Service) -> None:
+    with connected(service) as connection:
+        connection.sendall(LIVE[:-2] + b"a: b\r\n" * MAX_HEADERS + b"\r\n")
+        assert statuses(connection) == [400]
+
+
+def test_trailers_prove_nothing(service: Service) -> None:
+    with service.client() as ada, connected(service) as connection:
+        head = f"GET {ada.tasks} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+        connection.sendall(f"{head}Authorization: {ada.headers['authorization']}\r\n\r\n".encode())
+        assert statuses(connection, 1) == [401]
+
+
+def test_trailers_are_bounded(service: Service) -> None:
+    with connected(service) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            connection.sendall(b"a: b\r\n" * 10_000_000)
+
+
+def test_a_body_in_many_chunks_is_a_body(service: Service) -> None:
+    with service.client() as ada, connected(service) as connection:
+        head, _, body = post(ada, "x" * 400).partition(b"\r\n\r\n")
+        head = head[: head.index(b"Content-Length")] + b"Transfer-Encoding: chunked"
+        chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+        connection.sendall(head + b"\r\n\r\n" + chunks + b"0\r\n\r\n" + LIVE)
+        assert statuses(connection, 2) == [201, 200]
+
+
+def test_one_who_waits_for_leave_to_send_the_body_gets_it(service: Service) -> None:
+    with service.client() as ada, connected(service) as connection:
+        head, _, body = post(ada, "at last", "Expect: 100-continue").partition(b"\r\n\r\n")
+        connection.sendall(head + b"\r\n\r\n")
+        assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert statuses(connection, 1) == [201]
+
+
+def test_who_reads_nothing_takes_no_room() -> None:
+    with (
+        running_service(DATABASE_URL="memory://", MAX_CONCURRENT_REQUESTS="2") as service,
+        service.client() as ada,
+        ExitStack() as connections,
+    ):
+        for _ in range(5):
+            connection = connections.enter_context(connected(service))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(b"GET /docs/assets/swagger.js HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
+        eventually(lambda: ada.post(ada.tasks, json={"title": "once they wait"}).status_code == 201)
+        for n in range(5):
+            assert made(ada)["version"] == n + 2
+
+
+def test_an_empty_line_after_an_answer_does_not_keep_the_connection_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("entrypoints.cli.serve.KEEP_ALIVE_SECONDS", 1)
+    with running_service(DATABASE_URL="memory://") as service, connected(service) as connection:
+        connection.sendall(LIVE + b"\r\n")
+        assert statuses(connection) == [200]
