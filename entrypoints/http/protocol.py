@@ -196,7 +196,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """
         if self.transport.is_closing():
             return
-        if scope is None and self._active and not self._is_idle():
+        if scope is None and self._active and not self._is_idle() and not self._waiting:
             self._active.keep_alive = False
             self.pipeline.clear()
             self.flow.pause_reading()
