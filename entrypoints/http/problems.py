@@ -55,7 +55,7 @@ KINDS = {
     "unsupported_media_type": Kind(415, "The body must be application/json"),
     "rate_limited": Kind(429, "Too many requests of this user", _RETRY_LATER),
     "internal_error": Kind(500, "Something went wrong inside"),
-    "overloaded": Kind(503, "Too many requests at once", _RETRY_LATER),
+    "overloaded": Kind(503, "Too many requests at once", {"Retry-After": "2"}),
     "shutting_down": Kind(503, "The service is about to stop", _RETRY_LATER),
     "keys_unavailable": Kind(503, "The token issuer's keys are away", _RETRY_LATER),
     "storage_unavailable": Kind(503, "The storage is away", _RETRY_LATER),

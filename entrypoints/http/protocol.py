@@ -23,7 +23,7 @@ MAX_PIPELINED = 16
 """Requests that a connection may send without waiting for their answers."""
 MAX_CONNECTIONS = 10_000
 """At once, to each process; one more is closed."""
-REFUSED_PAUSE_SECONDS = 1.0
+REFUSED_PAUSE_SECONDS = 2.0
 """How long a connection waits for its next turn after a request of it was refused: as long as that was told to wait."""
 READ_SECONDS = 60.0
 """How long a client may take to read what it asked for, until we no longer keep it ready."""

@@ -60,7 +60,7 @@ def test_the_excess_is_refused_at_once_and_health_is_not(narrow: Service, monkey
                 grace.tasks, json={"title": "one too many"}, headers={"Origin": "https://app.example.com"}
             )
             assert_problem(refused, "overloaded")
-            assert refused.headers["retry-after"] == "1"
+            assert refused.headers["retry-after"] == "2"
             assert refused.headers["access-control-allow-origin"] == "https://app.example.com"
             assert refused.headers["x-content-type-options"] == "nosniff"
             for path in ("/health/live", "/health/ready"):

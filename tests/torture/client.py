@@ -56,7 +56,12 @@ class Answer:
 
     @property
     def says_when_to_retry(self) -> bool:
-        return b"\r\nretry-after: " in self.head.lower()
+        return self.retry_after > 0
+
+    @property
+    def retry_after(self) -> int:
+        found = re.search(rb"\r\nretry-after: (\d+)", self.head, re.IGNORECASE)
+        return int(found[1]) if found else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ class Order(msgspec.Struct, kw_only=True, frozen=True):
     cores: set[int] = set()
     """The processor cores to use; empty means all."""
     is_patient: bool = True
-    """Whether a connection that was told to wait a second does so."""
+    """Whether a connection that was told to wait does so."""
 
 
 class Result(msgspec.Struct, kw_only=True, frozen=True):
@@ -150,8 +150,8 @@ class Load:
             await asyncio.sleep(0.1)
             return
         self._seconds[answer.code or "accepted"].append(answer.seconds)
-        if self._order.is_patient and answer.says_when_to_retry:
-            await asyncio.sleep(1)
+        if self._order.is_patient:
+            await asyncio.sleep(answer.retry_after)
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ async def overload(
         orders = {
             "patient": replace(anything, connections=TIMES * limit),
             "impatient": replace(anything, connections=TIMES * limit, is_patient=False),
-            "open": replace(anything, connections=16 * limit, rate=TIMES * before),
+            "open": replace(anything, connections=10 * limit, rate=TIMES * before),
         }
         for name, order in orders.items() if is_strict else [("open", orders["open"])]:
             prober = Prober(service.address)
