@@ -120,8 +120,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Call the application, unless the request has not come whole, or there is no room for it.
 
-        Asked here and not behind, because refusing so costs a third: who has too much to do must not spend the time on
-        saying so.
+        Asked here and not behind: who has too much to do must not spend the time on saying so.
         """
         self._active, self._waiting = cycle, None
         if self.flow.write_paused:  # who does not read the answers takes no room

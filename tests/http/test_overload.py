@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.http.wire import assert_problem, listed, made, one
-from tests.services import Service, running_service
+from tests.services import Client, Service, running_service
 
 ROOM = 2
 
@@ -29,8 +29,8 @@ def narrow() -> Iterator[Service]:
 
 
 @contextmanager
-def full(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have as many requests inside as there is room for, until the end of the block; then they are answered."""
+def inside(service: Service, monkeypatch: pytest.MonkeyPatch, *clients: Client) -> Iterator[None]:
+    """Have a request of each client inside until the end of the block; then they are answered."""
     tasks = service.container.storage().tasks
     get, entered, leave = tasks.get, threading.Semaphore(0), threading.Event()
 
@@ -40,17 +40,34 @@ def full(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             await asyncio.sleep(0.005)
         return await get(*arguments)
 
-    with ExitStack() as stack, ThreadPoolExecutor(ROOM) as threads:
-        clients = [stack.enter_context(service.client()) for _ in range(ROOM)]
-        places = [one(client, made(client)) for client in clients]
+    places = [one(client, made(client)) for client in clients]
+    with ThreadPoolExecutor(len(clients)) as threads:
         monkeypatch.setattr(tasks, "get", wait)
-        inside = [threads.submit(client.get, place) for client, place in zip(clients, places, strict=True)]
+        asked = [threads.submit(client.get, place) for client, place in zip(clients, places, strict=True)]
         try:
-            assert all(entered.acquire(timeout=20) for _ in range(ROOM))
+            assert all(entered.acquire(timeout=20) for _ in clients)
             yield
         finally:
             leave.set()
-        assert [answer.result().status_code for answer in inside] == [200] * ROOM
+        assert [answer.result().status_code for answer in asked] == [200] * len(clients)
+
+
+@contextmanager
+def full(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have as many requests inside as there is room for, each of another user."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(service.client()) for _ in range(ROOM)]
+        stack.enter_context(inside(service, monkeypatch, *clients))
+        yield
+
+
+def test_one_user_cannot_take_all_the_room(narrow: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    with narrow.client() as ada, narrow.client() as grace:
+        with inside(narrow, monkeypatch, ada):
+            again = httpx.get(f"{narrow.url}{ada.tasks}", headers=ada.headers)
+            assert_problem(again, "overloaded")
+            assert made(grace)["version"] == 1
+        assert ada.get(ada.tasks).status_code == 200
 
 
 def test_the_excess_is_refused_at_once_and_health_is_not(narrow: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +103,7 @@ def test_who_dawdles_takes_no_room(narrow: Service) -> None:
 
 
 def test_requests_sent_without_waiting_are_refused_in_turn(narrow: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("entrypoints.http.protocol.REFUSED_PAUSE_SECONDS", 0.2)
     url = urlsplit(narrow.url)
     with full(narrow, monkeypatch), socket.create_connection((url.hostname, url.port)) as connection:
         get = "GET /{} HTTP/1.1\r\nHost: x\r\n\r\n"
