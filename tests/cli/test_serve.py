@@ -72,21 +72,23 @@ def test_it_says_where_it_is_and_what_to_type(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "number"),
     [
-        {"HOST": "::1"},
-        {"HOST": "localhost", "JWT_USER_CLAIM": "email", "JWT_ISSUER": "me", "JWT_AUDIENCE": "tasks"},
+        ({"HOST": "::1"}, signal.SIGINT),
+        ({"HOST": "localhost", "JWT_USER_CLAIM": "email", "JWT_ISSUER": "me", "JWT_AUDIENCE": "tasks"}, signal.SIGHUP),
     ],
-    ids=lambda settings: settings["HOST"],
+    ids=["::1, Ctrl-C", "localhost, the terminal closes"],
 )
-def test_the_curl_line_works_whatever_is_set_and_ctrl_c_ends_it(tmp_path: Path, settings: dict[str, str]) -> None:
+def test_the_curl_line_works_whatever_is_set_until_it_ends(
+    tmp_path: Path, settings: dict[str, str], number: int
+) -> None:
     with serving(tmp_path, DATABASE_URL="memory://", **settings) as served:
         assert "memory" in served.lines[0]
         assert run_curl(served.curl)["title"] == "Buy milk"
         with httpx.Client() as client:
             assert served.add("second", client).status_code == 201
             assert served.titles() == ["second", "Buy milk"]
-            assert served.stop(signal.SIGINT) == 0  # a connection that idles does not hold it up
+            assert served.stop(number) == 0  # a connection that idles does not hold it up
     assert [path.name for path in (tmp_path / ".data").iterdir()] == ["jwt_secret"]
 
 

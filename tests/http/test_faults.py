@@ -8,6 +8,7 @@ import asyncpg
 import httpx
 import pytest
 
+from adapters.postgres import Database, migrate
 from adapters.postgres.dsn import connect_arguments
 from application import StorageUnavailable, VersionConflict
 from entrypoints.logs import JsonFormatter
@@ -128,5 +129,27 @@ async def test_a_storage_that_goes_away_and_comes_back(server: Server) -> None:
                 await admin.execute(f"ALTER DATABASE {name}_away RENAME TO {name}")
             assert client.get("/health/ready").status_code == 200
             assert client.get(one(client, task)).json() == task
+    finally:
+        await admin.close()
+
+
+@pytest.mark.database
+async def test_a_service_that_started_without_its_database_checks_it_before_it_is_ready(server: Server) -> None:
+    url = await server.new_database()
+    name = urlsplit(url).path[1:]
+    admin = await asyncpg.connect(**connect_arguments(server.url))
+    try:
+        await admin.execute(f"ALTER DATABASE {name} RENAME TO {name}_away")
+        with running_service(DATABASE_URL=url, ENVIRONMENT="production") as service, service.client() as client:
+            assert_problem(client.get("/health/ready"), "storage_unavailable")
+            assert client.get("/health/live").status_code == 200
+            await admin.execute(f"ALTER DATABASE {name}_away RENAME TO {name}")
+            assert_problem(client.get("/health/ready"), "storage_unavailable")
+            assert_problem(client.get(client.tasks), "storage_unavailable")
+            database = Database(url)
+            await migrate(database)
+            await database.close()
+            assert client.get("/health/ready").status_code == 200
+            assert made(client)["version"] == 1
     finally:
         await admin.close()
