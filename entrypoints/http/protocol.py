@@ -134,7 +134,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         elif code := self.app.admission.admit(cycle.scope["raw_path"]):
             cycle.keep_alive = cycle.keep_alive and code != "shutting_down"
             self._refuse(code, scope=cycle.scope, keeps=cycle.keep_alive)
-            # The next turn of this connection comes later: refusing a client that asks again and again takes from others.
+            # The next turn of this connection comes later: to refuse who asks again and again takes from the others.
             self.flow.pause_reading()
             self.loop.call_later(REFUSED_PAUSE_SECONDS, self._end_pause, cycle)
         else:
