@@ -75,7 +75,7 @@ async def _stop(
             at_work = asyncio.create_task(slow.ask("POST", "", {"title": title}))
 
             async def waits() -> bool:
-                assert not at_work.done(), f"it does not wait: {at_work}"
+                assert not at_work.done(), f"it does not wait: {at_work.result()}"
                 return bool(await admin.fetchval(WAITING))
 
             await until(waits)
