@@ -2,25 +2,16 @@
 
 import re
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from urllib.parse import urlsplit
+from contextlib import ExitStack
 
 import pytest
 
 from entrypoints.http.protocol import MAX_HEADERS, MAX_PIPELINED
 from tests.cli.processes import eventually
-from tests.http.wire import listed, made
+from tests.http.wire import connected, listed
 from tests.services import Client, Service, running_service
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-@contextmanager
-def connected(service: Service) -> Iterator[socket.socket]:
-    url = urlsplit(service.url)
-    with socket.create_connection((url.hostname, url.port), timeout=20) as connection:
-        yield connection
 
 
 def statuses(connection: socket.socket, count: int | None = None) -> list[int]:
@@ -114,9 +105,8 @@ def test_who_reads_nothing_takes_no_room() -> None:
             connection = connections.enter_context(connected(service))
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.sendall(b"GET /docs/assets/swagger.js HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
-        eventually(lambda: ada.post(ada.tasks, json={"title": "once they wait"}).status_code == 201)
-        for n in range(5):
-            assert made(ada)["version"] == n + 2
+        # What the system's own buffers take is written first; then the room is there, and stays there.
+        eventually(lambda: all(ada.post(ada.tasks, json={"title": "x"}).status_code == 201 for _ in range(20)))
 
 
 def test_an_empty_line_after_an_answer_does_not_keep_the_connection_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

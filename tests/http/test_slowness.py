@@ -5,13 +5,12 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from urllib.parse import urlsplit
+from contextlib import suppress
 
 import pytest
 
 from entrypoints.http import protocol
-from tests.http.wire import assert_problem, listed, made, one
+from tests.http.wire import assert_problem, connected, listed, made, one
 from tests.services import Client, Service, running_service
 
 
@@ -19,13 +18,6 @@ from tests.services import Client, Service, running_service
 def hasty() -> Iterator[Service]:
     with running_service(DATABASE_URL="memory://", REQUEST_TIMEOUT="0.5", DATABASE_TIMEOUT="0.1") as service:
         yield service
-
-
-@contextmanager
-def connected(service: Service) -> Iterator[socket.socket]:
-    url = urlsplit(service.url)
-    with socket.create_connection((url.hostname, url.port), timeout=20) as connection:
-        yield connection
 
 
 def until_closed(connection: socket.socket) -> bytes:

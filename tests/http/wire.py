@@ -5,9 +5,12 @@ import hmac
 import http.client
 import json
 import re
+import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import httpx
@@ -119,6 +122,14 @@ def raw(service: Service, method: str, target: str, headers: Headers = (), body:
         )
     finally:
         connection.close()
+
+
+@contextmanager
+def connected(service: Service) -> Iterator[socket.socket]:
+    """Have a connection to a service, for bytes that are no request of a well-behaved client."""
+    url = urlsplit(service.url)
+    with socket.create_connection((url.hostname, url.port), timeout=20) as connection:
+        yield connection
 
 
 def bearer(client: Client) -> tuple[str, str]:

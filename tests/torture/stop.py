@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +77,11 @@ async def _stop(
 
             async def waits() -> bool:
                 nonlocal at_work
-                if at_work.done():  # refused, as may happen to anybody: it asks again
+                if at_work.done():  # a clean refusal is no fault of a stop; any other answer is, and none is kept quiet
+                    early = at_work.result()
+                    print(f"  the slow request was answered {early.status} {early.code}", file=sys.stderr, flush=True)
+                    if not (early.status == 503 and early.says_when_to_retry):
+                        seen.wrong.append(f"the slow request did not wait, and was answered {early.status}")
                     at_work = asyncio.create_task(slow.ask("POST", "", {"title": title}))
                 return bool(await admin.fetchval(WAITING))
 
