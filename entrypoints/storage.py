@@ -24,8 +24,7 @@ class Storage(Protocol):
     async def start(self) -> None:
         """Prove that the storage is ready for this code, having migrated it in development.
 
-        Raises StartError, with what to do, and StorageUnavailable, though not in production: there the service starts
-        without its storage, and serves as soon as that is back.
+        Raises StartError, with what to do, and StorageUnavailable; `ping` then proves it later.
         """
         ...
 
@@ -80,14 +79,6 @@ class PostgresStorage:
 
     async def start(self) -> None:
         """See Storage.start."""
-        try:
-            await self._check()
-        except StorageUnavailable as error:
-            if not self._in_production:
-                raise
-            _log.warning("starting while the database is away: %s", why(error))
-
-    async def _check(self) -> None:
         found = await self.examine()
         if found.encoding != "UTF8":
             raise StartError(f"the database's encoding is {found.encoding}; create one with encoding UTF8")
@@ -133,7 +124,7 @@ class PostgresStorage:
         """See Storage.ping. What could not be checked at the start is checked now."""
         if not self._is_checked:
             try:
-                await self._check()
+                await self.start()
             except StartError as error:
                 _log.warning("not ready: %s", error)
                 raise StorageUnavailable from error

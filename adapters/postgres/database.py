@@ -21,7 +21,7 @@ from application import StorageUnavailable
 TRUST_SECONDS = 0.5
 PING_TIMEOUT_SECONDS = 0.5
 RENEWAL_PAUSE_SECONDS = 1.0
-"""How long after all connections were replaced they may be replaced again: a server in trouble needs no storm."""
+"""How long a server that takes no writes is believed before all connections are replaced again, to look for another."""
 
 _CAN_SERVE = "SELECT current_setting('transaction_read_only'), 'tasks'::regclass"
 
@@ -82,15 +82,21 @@ class Database:
 
         Storage faults inside come out as StorageUnavailable.
         """
+        began = time.monotonic()
         with storage_errors(), nullcontext() if at_once else await self._turn():
             borrowed = await self.engine.raw_connection()
             try:
                 borrowed.info[_TRUSTED_UNTIL] = 0.0
                 yield borrowed.driver_connection
                 borrowed.info[_TRUSTED_UNTIL] = time.monotonic() + TRUST_SECONDS  # nothing went wrong
-            except asyncpg.ReadOnlySQLTransactionError:
+            except Exception as error:
+                # What ended this connection may be about to end the others, and who tries again shall not be hit twice.
                 # A server that was demoted still answers pings; new connections look for the one that took over.
-                self._renew()
+                if fault(error) is Fault.LOST or (
+                    isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+                    and began > self._renewed_at + RENEWAL_PAUSE_SECONDS
+                ):
+                    self._renew(began)
                 raise
             finally:
                 await greenlet_spawn(borrowed.close)
@@ -160,18 +166,18 @@ class Database:
             raise exc.DisconnectionError
         if not self._pings or time.monotonic() < entry.info.get(_TRUSTED_UNTIL, 0.0):
             return
+        began = time.monotonic()
         try:
             # Not the driver's own limit, which does not count the wait for a statement that was cut off.
             await_only(asyncio.wait_for(connection.fetchval("SELECT 1"), PING_TIMEOUT_SECONDS))
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             if isinstance(error, TimeoutError):
-                self._renew()  # a server that vanished without a word took the others along
+                self._renew(began)  # a server that vanished without a word took the others along
             raise exc.DisconnectionError from error
 
-    def _renew(self) -> None:
-        """Have every connection replaced before its next use."""
-        if time.monotonic() - self._renewed_at > RENEWAL_PAUSE_SECONDS:
-            self._renewed_at = time.monotonic()
+    def _renew(self, opened_before: float) -> None:
+        """Have every connection that was opened before a time replaced before its next use."""
+        self._renewed_at = max(self._renewed_at, opened_before)
 
 
 _OPENED_AT, _TRUSTED_UNTIL = "opened_at", "trusted_until"

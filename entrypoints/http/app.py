@@ -1,5 +1,6 @@
 """The ASGI application, put together."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,7 @@ from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.types.internal_types import RouteHandlerMapItem
 
+from application import StorageUnavailable
 from entrypoints.container import Container
 from entrypoints.http.admission import Admission
 from entrypoints.http.auth import authenticated_by, own_tasks_only
@@ -25,7 +27,10 @@ from entrypoints.http.rate_limit import RateLimit, limited_by
 from entrypoints.http.tasks import TaskController, strict_query
 from entrypoints.logs import configure_logging
 from entrypoints.settings import Settings
+from entrypoints.start import why
 from entrypoints.storage import Storage
+
+_log = logging.getLogger("hextasks.storage")
 
 USE_CASES = ("list_tasks", "create_task", "get_task", "update_task", "complete_task", "delete_task")
 
@@ -38,7 +43,10 @@ def create_litestar(container: Container, admission: Admission) -> Litestar:
     @asynccontextmanager
     async def open_storage(_: Litestar) -> AsyncIterator[None]:
         try:
-            await storage.start()
+            try:
+                await storage.start()
+            except StorageUnavailable as error:  # it serves as soon as that is back
+                _log.warning("starting while the database is away: %s", why(error))
             async with container.keys().running(), admission.stopped_by_signal():
                 yield
         finally:

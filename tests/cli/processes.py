@@ -22,7 +22,7 @@ DEADLINE_SECONDS = 20.0
 
 
 def environment(**settings: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "TMPDIR") or k.startswith("COVERAGE_")}
+    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "TMPDIR")}
     return kept | {"PYTHONPATH": str(ROOT)} | settings
 
 
@@ -149,8 +149,9 @@ def serving(cwd: Path, **settings: str) -> Iterator[Served]:
                 log.seek(0)
                 raise AssertionError(log.read())
             yield served
-            if process.poll() is None:
-                assert served.stop() == 0
+            if process.poll() is None and served.stop() != 0:
+                log.seek(0)
+                raise AssertionError(f"exit status {process.returncode}: {log.read()[-5000:]}")
         finally:
             end_group(process)
 

@@ -1,7 +1,8 @@
 """What clients are told when something breaks inside, or the storage goes away: little, and the truth."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -25,6 +26,7 @@ CALLS = [
     ("PATCH", "/{id}/complete"),
     ("DELETE", "/{id}"),
 ]
+CUT = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1"
 each_call = pytest.mark.parametrize(("method", "end"), CALLS)
 
 
@@ -33,6 +35,13 @@ def fragile() -> Iterator[Service]:
     """A service of its own, whose repository a test may break."""
     with running_service(DATABASE_URL="memory://", CORS_ORIGINS="https://app.example.com") as service:
         yield service
+
+
+@pytest.fixture
+async def admin(server: Server) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(**connect_arguments(server.url))
+    yield connection
+    await connection.close()
 
 
 def call(service: Service, client: Client, method: str, end: str, task: Json) -> httpx.Response:
@@ -98,58 +107,60 @@ class TestInside:
             assert listed(client) == [task]
 
 
-@pytest.mark.database
-async def test_a_storage_that_goes_away_and_comes_back(server: Server) -> None:
-    """Away is a database that was renamed under the running service, its connections cut."""
-    url = await server.new_database()
+@asynccontextmanager
+async def away(admin: asyncpg.Connection, url: str) -> AsyncIterator[None]:
+    """Cut all connections to a database and have it bear another name inside."""
     name = urlsplit(url).path[1:]
-    admin = await asyncpg.connect(**connect_arguments(server.url))
+    await admin.execute(CUT, name)
+    await admin.execute(f"ALTER DATABASE {name} RENAME TO {name}_away")
     try:
-        with running_service(DATABASE_URL=url) as service, service.client() as client:
-            task = made(client)
-            assert client.get("/health/ready").status_code == 200
-            cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1"
-            await admin.execute(cut, name)
-            assert listed(client) == [task], "a cut connection was handed out"
-            await admin.execute(cut, name)
-            await admin.execute(f"ALTER DATABASE {name} RENAME TO {name}_away")
-            try:
-                for method, end in CALLS:
-                    answer = call(service, client, method, end, task)
-                    assert_problem(answer, "storage_unavailable")
-                    assert int(answer.headers["retry-after"]) >= 1
-                    assert name not in answer.text
-                ready = client.get("/health/ready")
-                assert_problem(ready, "storage_unavailable")
-                assert int(ready.headers["retry-after"]) >= 1
-                assert client.get("/health/live").status_code == 200
-                assert_problem(client.get("/api/somebody/tasks"), "forbidden")
-                assert client.get("/docs").status_code == 200
-            finally:
-                await admin.execute(f"ALTER DATABASE {name}_away RENAME TO {name}")
-            assert client.get("/health/ready").status_code == 200
-            assert client.get(one(client, task)).json() == task
+        yield
     finally:
-        await admin.close()
+        await admin.execute(f"ALTER DATABASE {name}_away RENAME TO {name}")
 
 
 @pytest.mark.database
-async def test_a_service_that_started_without_its_database_checks_it_before_it_is_ready(server: Server) -> None:
+async def test_a_storage_that_goes_away_and_comes_back(admin: asyncpg.Connection, server: Server) -> None:
     url = await server.new_database()
     name = urlsplit(url).path[1:]
-    admin = await asyncpg.connect(**connect_arguments(server.url))
-    try:
-        await admin.execute(f"ALTER DATABASE {name} RENAME TO {name}_away")
-        with running_service(DATABASE_URL=url, ENVIRONMENT="production") as service, service.client() as client:
+    with running_service(DATABASE_URL=url) as service, service.client() as client:
+        task = made(client)
+        assert client.get("/health/ready").status_code == 200
+        await admin.execute(CUT, name)
+        assert listed(client) == [task], "a cut connection was handed out"
+        async with away(admin, url):
+            for method, end in CALLS:
+                answer = call(service, client, method, end, task)
+                assert_problem(answer, "storage_unavailable")
+                assert int(answer.headers["retry-after"]) >= 1
+                assert name not in answer.text
+            ready = client.get("/health/ready")
+            assert_problem(ready, "storage_unavailable")
+            assert int(ready.headers["retry-after"]) >= 1
+            assert client.get("/health/live").status_code == 200
+            assert_problem(client.get("/api/somebody/tasks"), "forbidden")
+            assert client.get("/docs").status_code == 200
+        assert client.get("/health/ready").status_code == 200
+        assert client.get(one(client, task)).json() == task
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("environment", ["production", "development"])
+async def test_a_service_that_started_without_its_database_checks_it_before_it_is_ready(
+    admin: asyncpg.Connection, server: Server, environment: str
+) -> None:
+    url = await server.new_database()
+    async with AsyncExitStack() as meanwhile:
+        await meanwhile.enter_async_context(away(admin, url))
+        with running_service(DATABASE_URL=url, ENVIRONMENT=environment) as service, service.client() as client:
             assert_problem(client.get("/health/ready"), "storage_unavailable")
             assert client.get("/health/live").status_code == 200
-            await admin.execute(f"ALTER DATABASE {name}_away RENAME TO {name}")
-            assert_problem(client.get("/health/ready"), "storage_unavailable")
-            assert_problem(client.get(client.tasks), "storage_unavailable")
-            database = Database(url)
-            await migrate(database)
-            await database.close()
+            await meanwhile.aclose()
+            if environment == "production":  # in development it migrates by itself
+                assert_problem(client.get("/health/ready"), "storage_unavailable")
+                assert_problem(client.get(client.tasks), "storage_unavailable")
+                database = Database(url)
+                await migrate(database)
+                await database.close()
             assert client.get("/health/ready").status_code == 200
             assert made(client)["version"] == 1
-    finally:
-        await admin.close()

@@ -15,6 +15,7 @@ from tests.torture.watch import CALM_SECONDS, Bounds, Fault, Watch
 
 SILENT = ("paused", "wire cut, resumed", "wire cut, moved")
 """Faults that only a time limit reveals, so that they must last longer than that."""
+STRIKE_EVERY_SECONDS = 0.2
 FAULTS = ("killed", "full", "read-only", *SILENT)
 
 
@@ -141,26 +142,35 @@ def terminate(database: str) -> str:
 
 
 async def terminated(folder: Path, postgres: OwnPostgres, *, seconds: float, bounds: Bounds) -> list[Finding]:
-    """End all connections of the service over and over, while requests keep coming."""
+    """End all connections of the service over and over, while requests keep coming.
+
+    A read is tried twice, so one that was struck twice may fail; on a slow machine that happens.
+    """
     database = await postgres.new_database()
     service = Service(folder, postgres, database)
-    ended = 0
+    ended, strikes = 0, list[float]()
     async with service.running(), postgres.admin() as admin:
         watch = Watch(service.address)
         async with watch.watching():
             await watch.storm.acknowledges()
             over = time.monotonic() + seconds
             while time.monotonic() < over:
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(STRIKE_EVERY_SECONDS)
+                strikes.append(time.monotonic())
                 ended += len(await admin.fetch(terminate(database)))
             await watch.storm.acknowledges()
         wrong = await watch.storm.wrong(service.address, postgres, database)
     events, scenario = watch.storm.events, "away, terminated"
     reads = [event for event in events if event.kind in (READ, LIST)]
     failed = [event for event in events if event.is_failure and event not in reads]
+    # The last strike before a read began may not have reached its connection yet.
+    struck_once = [e for e in reads if sum(e.began - STRIKE_EVERY_SECONDS < at < e.ended for at in strikes) < 2]
     return [
         none_of(
-            scenario, f"{ended} connections ended; {len(reads)} reads", "failed", [e for e in reads if e.is_failure]
+            scenario,
+            f"{ended} connections ended; {len(struck_once)} reads, struck once at most",
+            "failed",
+            [event for event in struck_once if event.is_failure],
         ),
         none_of(scenario, "writes", "unfit answers", [event for event in failed if not event.is_refused_in_good_order]),
         none_of(scenario, "what users were told against what is stored", "wrong", wrong),
