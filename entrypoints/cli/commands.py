@@ -1,4 +1,7 @@
-"""What each command does. A failure that an operator can mend is one line; only our own mistakes show a traceback."""
+"""What each command does. A failure that an operator can mend is one line; only our own mistakes show a traceback.
+
+Each command imports what it alone needs: the web framework takes longer to load than most commands take to run.
+"""
 
 import argparse
 import asyncio
@@ -9,9 +12,6 @@ import msgspec
 
 from application import StorageUnavailable
 from domain import InvalidUserId
-from entrypoints.cli.doctor import doctor
-from entrypoints.cli.serve import serve
-from entrypoints.container import Container
 from entrypoints.settings import Settings, SettingsError
 from entrypoints.start import StartError, development_token, prepared, why, with_secret
 from entrypoints.storage import PostgresStorage
@@ -37,7 +37,10 @@ def _failed(reason: str) -> int:
 
 
 def _serve(_: argparse.Namespace) -> int:
-    return serve(Settings.load())
+    settings = Settings.load()
+    from entrypoints.cli.serve import serve
+
+    return serve(settings)
 
 
 def _migrate(_: argparse.Namespace) -> int:
@@ -67,10 +70,13 @@ def _token(given: argparse.Namespace) -> int:
 
 
 def _doctor(_: argparse.Namespace) -> int:
+    from entrypoints.cli.doctor import doctor
+
     return doctor()
 
 
 def _openapi(_: argparse.Namespace) -> int:
+    from entrypoints.container import Container
     from entrypoints.http.admission import Admission
     from entrypoints.http.app import create_litestar
 

@@ -19,6 +19,9 @@ import httpx
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("serve", "migrate", "token", "doctor", "openapi")
 DEADLINE_SECONDS = 20.0
+COVERAGE = "COVERAGE_PROCESS_CONFIG"
+_MEASURED = {name: value for name, value in os.environ.items() if name == COVERAGE}
+"""What has a process measure its coverage, where that of the tests is measured."""
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -28,7 +31,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 def started(*arguments: str, cwd: Path, **settings: str) -> subprocess.Popen[str]:
     """Start a command. Its process group has its id, so that whatever it leaves behind can be ended by it."""
-    return _started(arguments, cwd, settings, subprocess.PIPE)
+    return _started(arguments, cwd, _MEASURED | settings, subprocess.PIPE)
 
 
 def _started(
