@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import venv
 import zipfile
 from pathlib import Path
@@ -66,8 +65,8 @@ class Builder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        beside = Path(sys.executable).with_name("uv")
-        self.uv = os.environ.get("UV") or shutil.which("uv") or (str(beside) if beside.exists() else None)
+        fetched = ROOT / ".tools" / "bin"  # by make
+        self.uv = os.environ.get("UV") or shutil.which("uv") or shutil.which("uv", path=fetched)
         if self.uv is None:
             venv.create(folder / "pip", with_pip=True)
         self.pip = folder / "pip" / "bin" / "python"

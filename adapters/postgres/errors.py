@@ -49,6 +49,9 @@ _BY_TYPE = {
     exc.DisconnectionError: Fault.AWAY,
 }
 
+_STILL_READING = "cannot switch to state"
+"""What asyncpg says, before it sends anything, of a connection that has been told of its end but has not ended yet."""
+
 
 def sqlstate(error: BaseException) -> str:
     """Return the SQLSTATE of an error of the driver, wrapped by SQLAlchemy or not, or an empty string."""
@@ -72,6 +75,8 @@ def fault(error: BaseException | None) -> Fault | None:
     """Return which fault of the storage an error stands for, or None if it is no fault of the storage."""
     if error is None:
         return None
+    if isinstance(error, asyncpg.InternalClientError) and str(error).startswith(_STILL_READING):
+        return Fault.REFUSED
     state = sqlstate(error)
     for length in (5, 2):
         if known := _BY_SQLSTATE.get(state[:length]):

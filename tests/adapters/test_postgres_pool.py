@@ -33,8 +33,7 @@ async def small(url: str) -> AsyncIterator[Database]:
 
 
 async def backend(database: Database) -> int:
-    async with database.connection() as connection:
-        return int(await connection.fetchval("SELECT pg_backend_pid()"))
+    return int((await database.fetch("SELECT pg_backend_pid() AS pid"))[0]["pid"])
 
 
 async def end_backends(url: str) -> None:
@@ -61,6 +60,15 @@ async def test_a_connection_that_the_server_ended_is_replaced_before_its_use(url
         await end_backends(url)
         assert await backend(database) != first
     await database.close()
+
+
+async def test_a_connection_that_is_just_being_told_of_its_end_loses_no_write(small: Database) -> None:
+    first = await backend(small)
+    async with small.connection() as connection:
+        fields = b"SFATAL\0C57P01\0Mterminating connection\0\0"
+        connection._protocol.data_received(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+        assert not connection.is_closed()
+    assert await backend(small) != first
 
 
 async def test_a_connection_that_died_silently_is_found_out_after_it_idled(
@@ -90,7 +98,7 @@ async def test_a_busy_connection_is_not_pinged_and_an_idle_one_is(
     await backend(small)
     await backend(small)
     await asyncio.sleep(0)
-    assert sent == ["SELECT pg_backend_pid()", "SELECT 1", "SELECT pg_backend_pid()"]
+    assert sent == ["SELECT pg_backend_pid() AS pid", "SELECT 1", "SELECT pg_backend_pid() AS pid"]
 
 
 async def test_an_old_connection_is_recycled(url: str) -> None:
