@@ -92,7 +92,7 @@ class Database:
             except Exception as error:
                 # What ended this connection may be about to end the others, and who tries again shall not be hit twice.
                 # A server that was demoted still answers pings; new connections look for the one that took over.
-                if fault(error) is Fault.LOST or (
+                if fault(error) in (Fault.LOST, Fault.UNSENT) or (
                     isinstance(error, asyncpg.ReadOnlySQLTransactionError)
                     and began > self._renewed_at + RENEWAL_PAUSE_SECONDS
                 ):
@@ -120,11 +120,11 @@ class Database:
         All of it takes no longer than the time limit, or than a deadline of the event loop's clock. Raises
         StorageUnavailable.
         """
-        return await self._run(sql, arguments, deadline, {Fault.REFUSED})
+        return await self._run(sql, arguments, deadline, {Fault.REFUSED, Fault.UNSENT})
 
     async def read(self, sql: str, *arguments: Any) -> Sequence[Mapping[str, Any]]:
         """Run a statement that writes nothing, a second time if its connection was lost. Raises StorageUnavailable."""
-        return await self._run(sql, arguments, None, {Fault.REFUSED, Fault.LOST})
+        return await self._run(sql, arguments, None, {Fault.REFUSED, Fault.UNSENT, Fault.LOST})
 
     async def _run(
         self, sql: str, arguments: Sequence[Any], deadline: float | None, retried: set[Fault]

@@ -19,6 +19,8 @@ class Fault(Enum):
     """Trying again at once is of no use."""
     REFUSED = auto()
     """It was not carried out, provably, and another try may succeed now: whatever it is, it may run again."""
+    UNSENT = auto()
+    """Its connection had ended before: whatever it is, it may run again on another one."""
     LOST = auto()
     """Nobody can tell whether it was carried out. Another connection may serve: what only reads may run again."""
 
@@ -41,7 +43,7 @@ _BY_SQLSTATE = {
 }
 # Of errors without an SQLSTATE, the first that fits.
 _BY_TYPE = {
-    asyncpg.InterfaceError: Fault.REFUSED,  # the connection was closed before the statement was sent
+    asyncpg.InterfaceError: Fault.UNSENT,  # "connection is closed"
     asyncpg.InternalClientError: Fault.LOST,  # the server hung up while it was asked
     ConnectionError: Fault.LOST,
     OSError: Fault.AWAY,  # and so TimeoutError: unresolvable, too slow
@@ -76,7 +78,7 @@ def fault(error: BaseException | None) -> Fault | None:
     if error is None:
         return None
     if isinstance(error, asyncpg.InternalClientError) and str(error).startswith(_STILL_READING):
-        return Fault.REFUSED
+        return Fault.UNSENT
     state = sqlstate(error)
     for length in (5, 2):
         if known := _BY_SQLSTATE.get(state[:length]):
