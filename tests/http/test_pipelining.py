@@ -95,7 +95,8 @@ def test_one_who_waits_for_leave_to_send_the_body_gets_it(service: Service) -> N
         assert statuses(connection, 1) == [201]
 
 
-def test_who_reads_nothing_takes_no_room() -> None:
+def test_who_reads_nothing_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("entrypoints.http.protocol.REFUSED_PAUSE_SECONDS", 0.1)
     with (
         running_service(DATABASE_URL="memory://", MAX_CONCURRENT_REQUESTS="2") as service,
         service.client() as ada,

@@ -7,7 +7,7 @@ from uuid import uuid4
 import asyncpg
 
 from tests.torture.client import Client
-from tests.torture.postgres import ROLE, OwnPostgres
+from tests.torture.postgres import ROLE, OwnPostgres, blocked_by
 from tests.torture.report import Finding, none_of
 from tests.torture.service import Service, until
 from tests.torture.storm import EVEN, Storm, everything
@@ -59,7 +59,11 @@ async def _leave(address: str, admin: asyncpg.Connection, count: int) -> list[st
         await admin.execute(LOCK, users)
         for client in waiting:
             await client.send(client.request("POST", "", {"title": "while waiting"}))
-        await until(lambda: _waits(admin))
+
+        async def waits() -> bool:
+            return await blocked_by(admin) > 0
+
+        await until(waits)
         for client in (*waiting, *halves):
             client.close()
         await asyncio.sleep(0.05)
@@ -89,12 +93,12 @@ async def _most_at_work(address: str, admin: asyncpg.Connection) -> int:
 
         async def enough() -> bool:
             nonlocal most
-            most = max(most, await _waiting(admin))
+            most = max(most, await blocked_by(admin))
             return most >= POOL_SIZE + OVERFLOW or all(task.done() for task in asked)
 
         await until(enough)
         await asyncio.sleep(0.1)
-        most = max(most, await _waiting(admin))
+        most = max(most, await blocked_by(admin))
     await asyncio.gather(*asked)
     for client in askers:
         client.close()
@@ -103,17 +107,7 @@ async def _most_at_work(address: str, admin: asyncpg.Connection) -> int:
 
 async def _connections(admin: asyncpg.Connection, condition: str = "true") -> int:
     theirs = f"usename = '{ROLE}' AND datname = current_database()"
-    # Outside of what the transaction has seen already.
-    await admin.execute("SELECT pg_stat_clear_snapshot()")
     return int(await admin.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {theirs} AND {condition}"))
-
-
-async def _waiting(admin: asyncpg.Connection) -> int:
-    return await _connections(admin, "wait_event_type = 'Lock'")
-
-
-async def _waits(admin: asyncpg.Connection) -> bool:
-    return await _waiting(admin) > 0
 
 
 async def _is_calm(admin: asyncpg.Connection) -> bool:

