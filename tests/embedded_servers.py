@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ import pytest
 
 from adapters.embedded_postgres.server import Server
 from adapters.postgres.dsn import connect_arguments
+from tests.patience import DEADLINE_SECONDS, eventually
 
-DEADLINE_SECONDS = 60.0
 needs_proc = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc")
 
 
@@ -43,13 +42,6 @@ def query_once_back(url: str, statement: str) -> Any:
             return query(url, statement)
         except (asyncpg.PostgresError, OSError):
             assert time.monotonic() < deadline, "it is not back"
-        time.sleep(0.01)
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
 
 

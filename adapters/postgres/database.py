@@ -82,8 +82,8 @@ class Database:
 
         Storage faults inside come out as StorageUnavailable.
         """
-        began = time.monotonic()
         with storage_errors(), nullcontext() if at_once else await self._turn():
+            began = time.monotonic()
             borrowed = await self.engine.raw_connection()
             try:
                 borrowed.info[_TRUSTED_UNTIL] = 0.0

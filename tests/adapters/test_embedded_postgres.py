@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from adapters.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
-from tests.embedded_servers import DEADLINE_SECONDS, end_servers, is_running, kill_server, needs_proc, query, server_pid
+from tests.embedded_servers import end_servers, is_running, kill_server, needs_proc, query, server_pid
+from tests.patience import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.database
 

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.embedded_servers import DEADLINE_SECONDS
+from tests.patience import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.database
 

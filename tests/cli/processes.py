@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +15,10 @@ from uuid import uuid4
 
 import httpx
 
+from tests.patience import DEADLINE_SECONDS
+
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("serve", "migrate", "token", "doctor", "openapi")
-DEADLINE_SECONDS = 20.0
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
 _MEASURED = {name: value for name, value in os.environ.items() if name == COVERAGE}
 """What has a process measure its coverage, where that of the tests is measured."""
@@ -73,20 +73,6 @@ def said(result: subprocess.CompletedProcess[str]) -> str:
     lines = [line for line in result.stderr.splitlines() if not line.startswith("{")]
     assert len(lines) == 1, result.stderr
     return lines[0]
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
-
-
-def stop_servers(folder: Path) -> None:
-    """End the PostgreSQL servers that a failed test left running under a folder."""
-    for file in folder.rglob("postmaster.pid"):
-        with suppress(OSError, ValueError, IndexError):
-            os.kill(int(file.read_text().split()[0]), signal.SIGQUIT)
 
 
 @dataclass(frozen=True, slots=True)

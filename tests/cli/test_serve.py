@@ -20,12 +20,12 @@ from tests.cli.processes import (
     end_group,
     ended,
     environment,
-    eventually,
     hextasks,
     serving,
     started,
-    stop_servers,
 )
+from tests.embedded_servers import end_servers
+from tests.patience import eventually
 
 pytestmark = pytest.mark.database
 
@@ -33,14 +33,14 @@ pytestmark = pytest.mark.database
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
-    stop_servers(tmp_path)
+    end_servers(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("home")
     yield home
-    stop_servers(home)
+    end_servers(home)
 
 
 @pytest.fixture(scope="module")

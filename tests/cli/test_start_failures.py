@@ -14,7 +14,9 @@ import pytest
 
 from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.postgres.dsn import connect_arguments
-from tests.cli.processes import eventually, hextasks, said, stop_servers
+from tests.cli.processes import hextasks, said
+from tests.embedded_servers import end_servers
+from tests.patience import eventually
 
 pytestmark = pytest.mark.database
 
@@ -119,7 +121,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         _run(url, f"CREATE ROLE guest LOGIN PASSWORD '{PASSWORD}'", "SELECT pg_reload_conf()")
         eventually(lambda: _refuses(url.replace("postgres@/", "guest:wrong@/")))
         yield url.replace("postgres@/", "guest:{}@/")
-    stop_servers(folder)
+    end_servers(folder)
 
 
 def _refuses(url: str) -> bool:

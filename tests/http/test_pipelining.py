@@ -7,8 +7,8 @@ from contextlib import ExitStack
 import pytest
 
 from entrypoints.http.protocol import MAX_HEADERS, MAX_PIPELINED
-from tests.cli.processes import eventually
 from tests.http.wire import connected, listed
+from tests.patience import eventually
 from tests.services import Client, Service, running_service
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
