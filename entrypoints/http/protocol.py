@@ -9,6 +9,7 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from entrypoints.http.bodies import MAX_BODY_BYTES
@@ -36,6 +37,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     _framing_bytes = 0
     _is_new = _is_in_head = _is_arriving = False
+    _offers_upgrade = False
+    """Whether the head just read is to be read again, without its offer to go on in another protocol."""
     _active: RequestResponseCycle | None = None
     """The request that is being answered, or was answered last."""
     _waiting: Any = None
@@ -59,7 +62,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and hang up on a head that grows too long."""
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self.transport.is_closing():
             return
         if not self._is_arriving:
@@ -75,6 +79,29 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._framing_bytes > MAX_HEAD_BYTES:
             self.send_400_response("The headers are too large.")
 
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser. Offers of another protocol are passed over (RFC 9110, section 7.8).
+
+        The parser takes what follows such a head for the next request, its body, too, which lets a client hide a
+        request from a proxy. So it reads the head again as if there had been no offer.
+        """
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                request = b"%b %b HTTP/%b" % (
+                    self.parser.get_method(),
+                    self.url,
+                    self.parser.get_http_version().encode(),
+                )
+                headers = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+                data = b"\r\n".join([request, *headers, b"", data[upgrade.args[0] :]])
+                self.parser = httptools.HttpRequestParser(self)
+            except httptools.HttpParserError:
+                self.send_400_response("Invalid HTTP request received.")
+                return
+
     def on_message_begin(self) -> None:
         """Begin to count."""
         self._is_new = self._is_in_head = self._is_arriving = True
@@ -89,6 +116,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Let the request wait for its body, or for the answers before it."""
+        self._offers_upgrade = self.parser.should_upgrade()
+        if self.parser.get_method() == b"CONNECT":
+            raise ValueError("this is no proxy")
+        if self._offers_upgrade:
+            return
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests without waiting")
         self._is_in_head = False
@@ -103,6 +135,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Let the whole request in."""
+        if self._offers_upgrade:
+            return
         self._is_arriving = False
         if self._arrival_timer:
             self._arrival_timer.cancel()

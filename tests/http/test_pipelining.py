@@ -2,6 +2,7 @@
 
 import re
 import socket
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -93,6 +94,31 @@ def test_one_who_waits_for_leave_to_send_the_body_gets_it(service: Service) -> N
         assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(body)
         assert statuses(connection, 1) == [201]
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket", "anything"])
+@pytest.mark.parametrize("pause", [0.0, 0.1])
+def test_the_body_of_who_offers_another_protocol_is_no_request(service: Service, protocol: str, pause: float) -> None:
+    """Nothing is hidden from a proxy in it, and who means no harm is served."""
+    offer = ["Connection: Upgrade, HTTP2-Settings", f"Upgrade: {protocol}", "HTTP2-Settings: AAMAAABk"]
+    with service.client() as ada, connected(service) as connection:
+        hidden = post(ada, "hidden")
+        head, _, body = post(ada, "x" * (len(hidden) - 13), *offer).partition(b"\r\n\r\n")
+        assert len(body) == len(hidden)
+        for part in (head + b"\r\n\r\n", hidden, LIVE):
+            connection.sendall(part)
+            time.sleep(pause)
+        assert statuses(connection, 2) == [400, 200]
+        connection.sendall(post(ada, "honest", *offer) * 2 + LIVE)
+        assert statuses(connection, 3) == [201, 201, 200]
+        assert [task["title"] for task in listed(ada)] == ["honest", "honest"]
+
+
+def test_nothing_is_read_behind_a_request_for_a_tunnel(service: Service) -> None:
+    with service.client() as ada, connected(service) as connection:
+        connection.sendall(b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n" + post(ada, "hidden"))
+        assert statuses(connection) == [400]
+        assert listed(ada) == []
 
 
 def test_who_reads_nothing_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
