@@ -82,13 +82,13 @@ class PostgresStorage:
         found = await self.examine()
         if found.encoding != "UTF8":
             raise StartError(f"the database's encoding is {found.encoding}; create one with encoding UTF8")
-        if not self._in_production and not found.schema.is_current:
+        if not found.schema.is_current:
+            if self._in_production:
+                raise StartError(
+                    f"the database is at revision {found.schema.current or 'none'}, this version needs "
+                    f"{found.schema.head}; type: hextasks migrate"
+                )
             await self.migrate()
-        elif not found.schema.is_current:
-            raise StartError(
-                f"the database is at revision {found.schema.current or 'none'}, this version needs "
-                f"{found.schema.head}; type: hextasks migrate"
-            )
         self._is_checked = True
 
     async def examine(self) -> "Examined":

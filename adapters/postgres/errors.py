@@ -43,7 +43,7 @@ _BY_SQLSTATE = {
 }
 # Of errors without an SQLSTATE, the first that fits.
 _BY_TYPE = {
-    asyncpg.InterfaceError: Fault.UNSENT,  # "connection is closed"
+    asyncpg.InterfaceError: Fault.AWAY,  # it asks for an authentication that the driver cannot do
     asyncpg.InternalClientError: Fault.LOST,  # the server hung up while it was asked
     ConnectionError: Fault.LOST,
     OSError: Fault.AWAY,  # and so TimeoutError: unresolvable, too slow
@@ -51,8 +51,8 @@ _BY_TYPE = {
     exc.DisconnectionError: Fault.AWAY,
 }
 
-_STILL_READING = "cannot switch to state"
-"""What asyncpg says, before it sends anything, of a connection that has been told of its end but has not ended yet."""
+# asyncpg's own words on a connection that has ended, or is just reading of its end. It says so before it sends a thing.
+_UNSENT = ("connection is closed", "cannot perform operation", "cannot switch to state")
 
 
 def sqlstate(error: BaseException) -> str:
@@ -77,7 +77,7 @@ def fault(error: BaseException | None) -> Fault | None:
     """Return which fault of the storage an error stands for, or None if it is no fault of the storage."""
     if error is None:
         return None
-    if isinstance(error, asyncpg.InternalClientError) and str(error).startswith(_STILL_READING):
+    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError) and str(error).startswith(_UNSENT):
         return Fault.UNSENT
     state = sqlstate(error)
     for length in (5, 2):

@@ -87,7 +87,9 @@ class PostgresTaskRepository:
         return await self._database.read(statement.sql, *statement.arguments(values))
 
     async def _write(self, statement: Statement, **values: Any) -> Sequence[Mapping[str, Any]]:
-        """Run a writing statement once: whether one that was cut off was carried out, nobody can tell from here.
+        """Run a writing statement, again only if it provably did nothing.
+
+        Whether one that was cut off was carried out, nobody can tell from here.
 
         One user's writes wait for each other here. They would do so in the database as well, at the user's counter, but
         there each would hold a connection, and one busy user could take them all from the others.

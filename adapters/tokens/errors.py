@@ -13,4 +13,4 @@ class TokenError(Exception):
 
 
 class KeysUnavailable(Exception):
-    """The issuer's keys were never to be had since the start, so no token can be judged. Try again later."""
+    """The token cannot be judged before the issuer has answered. Try again later."""

@@ -20,6 +20,8 @@ COOL_DOWN_SECONDS = 30.0
 RETRY_SECONDS = 2.0
 TIMEOUT_SECONDS = 5.0
 MAX_BYTES = 262_144
+MAX_WAITING = 8
+"""Who has not proved anything yet may not fill the service while a slow issuer is asked for a key."""
 
 _Found = dict[tuple[str | None, str], jwt.PyJWK]
 
@@ -43,6 +45,7 @@ class RemoteKeySet:
         self._published: Any = None
         self._last_look = float("-inf")
         self._looking = asyncio.Lock()
+        self._waiting = 0
         self.generation = 0
 
     @property
@@ -64,11 +67,17 @@ class RemoteKeySet:
     async def find(self, kid: str | None, algorithm: str) -> jwt.PyJWK | None:
         """Return the key with this id for this algorithm; without an id, the only one for it.
 
-        Raises KeysUnavailable when the issuer has not answered once.
+        Raises KeysUnavailable when the issuer has not answered once, or enough others are waiting for its answer.
         """
         found = self._look_up(kid, algorithm)
         if found is None:
-            await self._fetch(unless_within=self._cool_down)
+            if self._keys is not None and self._waiting >= MAX_WAITING:
+                raise KeysUnavailable
+            self._waiting += 1
+            try:
+                await self._fetch(unless_within=self._cool_down)
+            finally:
+                self._waiting -= 1
             found = self._look_up(kid, algorithm)
         if found is None and self._keys is None:
             raise KeysUnavailable

@@ -62,14 +62,16 @@ async def test_a_connection_that_the_server_ended_is_replaced_before_its_use(url
     await database.close()
 
 
-async def test_a_connection_that_is_just_being_told_of_its_end_loses_no_write(small: Database) -> None:
-    async with small.connection() as first, small.connection() as second:
-        old = [await connection.fetchval("SELECT pg_backend_pid()") for connection in (first, second)]
-        fields = b"SFATAL\0C57P01\0Mterminating connection\0\0"
-        for connection in (first, second):
-            connection._protocol.data_received(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
-            assert not connection.is_closed()
-    assert await backend(small) not in old
+async def test_a_connection_that_is_just_being_told_of_its_end_loses_no_write(url: str) -> None:
+    database = Database(url)
+    old = await two_backends(database)
+    async with database.connection() as connection:
+        fields = b"SFATAL\0" + b"C57P01\0" + b"Mterminating connection\0" + b"\0"
+        connection._protocol.data_received(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+        assert not connection.is_closed()
+    assert await backend(database) not in old
+    assert not {*old} & {*await two_backends(database)}
+    await database.close()
 
 
 async def test_a_connection_that_died_silently_is_found_out_after_it_idled(
@@ -174,14 +176,23 @@ async def test_a_database_that_is_not_there_and_one_without_tables(server: Serve
     await blank.close()
 
 
+async def end_the_active(url: str) -> None:
+    """Wait for a statement, and end the connection that it runs on."""
+    other = Database(url)
+    end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query LIKE $1 AND state = 'active'"
+    async with asyncio.timeout(20):
+        while not await other.fetch(f"{end} AND pid <> pg_backend_pid()", "%pg_sleep(60)%"):
+            await asyncio.sleep(0.01)
+    await other.close()
+
+
 async def test_a_read_whose_connection_is_lost_runs_again_and_a_write_does_not(url: str) -> None:
-    database = Database(url, PoolSettings(size=1, max_overflow=0))
+    database = Database(url, PoolSettings(size=1, max_overflow=0, timeout=30))
     await database.fetch("CREATE SEQUENCE runs")
-    count_and_wait = "SELECT nextval('runs'), pg_sleep(0.3)"
+    count_and_wait = "SELECT CASE WHEN nextval('runs') IN (1, 3) THEN pg_sleep(60) END"
     for run, runs in ((database.read, 2), (database.fetch, 3)):
         running = asyncio.create_task(run(count_and_wait))
-        await asyncio.sleep(0.15)
-        await end_backends(url)
+        await end_the_active(url)
         outcomes: list[Any] = await asyncio.gather(running, return_exceptions=True)
         assert isinstance(outcomes[0], StorageUnavailable) == (run == database.fetch)
         ((last,),) = [row.values() for row in await database.fetch("SELECT last_value FROM runs")]
@@ -189,17 +200,19 @@ async def test_a_read_whose_connection_is_lost_runs_again_and_a_write_does_not(u
     await database.close()
 
 
-async def test_who_lost_a_connection_is_not_given_another_that_may_be_about_to_end(url: str) -> None:
-    database, other = Database(url), Database(url)
+async def two_backends(database: Database) -> list[int]:
     async with database.connection() as first, database.connection() as second:
-        old = [await connection.fetchval("SELECT pg_backend_pid()") for connection in (first, second)]
-    running = asyncio.create_task(database.read("SELECT pg_backend_pid() AS pid, pg_sleep(0.3)"))
-    await asyncio.sleep(0.15)
-    await other.fetch(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid = ANY($1) AND state = 'active'", old
-    )
-    assert (await running)[0]["pid"] not in old
-    await other.close()
+        return [await connection.fetchval("SELECT pg_backend_pid()") for connection in (first, second)]
+
+
+async def test_who_lost_a_connection_is_not_given_another_that_may_be_about_to_end(url: str) -> None:
+    database = Database(url, PoolSettings(timeout=30))
+    old = await two_backends(database)
+    asleep = "SELECT CASE WHEN pg_backend_pid() = ANY($1) THEN pg_sleep(60) END"
+    running = asyncio.create_task(database.read(asleep, old))
+    await end_the_active(url)
+    await running
+    assert not {*old} & {*await two_backends(database)}
     await database.close()
 
 

@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from adapters.tokens import KeysUnavailable, TokenError, TokenVerifier
-from adapters.tokens.remote_keys import MAX_BYTES, RemoteKeySet
+from adapters.tokens.remote_keys import MAX_BYTES, MAX_WAITING, RemoteKeySet
 from tests.forgeries import forgeries
 from tests.issuers import AUDIENCE, ISSUER, OTHER, PRIVATE, Issuer, published, running_issuer, token
 
@@ -65,6 +65,20 @@ async def test_keys_for_other_ends_are_passed_over(issuer: Issuer, useless: Any)
     judge = verifier(RemoteKeySet(issuer.url))
     assert await code_of(judge, token("EdDSA")) == "token_invalid"
     assert await judge.user_id(token("ES256")) == "ada"
+
+
+async def test_unknown_keys_do_not_keep_many_waiting_for_a_slow_issuer(issuer: Issuer) -> None:
+    judge = verifier(RemoteKeySet(issuer.url, cool_down=0.0))
+    assert await judge.user_id(token("EdDSA")) == "ada"
+    issuer.delay = 1.0
+    strangers = [asyncio.create_task(judge.user_id(token(kid=f"unknown {n}"))) for n in range(100)]
+    done, waiting = await asyncio.wait(strangers, timeout=0.5)
+    assert {type(stranger.exception()) for stranger in done} == {KeysUnavailable}
+    assert len(waiting) == MAX_WAITING
+    assert await judge.user_id(token("ES256")) == "ada"
+    for stranger in waiting:
+        stranger.cancel()
+    await asyncio.wait(waiting)
 
 
 async def test_rotation_needs_no_restart_and_a_removed_key_is_forgotten(issuer: Issuer) -> None:

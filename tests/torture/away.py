@@ -164,7 +164,7 @@ async def terminated(folder: Path, postgres: OwnPostgres, *, seconds: float, bou
     reads = [event for event in events if event.kind in (READ, LIST)]
     failed = [event for event in events if event.is_failure and event not in reads]
     # The last strike before a read began may not have reached its connection yet.
-    struck_once = [e for e in reads if sum(e.began - STRIKE_EVERY_SECONDS < at < e.ended for at in strikes) < 2]
+    struck_once = [e for e in reads if sum(e.began - STRIKE_EVERY_SECONDS / 2 < at < e.ended for at in strikes) < 2]
     return [
         none_of(
             scenario,

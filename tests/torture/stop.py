@@ -75,7 +75,7 @@ async def _stop(
             at_work = asyncio.create_task(slow.ask("POST", "", {"title": title}))
 
             async def waits() -> bool:
-                return await blocked_by(admin) > 0
+                return at_work.done() or await blocked_by(admin) > 0
 
             await until(waits)
             served.process.send_signal(signal.SIGTERM)
