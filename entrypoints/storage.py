@@ -24,8 +24,12 @@ class Storage(Protocol):
     async def start(self) -> None:
         """Prove that the storage is ready for this code, having migrated it in development.
 
-        Raises StartError, with what to do, and StorageUnavailable; `ping` then proves it later.
+        Raises StartError, with what to do, and StorageUnavailable.
         """
+        ...
+
+    async def check(self) -> None:
+        """Prove it now, if that could not be done at the start. Raises StorageUnavailable."""
         ...
 
     async def ping(self) -> None:
@@ -45,6 +49,9 @@ class MemoryStorage:
 
     async def start(self) -> None:
         """Succeed: memory needs nothing."""
+
+    async def check(self) -> None:
+        """Succeed, as it did at the start."""
 
     async def ping(self) -> None:
         """Succeed: memory is always there."""
@@ -120,14 +127,18 @@ class PostgresStorage:
                 raise StartError("a newer version migrated this database; install that version") from None
             return before, await schema_state(self.database)
 
-    async def ping(self) -> None:
-        """See Storage.ping. What could not be checked at the start is checked now."""
+    async def check(self) -> None:
+        """See Storage.check."""
         if not self._is_checked:
             try:
                 await self.start()
             except StartError as error:
                 _log.warning("not ready: %s", error)
                 raise StorageUnavailable from error
+
+    async def ping(self) -> None:
+        """See Storage.ping."""
+        await self.check()
         await self.database.ping()
 
     async def close(self) -> None:

@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     given = parser.parse_args(arguments)
     try:
         from entrypoints.cli import commands as run
+
+        sys.exit(run.run(given))
     except ModuleNotFoundError as error:
         sys.exit(f"hextasks: {error.name} is not installed; type: pip install 'hextasks[http,postgres,embedded]'")
-    sys.exit(run.run(given))

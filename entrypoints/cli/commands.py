@@ -25,8 +25,6 @@ def run(given: argparse.Namespace) -> int:
         return _failed(str(error))
     except StorageUnavailable as error:
         return _failed(f"the database cannot be used: {why(error)}; look at DATABASE_URL, or type: hextasks doctor")
-    except ModuleNotFoundError as error:
-        return _failed(f"{error.name} is not installed; type: pip install 'hextasks[http,postgres,embedded]'")
     except KeyboardInterrupt:
         return 130
 

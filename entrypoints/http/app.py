@@ -7,11 +7,15 @@ import signal
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from dependency_injector import providers
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
+from litestar.connection import ASGIConnection
 from litestar.di import Provide
+from litestar.handlers import BaseRouteHandler
+from litestar.types import Guard
 from litestar.types.internal_types import RouteHandlerMapItem
 
 from application import StorageUnavailable
@@ -59,7 +63,7 @@ def create_litestar(container: Container, admission: Admission) -> Litestar:
     tasks = _TaskRouter(
         "/",
         route_handlers=[TaskController],
-        guards=[authenticated_by(container.token_verifier(), admission), *limits, own_tasks_only],
+        guards=[authenticated_by(container.token_verifier(), admission), *limits, own_tasks_only, checked(storage)],
         before_request=strict_query,
         dependencies={name: _provide(getattr(container, name)) for name in USE_CASES},
     )
@@ -76,6 +80,15 @@ def create_litestar(container: Container, admission: Admission) -> Litestar:
     )
     complete(app.openapi_schema)
     return app
+
+
+def checked(storage: Storage) -> Guard:
+    """Make the guard that lets nobody work on a storage which was away at the start and has not been checked since."""
+
+    async def check(_: ASGIConnection[Any, Any, Any, Any], __: BaseRouteHandler) -> None:
+        await storage.check()
+
+    return check
 
 
 class _TaskRouter(Router):

@@ -24,7 +24,7 @@ from tests.cli.processes import (
     serving,
     started,
 )
-from tests.embedded_servers import end_servers
+from tests.embedded_servers import end_servers, is_running
 from tests.patience import eventually
 
 pytestmark = pytest.mark.database
@@ -48,10 +48,6 @@ def served(home: Path) -> Iterator[Served]:
     """One service for the tests that do it no harm. It starts in an empty folder with nothing set but its port."""
     with serving(home) as served:
         yield served
-
-
-def is_running(data_dir: Path) -> bool:
-    return (data_dir / "postgres" / "data" / "postmaster.pid").exists()
 
 
 def run_curl(line: str) -> dict[str, object]:
@@ -149,7 +145,7 @@ def test_every_acknowledged_task_survives_a_kill(folder: Path, processes: str) -
         assert len(found) <= len(acknowledged) + 8
         assert served.add("after").status_code == 201
         assert served.stop() == 0
-    assert not is_running(folder / "data")
+    assert not is_running(folder / "data" / "postgres")
 
 
 def is_free(port: str) -> bool:
@@ -167,7 +163,7 @@ def test_two_services_on_two_folders_do_not_meet(served: Served, folder: Path) -
         assert other.titles() == [title]
         assert title not in served.titles()
         assert httpx.get(f"{other.address}/api/ada/tasks", headers=served.headers).status_code == 401
-    assert not is_running(folder / "elsewhere")
+    assert not is_running(folder / "elsewhere" / "postgres")
     assert served.add(title).status_code == 201
 
 
@@ -178,23 +174,23 @@ def test_two_services_on_one_folder_share_it_to_the_last(folder: Path) -> None:
         assert second.add("to the second").status_code == 201
         assert first.titles() == second.titles() == ["to the second", "to the first"]
         assert first.stop() == 0
-        assert is_running(folder / ".data")
+        assert is_running(folder / ".data" / "postgres")
         assert second.add("alone").status_code == 201
         assert second.titles()[0] == "alone"
         assert httpx.get(f"{second.address}/api/ada/tasks", headers=first.headers).status_code == 200
         later.close()
-        assert not is_running(folder / ".data")
+        assert not is_running(folder / ".data" / "postgres")
 
 
 @pytest.mark.parametrize(("number", "statuses"), [(signal.SIGTERM, {0, -15, 143}), (signal.SIGINT, {0, -2, 130})])
 def test_a_stop_while_it_starts_leaves_nothing_running(folder: Path, number: int, statuses: set[int]) -> None:
     process = started("serve", cwd=folder, PORT="0")
     try:
-        eventually(lambda: is_running(folder / ".data") or process.poll() is not None)
+        eventually(lambda: is_running(folder / ".data" / "postgres") or process.poll() is not None)
         process.send_signal(number)
         result = ended(process)
     finally:
         end_group(process)
     assert result.returncode in statuses
     assert "Traceback" not in result.stderr
-    assert not is_running(folder / ".data")
+    assert not is_running(folder / ".data" / "postgres")

@@ -1,21 +1,17 @@
 """What can be wrong before a start: each is one line that says what, and never a password."""
 
-import asyncio
 import socket
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
 
 from adapters.embedded_postgres import EmbeddedPostgres
-from adapters.postgres.dsn import connect_arguments
 from tests.cli.processes import hextasks, said
-from tests.embedded_servers import end_servers
+from tests.embedded_servers import end_servers, query
 from tests.patience import eventually
 
 pytestmark = pytest.mark.database
@@ -118,7 +114,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("guarded")
     with EmbeddedPostgres(folder).running() as url:
         (folder / "data" / "pg_hba.conf").write_text("local all guest scram-sha-256\nlocal all postgres trust\n")
-        _run(url, f"CREATE ROLE guest LOGIN PASSWORD '{PASSWORD}'", "SELECT pg_reload_conf()")
+        query(url, f"CREATE ROLE guest LOGIN PASSWORD '{PASSWORD}'", "SELECT pg_reload_conf()")
         eventually(lambda: _refuses(url.replace("postgres@/", "guest:wrong@/")))
         yield url.replace("postgres@/", "guest:{}@/")
     end_servers(folder)
@@ -126,22 +122,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def _refuses(url: str) -> bool:
     try:
-        _run(url, "SELECT 1")
+        query(url, "SELECT 1")
     except asyncpg.InvalidPasswordError:
         return True
     return False
-
-
-def _run(url: str, *statements: str) -> Any:
-    async def run() -> Any:
-        connection = await asyncpg.connect(**connect_arguments(url))
-        try:
-            return [await connection.fetchval(statement) for statement in statements][-1]
-        finally:
-            await connection.close()
-
-    with closing(asyncio.new_event_loop()) as loop:
-        return loop.run_until_complete(run())
 
 
 def test_a_wrong_password(tmp_path: Path, guarded: str) -> None:
