@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from adapters.embedded_postgres import EmbeddedPostgres
-from tests.cli.processes import hextasks, said
+from tests.cli.processes import COVERAGE, hextasks, said
 from tests.embedded_servers import end_servers, query
 from tests.patience import eventually
 
@@ -58,7 +58,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Futur
     folder = tmp_path_factory.mktemp("failures")
     with ThreadPoolExecutor(4) as pool:
         yield {
-            name: pool.submit(hextasks, "serve", cwd=folder, **{"PORT": "0", **settings})
+            name: pool.submit(hextasks, "serve", cwd=folder, **{"PORT": "0", COVERAGE: "", **settings})
             for name, (settings, _) in CASES.items()
         }
         pool.shutdown(cancel_futures=True)
