@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 
 from adapters.embedded_postgres.server import Server
 from adapters.postgres.dsn import connect_arguments
-from tests.patience import DEADLINE_SECONDS, eventually
+from tests import patience
+from tests.patience import SERVER_DEADLINE_SECONDS
 
+eventually = partial(patience.eventually, seconds=SERVER_DEADLINE_SECONDS)
 needs_proc = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc")
 
 
@@ -36,7 +39,7 @@ async def _query(url: str, *statements: str) -> Any:
 
 def query_once_back(url: str, statement: str) -> Any:
     """Run a statement that writes nothing as soon as the server takes it."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + SERVER_DEADLINE_SECONDS
     while True:
         try:
             return query(url, statement)

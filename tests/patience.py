@@ -1,14 +1,27 @@
 """How long tests wait for what other processes do: far longer than it takes, even on a slow machine."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 20.0
+"""Less than the service allows any client or stop, so that none of those limits passes for what is waited for."""
+SERVER_DEADLINE_SECONDS = 60.0
+"""For a PostgreSQL server that starts, recovers or ends."""
 
 
-def eventually(true: Callable[[], bool]) -> None:
+def eventually(true: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> None:
     """Wait until something is true."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
+
+
+async def until(true: Callable[[], Awaitable[bool]], seconds: float = SERVER_DEADLINE_SECONDS) -> float:
+    """Wait until something is true, and return the seconds that it took."""
+    began = time.monotonic()
+    while not await true():
+        assert time.monotonic() < began + seconds, "it did not happen in time"
+        await asyncio.sleep(0.01)
+    return time.monotonic() - began

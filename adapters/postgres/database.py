@@ -23,6 +23,8 @@ PING_TIMEOUT_SECONDS = 0.5
 RENEWAL_PAUSE_SECONDS = 1.0
 """How long a server that takes no writes is believed before all connections are replaced again, to look for another."""
 
+_RUNS_AGAIN = frozenset({Fault.REFUSED, Fault.UNSENT})
+_READ_RUNS_AGAIN = _RUNS_AGAIN | {Fault.LOST}
 _CAN_SERVE = "SELECT current_setting('transaction_read_only'), 'tasks'::regclass"
 
 
@@ -120,14 +122,14 @@ class Database:
         All of it takes no longer than the time limit, or than a deadline of the event loop's clock. Raises
         StorageUnavailable.
         """
-        return await self._run(sql, arguments, deadline, {Fault.REFUSED, Fault.UNSENT})
+        return await self._run(sql, arguments, deadline, _RUNS_AGAIN)
 
     async def read(self, sql: str, *arguments: Any) -> Sequence[Mapping[str, Any]]:
         """Run a statement that writes nothing, a second time if its connection was lost. Raises StorageUnavailable."""
-        return await self._run(sql, arguments, None, {Fault.REFUSED, Fault.UNSENT, Fault.LOST})
+        return await self._run(sql, arguments, None, _READ_RUNS_AGAIN)
 
     async def _run(
-        self, sql: str, arguments: Sequence[Any], deadline: float | None, retried: set[Fault]
+        self, sql: str, arguments: Sequence[Any], deadline: float | None, retried: frozenset[Fault]
     ) -> Sequence[Mapping[str, Any]]:
         deadline = asyncio.get_running_loop().time() + self.timeout if deadline is None else deadline
         with storage_errors():

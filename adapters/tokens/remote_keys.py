@@ -47,7 +47,7 @@ class RemoteKeySet:
         self._published: Any = None
         self._last_look = float("-inf")
         self._looking = asyncio.Lock()
-        self._waiting = 0
+        self._waiting = asyncio.Semaphore(MAX_WAITING)
         self.generation = 0
 
     @property
@@ -73,13 +73,10 @@ class RemoteKeySet:
         """
         found = self._look_up(kid, algorithm)
         if found is None:
-            if self._keys is not None and self._waiting >= MAX_WAITING:
+            if self._keys is not None and self._waiting.locked():
                 raise KeysUnavailable
-            self._waiting += 1
-            try:
+            async with self._waiting:
                 await self._fetch(unless_within=self._cool_down)
-            finally:
-                self._waiting -= 1
             found = self._look_up(kid, algorithm)
         if found is None and self._keys is None:
             raise KeysUnavailable

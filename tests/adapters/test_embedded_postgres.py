@@ -16,7 +16,7 @@ import pytest
 
 from adapters.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from tests.embedded_servers import end_servers, is_running, kill_server, needs_proc, query, server_pid
-from tests.patience import DEADLINE_SECONDS
+from tests.patience import SERVER_DEADLINE_SECONDS
 
 pytestmark = pytest.mark.database
 
@@ -122,7 +122,7 @@ from pathlib import Path
 from adapters.embedded_postgres import EmbeddedPostgres
 with EmbeddedPostgres(Path({str(folder)!r})).running(): ...
 """
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + SERVER_DEADLINE_SECONDS
     with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT) as creator:
         while not any(folder.rglob("PG_VERSION")):
             assert time.monotonic() < deadline

@@ -17,6 +17,7 @@ from adapters.embedded_postgres.server import Server
 from adapters.postgres.dsn import connect_arguments
 from tests.embedded_servers import (
     end_servers,
+    eventually,
     is_alive,
     kill_server,
     kill_server_so_that_it_does_not_come_back,
@@ -26,7 +27,6 @@ from tests.embedded_servers import (
     server_pid,
     starts,
 )
-from tests.patience import eventually
 
 pytestmark = pytest.mark.database
 

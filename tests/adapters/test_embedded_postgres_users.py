@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.patience import DEADLINE_SECONDS
+from tests.patience import SERVER_DEADLINE_SECONDS
 
 pytestmark = pytest.mark.database
 
@@ -57,7 +57,7 @@ def test_it_works_as_an_ordinary_user() -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=DEADLINE_SECONDS,
+            timeout=SERVER_DEADLINE_SECONDS,
             **OTHER_USER,
         )
         assert ran.stderr == "The embedded PostgreSQL has died; it is started again.\n"

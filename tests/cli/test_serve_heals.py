@@ -12,12 +12,12 @@ import pytest
 from tests.cli.processes import Served, a_title, serving
 from tests.embedded_servers import (
     end_servers,
+    eventually,
     is_alive,
     kill_server,
     kill_server_so_that_it_does_not_come_back,
     starts,
 )
-from tests.patience import eventually
 
 pytestmark = pytest.mark.database
 

@@ -54,7 +54,7 @@ Ran = subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Ran]]]:
-    """What `serve` says in each case; they run beside each other, since most of a short command is its start."""
+    """What `serve` says in each case; they run beside each other, and unmeasured, since most of them is the start."""
     folder = tmp_path_factory.mktemp("failures")
     with ThreadPoolExecutor(4) as pool:
         yield {

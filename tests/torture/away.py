@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.patience import until
 from tests.torture.client import Client
 from tests.torture.postgres import ROLE, OwnPostgres, Wire
 from tests.torture.report import Finding, at_most, none_of
-from tests.torture.service import Service, until
+from tests.torture.service import Service
 from tests.torture.storm import LIST, READ
 from tests.torture.watch import CALM_SECONDS, Bounds, Fault, Watch
 

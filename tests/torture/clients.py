@@ -6,10 +6,11 @@ from uuid import uuid4
 
 import asyncpg
 
+from tests.patience import until
 from tests.torture.client import Client
 from tests.torture.postgres import ROLE, OwnPostgres, blocked_by
 from tests.torture.report import Finding, none_of
-from tests.torture.service import Service, until
+from tests.torture.service import Service
 from tests.torture.storm import EVEN, Storm, everything
 
 POOL_SIZE, OVERFLOW = 3, 4

@@ -2,8 +2,7 @@
 
 import asyncio
 import os
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -47,12 +46,3 @@ def cpu_seconds(pid: int) -> float:
     except OSError:
         return float("nan")
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-async def until(true: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> float:
-    """Wait until something is true, and return the seconds that it took."""
-    began = time.monotonic()
-    while not await true():
-        assert time.monotonic() < began + seconds, "it did not happen in time"
-        await asyncio.sleep(0.01)
-    return time.monotonic() - began

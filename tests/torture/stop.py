@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
+from tests.patience import until
 from tests.torture.client import NOT_SENT, Client, Event
 from tests.torture.postgres import OwnPostgres, blocked_by
 from tests.torture.report import Finding, at_most, none_of
-from tests.torture.service import Service, until
+from tests.torture.service import Service
 from tests.torture.storm import Prober, Storm, everything
 
 SLOW_SECONDS = 1.0

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from itertools import cycle, islice
 from uuid import uuid4
 
+from tests.patience import until
 from tests.torture.client import NOT_SENT, Answer, Client, Event, Json
 from tests.torture.ledger import DELETE, Ledger, wrong_numbers
 from tests.torture.postgres import OwnPostgres
-from tests.torture.service import until
 
 READ, LIST, CREATE, RENAME, COMPLETE, REOPEN, REMOVE = (
     "read",

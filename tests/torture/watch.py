@@ -6,9 +6,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from math import inf
 
+from tests.patience import until
 from tests.torture.client import Event
 from tests.torture.report import Finding, at_most, none_of
-from tests.torture.service import until
 from tests.torture.storm import EVEN, LIST, READ, Prober, Storm
 
 CALM_SECONDS = 0.5

@@ -1,0 +1,101 @@
+"""What is lost with a connection: which statements run again, and on which connection."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from adapters.postgres import Database, PoolSettings, PostgresTaskRepository
+from application import StorageUnavailable, TaskNotFound
+from tests.adapters.test_postgres_pool import backend
+from tests.contract.test_task_repository import a_task
+from tests.patience import until
+
+pytestmark = pytest.mark.database
+
+
+async def two_backends(database: Database) -> list[int]:
+    async with database.connection() as first, database.connection() as second:
+        return [await connection.fetchval("SELECT pg_backend_pid()") for connection in (first, second)]
+
+
+async def end_the_active(url: str) -> None:
+    """Wait for a statement, and end the connection that it runs on."""
+    other = Database(url)
+    end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query LIKE $1 AND state = 'active'"
+
+    async def ended() -> bool:
+        return bool(await other.fetch(f"{end} AND pid <> pg_backend_pid()", "%pg_sleep(60)%"))
+
+    await until(ended)
+    await other.close()
+
+
+async def test_a_connection_that_is_just_being_told_of_its_end_loses_no_write(url: str) -> None:
+    database = Database(url)
+    old = await two_backends(database)
+    async with database.connection() as connection:
+        fields = b"SFATAL\0" + b"C57P01\0" + b"Mterminating connection\0" + b"\0"
+        connection._protocol.data_received(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+        assert not connection.is_closed()
+    assert await backend(database) not in old
+    assert not {*old} & {*await two_backends(database)}
+    await database.close()
+
+
+async def test_a_read_whose_connection_is_lost_runs_again_and_a_write_does_not(url: str) -> None:
+    database = Database(url, PoolSettings(size=1, max_overflow=0, timeout=30))
+    await database.fetch("CREATE SEQUENCE runs")
+    count_and_wait = "SELECT CASE WHEN nextval('runs') IN (1, 3) THEN pg_sleep(60) END"
+    for run, runs in ((database.read, 2), (database.fetch, 3)):
+        running = asyncio.create_task(run(count_and_wait))
+        await end_the_active(url)
+        outcomes: list[Any] = await asyncio.gather(running, return_exceptions=True)
+        assert isinstance(outcomes[0], StorageUnavailable) == (run == database.fetch)
+        ((last,),) = [row.values() for row in await database.fetch("SELECT last_value FROM runs")]
+        assert last == runs
+    await database.close()
+
+
+async def test_who_lost_a_connection_is_not_given_another_that_may_be_about_to_end(url: str) -> None:
+    database = Database(url, PoolSettings(timeout=30))
+    old = await two_backends(database)
+    asleep = "SELECT CASE WHEN pg_backend_pid() = ANY($1) THEN pg_sleep(60) END"
+    running = asyncio.create_task(database.read(asleep, old))
+    await end_the_active(url)
+    await running
+    assert not {*old} & {*await two_backends(database)}
+    await database.close()
+
+
+async def test_a_server_that_turned_read_only_is_left_at_the_first_write(small: Database) -> None:
+    tasks = PostgresTaskRepository(small)
+    async with small.connection() as connection:
+        await connection.execute("SET default_transaction_read_only = on")
+    assert (await tasks.add(a_task())).version == 1
+
+
+async def test_a_server_that_stays_read_only_cannot_serve(url: str) -> None:
+    database = Database(f"{url}{'&' if '?' in url else '?'}options=-c%20default_transaction_read_only%3Don")
+    with pytest.raises(StorageUnavailable):
+        await PostgresTaskRepository(database).add(a_task())
+    with pytest.raises(StorageUnavailable):
+        await database.ping()
+    with pytest.raises(TaskNotFound):
+        await PostgresTaskRepository(database).get("ada", a_task().id)
+    await database.close()
+
+
+async def test_a_statement_that_provably_did_nothing_runs_again(url: str) -> None:
+    database = Database(url)
+    await database.fetch("CREATE SEQUENCE tries")
+    await database.fetch(
+        """
+        CREATE FUNCTION fail_once() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
+          IF nextval('tries') = 1 THEN RAISE EXCEPTION USING ERRCODE = 'serialization_failure'; END IF;
+          RETURN currval('tries');
+        END $$
+        """
+    )
+    assert [tuple(row.values()) for row in await database.fetch("SELECT fail_once()")] == [(2,)]
+    await database.close()
