@@ -12,7 +12,7 @@ from uvicorn.supervisors import Multiprocess
 from application import StorageUnavailable
 from entrypoints.container import Container
 from entrypoints.http import create_app
-from entrypoints.http.protocol import BoundedHttpProtocol
+from entrypoints.http.server.connection import BoundedHttpProtocol
 from entrypoints.logs import configure_logging
 from entrypoints.settings import Settings
 from entrypoints.start import StartError, development_token, prepared

@@ -20,15 +20,15 @@ from litestar.types.internal_types import RouteHandlerMapItem
 
 from application import StorageUnavailable
 from entrypoints.container import Container
-from entrypoints.http.admission import Admission
-from entrypoints.http.auth import authenticated_by, own_tasks_only
-from entrypoints.http.bodies import MAX_BODY_BYTES, StrictRequest
-from entrypoints.http.docs import StrictBodySchemas, assets_router, complete, openapi_config
-from entrypoints.http.edge import Edge
-from entrypoints.http.health import health_router
-from entrypoints.http.problems import EXCEPTION_HANDLERS
-from entrypoints.http.rate_limit import RateLimit, limited_by
-from entrypoints.http.tasks import TaskController, strict_query
+from entrypoints.http.api.access import authenticated_by, own_tasks_only
+from entrypoints.http.api.bodies import MAX_BODY_BYTES, StrictRequest
+from entrypoints.http.api.errors import EXCEPTION_HANDLERS
+from entrypoints.http.api.health import health_router
+from entrypoints.http.api.rate_limit import RateLimit, limited_by
+from entrypoints.http.api.tasks import TaskController, strict_query
+from entrypoints.http.docs.document import StrictBodySchemas, assets_router, complete, openapi_config
+from entrypoints.http.server.admission import Admission
+from entrypoints.http.server.exchange import Edge
 from entrypoints.logs import configure_logging
 from entrypoints.settings import Settings
 from entrypoints.start import why

@@ -1,22 +1,10 @@
 """Every error answer: RFC 9457 problem details, made in one place from one table."""
 
-import logging
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
-from litestar.types import ExceptionHandlersMap
-
-from adapters.tokens import KeysUnavailable, TokenError
-from application import ApplicationError
-from domain import DomainError
-from entrypoints.http.admission import Crowded
-from entrypoints.http.rate_limit import RateLimited
-
-_log = logging.getLogger("hextasks.http")
 
 
 class Kind(NamedTuple):
@@ -76,46 +64,19 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     """For `validation_error`: what is wrong where, each with a JSON `pointer` or a `parameter`, and a `detail`."""
 
 
-class InvalidInput(Exception):
-    """A request that breaks the contract. `location` is {"pointer": …} into the body or {"parameter": …}."""
-
-    def __init__(self, detail: str, *, code: str = "validation_error", **location: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-        self.errors = [{**location, "detail": detail}] if location else []
-
-
-def problem(
-    request: Request[Any, Any, Any],
-    code: str,
-    detail: str = "",
-    errors: list[dict[str, str]] | None = None,
-    headers: dict[str, str] | None = None,
-) -> Response[Problem]:
-    """Return the answer for a code of the table."""
-    scope: MutableMapping[str, Any] = request.scope  # type: ignore[assignment]
-    scope["problem_code"] = code  # for the request's line in the log
-    return Response(
-        _problem(code, detail, errors or [], instance=scope["path"], request_id=scope["request_id"]),
-        status_code=KINDS[code].status,
-        headers={**KINDS[code].headers, **(headers or {})},
-        media_type=PROBLEM_MEDIA_TYPE,
-    )
-
-
 def example(code: str) -> Problem:
     """Return what an answer with a code looks like."""
     errors = [{"pointer": "/title", "detail": "The title must not be empty."}] if code == "validation_error" else []
-    return _problem(code, "", errors, instance="/api/ada/tasks", request_id="0f8fad5b-d9cb-469f-a165-70867728950e")
+    return make_problem(code, "", errors, instance="/api/ada/tasks", request_id="0f8fad5b-d9cb-469f-a165-70867728950e")
 
 
 def encoded_problem(code: str, detail: str = "", *, instance: str, request_id: str) -> bytes:
     """Return the body of an answer that is made outside of Litestar."""
-    return msgspec.json.encode(_problem(code, detail, [], instance=instance, request_id=request_id))
+    return msgspec.json.encode(make_problem(code, detail, [], instance=instance, request_id=request_id))
 
 
-def _problem(code: str, detail: str, errors: list[dict[str, str]], *, instance: str, request_id: str) -> Problem:
+def make_problem(code: str, detail: str, errors: list[dict[str, str]], *, instance: str, request_id: str) -> Problem:
+    """Return the problem for a code of the table."""
     kind = KINDS[code]
     return Problem(
         type=f"urn:problem-type:hextasks:{code}",
@@ -127,77 +88,3 @@ def _problem(code: str, detail: str, errors: list[dict[str, str]], *, instance: 
         request_id=request_id,
         errors=errors,
     )
-
-
-def _application_error(request: Request[Any, Any, Any], error: ApplicationError) -> Response[Problem]:
-    if error.code not in KINDS:
-        return _unexpected(request, error)
-    if error.code in ("storage_unavailable", "overloaded"):
-        _log.warning(error.code, exc_info=error, extra={"fields": {"request_id": request.scope.get("request_id")}})
-    return problem(request, error.code)
-
-
-def _domain_error(request: Request[Any, Any, Any], error: DomainError) -> Response[Problem]:
-    location = {"parameter": "limit"} if error.field == "limit" else {"pointer": f"/{error.field}"}
-    return problem(request, "validation_error", error.detail, [{**location, "detail": error.detail}])
-
-
-def _invalid_input(request: Request[Any, Any, Any], error: InvalidInput) -> Response[Problem]:
-    return problem(request, error.code, error.detail, error.errors)
-
-
-def _crowded(request: Request[Any, Any, Any], _: Crowded) -> Response[Problem]:
-    return problem(request, "overloaded")
-
-
-def _rate_limited(request: Request[Any, Any, Any], error: RateLimited) -> Response[Problem]:
-    return problem(request, "rate_limited", headers={"Retry-After": str(error.retry_after)})
-
-
-def _token_error(request: Request[Any, Any, Any], error: TokenError) -> Response[Problem]:
-    return problem(request, error.code, error.detail)
-
-
-def _keys_unavailable(request: Request[Any, Any, Any], _: KeysUnavailable) -> Response[Problem]:
-    return problem(request, "keys_unavailable")
-
-
-def _invalid_parameter(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
-    """Litestar's own refusal of a parameter, whose words say what was expected and never repeat the value."""
-    found: list[dict[str, str]] = error.extra if isinstance(error.extra, list) else []
-    errors = [
-        {"pointer": "", "detail": "A body is required."}
-        if item.get("source") == "body" or item.get("key") == "data"
-        else {"parameter": item.get("key", ""), "detail": item["message"]}
-        for item in found
-    ]
-    return problem(request, "validation_error", errors[0]["detail"] if errors else "", errors)
-
-
-def _http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
-    by_status = {400: "validation_error", 404: "route_not_found", 405: "method_not_allowed", 413: "body_too_large"}
-    code = by_status.get(error.status_code)
-    if code is None:
-        return _unexpected(request, error)
-    allow = (error.headers or {}).get("allow")
-    return problem(request, code, headers={"Allow": allow} if allow else None)
-
-
-def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    if "client_gone" not in request.scope:
-        _log.error("internal_error", exc_info=error, extra={"fields": {"request_id": request.scope.get("request_id")}})
-    return problem(request, "internal_error")
-
-
-EXCEPTION_HANDLERS: ExceptionHandlersMap = {
-    ApplicationError: _application_error,
-    DomainError: _domain_error,
-    InvalidInput: _invalid_input,
-    Crowded: _crowded,
-    RateLimited: _rate_limited,
-    TokenError: _token_error,
-    KeysUnavailable: _keys_unavailable,
-    ValidationException: _invalid_parameter,
-    HTTPException: _http_exception,
-    Exception: _unexpected,
-}

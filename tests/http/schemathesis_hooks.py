@@ -8,7 +8,7 @@ from schemathesis import Case, HookContext, Response
 from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 
-from entrypoints.http.preconditions import IF_MATCH_PATTERN
+from entrypoints.http.api.preconditions import IF_MATCH_PATTERN
 
 schemathesis.openapi.format(
     "if-match",

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import InvalidTitle, clean_title
-from entrypoints.http.schemas import TITLE_PATTERN
+from entrypoints.http.api.schemas import TITLE_PATTERN
 from tests.http.wire import TASK_FIELDS, raw
 from tests.services import Service, running_service
 

@@ -103,7 +103,7 @@ def test_who_dawdles_takes_no_room(narrow: Service) -> None:
 
 
 def test_requests_sent_without_waiting_are_refused_in_turn(narrow: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("entrypoints.http.protocol.REFUSED_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("entrypoints.http.server.connection.REFUSED_PAUSE_SECONDS", 0.2)
     url = urlsplit(narrow.url)
     with full(narrow, monkeypatch), socket.create_connection((url.hostname, url.port)) as connection:
         get = "GET /{} HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -121,7 +121,7 @@ def _places(received: bytes) -> list[int]:
 def test_who_asks_again_at_once_on_the_same_connection_waits_there(
     narrow: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("entrypoints.http.protocol.REFUSED_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr("entrypoints.http.server.connection.REFUSED_PAUSE_SECONDS", 0.5)
     with narrow.client() as grace:
         with full(narrow, monkeypatch):
             assert_problem(grace.get(grace.tasks), "overloaded")

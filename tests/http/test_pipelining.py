@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from entrypoints.http.protocol import MAX_HEADERS, MAX_PIPELINED
+from entrypoints.http.server.connection import MAX_HEADERS, MAX_PIPELINED
 from tests.http.wire import connected, listed
 from tests.patience import eventually
 from tests.services import Client, Service, running_service
@@ -122,7 +122,7 @@ def test_nothing_is_read_behind_a_request_for_a_tunnel(service: Service) -> None
 
 
 def test_who_reads_nothing_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("entrypoints.http.protocol.REFUSED_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("entrypoints.http.server.connection.REFUSED_PAUSE_SECONDS", 0.1)
     with (
         running_service(DATABASE_URL="memory://", MAX_CONCURRENT_REQUESTS="2") as service,
         service.client() as ada,

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from entrypoints.http.protocol import MAX_HEAD_BYTES
+from entrypoints.http.server.connection import MAX_HEAD_BYTES
 from tests.services import Service
 
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoints.http.rate_limit import RateLimit
+from entrypoints.http.api.rate_limit import RateLimit
 from tests.http.wire import assert_problem, made, one
 from tests.services import Service, running_service
 

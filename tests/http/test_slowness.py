@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from entrypoints.http import protocol
+from entrypoints.http.server import connection as protocol
 from tests.http.wire import assert_problem, connected, listed, made, one
 from tests.services import Client, Service, running_service
 

@@ -12,9 +12,9 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from entrypoints.http.bodies import MAX_BODY_BYTES
-from entrypoints.http.edge import CLOSE, request_id_of
+from entrypoints.http.api.bodies import MAX_BODY_BYTES
 from entrypoints.http.problems import KINDS
+from entrypoints.http.server.exchange import CLOSE, request_id_of
 
 MAX_HEAD_BYTES = 2 * 1024 * 1024
 """Request line and headers, and all that frames a body. Nobody needs a token to send them, so nobody may make us keep

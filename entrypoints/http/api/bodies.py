@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from litestar import Request
 
-from entrypoints.http.problems import InvalidInput
+from entrypoints.http.api.errors import InvalidInput
 
 MAX_BODY_BYTES = 65_536
 

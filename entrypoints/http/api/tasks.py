@@ -25,11 +25,11 @@ from application import (
     UpdateTask,
 )
 from domain import USER_ID_MAX_LENGTH, Task, clean_title
-from entrypoints.http.cursors import CURSOR_PATTERN, decode_cursor, encode_cursor
-from entrypoints.http.docs import ACCESS, BODY, EXISTING, INPUT, STORAGE, WRITE, errors
-from entrypoints.http.preconditions import IF_MATCH_PATTERN, etag, expected_version, is_unchanged
-from entrypoints.http.problems import InvalidInput
-from entrypoints.http.schemas import CreateTaskRequest, TaskListResponse, TaskResponse, UpdateTaskRequest
+from entrypoints.http.api.cursors import CURSOR_PATTERN, decode_cursor, encode_cursor
+from entrypoints.http.api.errors import InvalidInput
+from entrypoints.http.api.preconditions import IF_MATCH_PATTERN, etag, expected_version, is_unchanged
+from entrypoints.http.api.schemas import CreateTaskRequest, TaskListResponse, TaskResponse, UpdateTaskRequest
+from entrypoints.http.docs.document import ACCESS, BODY, EXISTING, INPUT, STORAGE, WRITE, errors
 
 T = TypeVar("T")
 Injected = NamedDependency[SkipValidation[T]]

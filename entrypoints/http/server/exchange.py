@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from litestar.config.cors import CORSConfig
 
-from entrypoints.http.admission import Admission
 from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, encoded_problem
+from entrypoints.http.server.admission import Admission
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

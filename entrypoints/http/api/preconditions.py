@@ -2,7 +2,7 @@
 
 import re
 
-from entrypoints.http.problems import InvalidInput
+from entrypoints.http.api.errors import InvalidInput
 
 _TAG = re.compile(r'(?P<weak>W/)?"(?P<value>[\x21\x23-\x7e\x80-\xff]*)"')
 IF_MATCH_PATTERN = r'^(\*|(W/)?"[\x21\x23-\x7e\x80-\xff]*")$'

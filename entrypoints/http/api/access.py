@@ -15,7 +15,7 @@ from litestar.types import Guard
 
 from adapters.tokens import TokenError, TokenVerifier
 from application import Forbidden, only_own_tasks
-from entrypoints.http.admission import Admission
+from entrypoints.http.server.admission import Admission
 
 _log = logging.getLogger("hextasks.access")
 

@@ -4,8 +4,8 @@ import asyncio
 
 from litestar import Router, get
 
-from entrypoints.http.docs import errors
-from entrypoints.http.schemas import HealthResponse
+from entrypoints.http.api.schemas import HealthResponse
+from entrypoints.http.docs.document import errors
 from entrypoints.storage import Storage
 
 

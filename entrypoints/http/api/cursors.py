@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from application import Position
-from entrypoints.http.problems import InvalidInput
+from entrypoints.http.api.errors import InvalidInput
 
 # Microseconds since 1970, and the id; then a checksum over both, the user and the filter.
 _PLACE = struct.Struct(">q16s")
