@@ -14,7 +14,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
 from adapters.tokens import TokenError, TokenVerifier
-from application import Forbidden, only_own_tasks
+from application import NotOwner, only_own_tasks
 from entrypoints.http.admission import Admission
 
 _log = logging.getLogger("hextasks.access")
@@ -41,13 +41,13 @@ def authenticated_by(verifier: TokenVerifier, admission: Admission) -> Guard:
 
 
 async def own_tasks_only(connection: Connection, _: BaseRouteHandler) -> None:
-    """Let a request pass whose path names its own user, and decode that name. Raises Forbidden."""
+    """Let a request pass whose path names its own user, and decode that name. Raises NotOwner."""
     try:
         user_id = unquote_to_bytes(connection.path_params["user_id"]).decode()
         only_own_tasks(actor=connection.user, user_id=user_id)
-    except (Forbidden, UnicodeDecodeError) as error:
-        _refused(connection, Forbidden.code, "The path names another user.")
-        raise Forbidden from error
+    except (NotOwner, UnicodeDecodeError) as error:
+        _refused(connection, "forbidden", "The path names another user.")
+        raise NotOwner from error
     # A new dictionary: Litestar shares the one it gave among all requests to this path.
     connection.scope["path_params"] = {**connection.path_params, "user_id": user_id}
 

@@ -11,7 +11,14 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from adapters.tokens import KeysUnavailable, TokenError
-from application import ApplicationError
+from application import (
+    ApplicationError,
+    NotOwner,
+    StorageUnavailable,
+    TaskContended,
+    TaskNotFound,
+    VersionConflict,
+)
 from domain import DomainError
 from entrypoints.http.admission import Crowded
 from entrypoints.http.rate_limit import RateLimited
@@ -59,6 +66,14 @@ KINDS = {
     "shutting_down": Kind(503, "The service is about to stop", _RETRY_LATER),
     "keys_unavailable": Kind(503, "The token issuer's keys are away", _RETRY_LATER),
     "storage_unavailable": Kind(503, "The storage is away", _RETRY_LATER),
+}
+
+_APPLICATION_ERRORS: dict[type[ApplicationError], str] = {
+    NotOwner: "forbidden",
+    TaskNotFound: "task_not_found",
+    VersionConflict: "version_mismatch",
+    TaskContended: "overloaded",
+    StorageUnavailable: "storage_unavailable",
 }
 
 
@@ -130,11 +145,12 @@ def _problem(code: str, detail: str, errors: list[dict[str, str]], *, instance: 
 
 
 def _application_error(request: Request[Any, Any, Any], error: ApplicationError) -> Response[Problem]:
-    if error.code not in KINDS:
+    code = _APPLICATION_ERRORS.get(type(error))
+    if code is None:
         return _unexpected(request, error)
-    if error.code in ("storage_unavailable", "overloaded"):
-        _log.warning(error.code, exc_info=error, extra={"fields": {"request_id": request.scope.get("request_id")}})
-    return problem(request, error.code)
+    if code in ("storage_unavailable", "overloaded"):
+        _log.warning(code, exc_info=error, extra={"fields": {"request_id": request.scope.get("request_id")}})
+    return problem(request, code)
 
 
 def _domain_error(request: Request[Any, Any, Any], error: DomainError) -> Response[Problem]:

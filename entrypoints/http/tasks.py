@@ -10,7 +10,6 @@ from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter, SkipValidation
-from msgspec import UNSET
 
 from application import (
     DEFAULT_PAGE_SIZE,
@@ -24,7 +23,7 @@ from application import (
     TaskNotFound,
     UpdateTask,
 )
-from domain import USER_ID_MAX_LENGTH, Task, clean_title
+from domain import USER_ID, Task
 from entrypoints.http.cursors import CURSOR_PATTERN, decode_cursor, encode_cursor
 from entrypoints.http.docs import ACCESS, BODY, EXISTING, INPUT, STORAGE, WRITE, errors
 from entrypoints.http.preconditions import IF_MATCH_PATTERN, etag, expected_version, is_unchanged
@@ -37,7 +36,7 @@ UserId = Annotated[
     str,
     PathParameter(
         description="The user whose tasks are meant: the one that the token names.",
-        schema_extra={"min_length": 1, "max_length": USER_ID_MAX_LENGTH},
+        schema_extra={"min_length": 1, "max_length": USER_ID.max_length},
     ),
 ]
 TaskId = Annotated[str, PathParameter(description="The task's id.", format="uuid")]
@@ -124,7 +123,7 @@ class TaskController(Controller):
         self, request: Caller, user_id: UserId, data: JSONBody[CreateTaskRequest], create_task: Injected[CreateTask]
     ) -> Response[TaskResponse]:
         """Make a task: open, and on top of the list."""
-        task = await create_task(actor=request.user, user_id=user_id, title=data.title)
+        task = await create_task(actor=request.user, user_id=user_id, draft=data.draft())
         return _answer(task, headers={"Location": f"{_path(user_id)}/{task.id}"})
 
     @get(
@@ -166,13 +165,9 @@ class TaskController(Controller):
         if_match: IfMatch = None,
     ) -> Response[TaskResponse]:
         """Fields that are left out stay. Completing sets `completed_at`, reopening clears it."""
+        version, change = expected_version(if_match), data.change()  # input is checked before existence
         task = await update_task(
-            actor=request.user,
-            user_id=user_id,
-            expected_version=expected_version(if_match),
-            title=None if data.title is UNSET else clean_title(data.title),  # input is judged before existence
-            task_id=_task_id(task_id),
-            is_completed=None if data.is_completed is UNSET else data.is_completed,
+            actor=request.user, user_id=user_id, task_id=_task_id(task_id), change=change, expected_version=version
         )
         return _answer(task)
 
