@@ -1,7 +1,7 @@
 """The use-cases of the task service, one per story, and the ports they need. Standard library only.
 
 Every use-case is an object built from its ports and then awaited like a function:
-`await CreateTask(tasks=..., clock=..., ids=...)(actor="ada", user_id="ada", title="Buy milk")`.
+`await CreateTask(tasks=..., clock=..., ids=...)(actor="ada", user_id="ada", draft=draft)`.
 """
 
 from application.access import only_own_tasks
@@ -9,7 +9,7 @@ from application.create_task import CreateTask
 from application.delete_task import DeleteTask
 from application.errors import (
     ApplicationError,
-    Forbidden,
+    NotOwner,
     StorageUnavailable,
     TaskAlreadyExists,
     TaskContended,
@@ -30,10 +30,10 @@ __all__ = [
     "CompleteTask",
     "CreateTask",
     "DeleteTask",
-    "Forbidden",
     "GetTask",
     "InvalidPage",
     "ListTasks",
+    "NotOwner",
     "PageRequest",
     "Position",
     "StorageUnavailable",

@@ -1,15 +1,14 @@
-"""The one rule of access: users reach their own tasks and nobody else's."""
+"""The one rule of access: users reach their own tasks only."""
 
-from application.errors import Forbidden
-from domain import check_user_id
+from application.errors import NotOwner
+from domain import USER_ID
 
 
 def only_own_tasks(*, actor: str, user_id: str) -> None:
-    """Let the call pass when the actor is the user whose tasks are meant.
+    """Check that the actor owns the tasks. Ids are compared code point by code point.
 
-    Compares code point by code point. Raises Forbidden when they differ, and InvalidUserId when the actor's id breaks
-    the domain's rule.
+    Raises NotOwner when they differ, and InvalidText when the actor's id breaks the domain's rule.
     """
-    check_user_id(actor)
+    USER_ID.check(actor)
     if actor != user_id:
-        raise Forbidden
+        raise NotOwner

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from application.access import only_own_tasks
 from application.ports import Clock, TaskIds, TaskRepository
-from domain import Task
+from domain import Task, TaskDraft
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,11 +15,11 @@ class CreateTask:
     clock: Clock
     ids: TaskIds
 
-    async def __call__(self, *, actor: str, user_id: str, title: str) -> Task:
-        """Store and return a new task with the title stripped.
+    async def __call__(self, *, actor: str, user_id: str, draft: TaskDraft) -> Task:
+        """Store and return a new task.
 
-        Raises Forbidden, InvalidTitle, TaskContended, StorageUnavailable.
+        Raises NotOwner, TaskContended, StorageUnavailable.
         """
         only_own_tasks(actor=actor, user_id=user_id)
-        task = Task.create(id=self.ids.new(), user_id=user_id, title=title, now=self.clock.now())
+        task = Task.create(draft, id=self.ids.new(), user_id=user_id, now=self.clock.now())
         return await self.tasks.add(task)

@@ -17,7 +17,7 @@ class DeleteTask:
     async def __call__(self, *, actor: str, user_id: str, task_id: UUID, expected_version: int | None = None) -> None:
         """Delete the task, with `expected_version` only if that is its version.
 
-        Raises Forbidden, TaskNotFound (a second time too), VersionConflict, TaskContended, StorageUnavailable.
+        Raises NotOwner, TaskNotFound (a second time too), VersionConflict, TaskContended, StorageUnavailable.
         """
         only_own_tasks(actor=actor, user_id=user_id)
         await self.tasks.remove(user_id, task_id, removed_at=self.clock.now(), expected_version=expected_version)

@@ -1,4 +1,4 @@
-"""What a use-case or a repository may raise beside the domain's refusals. Each class carries a stable `code`."""
+"""The errors of use-cases and repositories, beside those of the domain. Each class carries a stable `code`."""
 
 from typing import ClassVar
 
@@ -9,10 +9,10 @@ class ApplicationError(Exception):
     code: ClassVar[str]
 
 
-class Forbidden(ApplicationError):
-    """The actor asked for tasks of another user. Raised before anything is read, so it tells nothing."""
+class NotOwner(ApplicationError):
+    """The actor asked for the tasks of another user. Raised before anything is read, so it discloses nothing."""
 
-    code = "forbidden"
+    code = "not_owner"
 
 
 class TaskNotFound(ApplicationError):
@@ -28,15 +28,15 @@ class TaskAlreadyExists(ApplicationError):
 
 
 class VersionConflict(ApplicationError):
-    """The task's version is not the one that was named or read: somebody changed it since. Nothing was written."""
+    """The task's version is not the one that was expected or read: it has changed since. Nothing was written."""
 
-    code = "version_mismatch"
+    code = "version_conflict"
 
 
 class TaskContended(ApplicationError):
-    """Other writers of the same user were in the way for too long, or too often. Nothing was written."""
+    """Concurrent writes of the same user took too long, or conflicted too often. Nothing was written."""
 
-    code = "overloaded"
+    code = "task_contended"
 
 
 class StorageUnavailable(ApplicationError):

@@ -15,6 +15,6 @@ class GetTask:
     tasks: TaskRepository
 
     async def __call__(self, *, actor: str, user_id: str, task_id: UUID) -> Task:
-        """Return the task as it was last stored. Raises Forbidden, TaskNotFound, StorageUnavailable."""
+        """Return the task as it was last stored. Raises NotOwner, TaskNotFound, StorageUnavailable."""
         only_own_tasks(actor=actor, user_id=user_id)
         return await self.tasks.get(user_id, task_id)

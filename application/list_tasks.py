@@ -14,6 +14,6 @@ class ListTasks:
     tasks: TaskRepository
 
     async def __call__(self, *, actor: str, user_id: str, page: PageRequest | None = None) -> TaskPage:
-        """Return the page asked for, by default the newest 50 tasks. Raises Forbidden, StorageUnavailable."""
+        """Return the page asked for, by default the newest 50 tasks. Raises NotOwner, StorageUnavailable."""
         only_own_tasks(actor=actor, user_id=user_id)
         return await self.tasks.list(user_id, page or PageRequest())

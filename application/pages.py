@@ -14,8 +14,6 @@ MAX_PAGE_SIZE = 500
 class InvalidPage(DomainError):
     """`limit_out_of_range`: a page must have 1 to 500 tasks."""
 
-    field = "limit"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Position:
@@ -42,7 +40,8 @@ class PageRequest:
 
     def __post_init__(self) -> None:
         if type(self.limit) is not int or not 1 <= self.limit <= MAX_PAGE_SIZE:
-            raise InvalidPage("limit_out_of_range", f"The limit must be a whole number from 1 to {MAX_PAGE_SIZE}.")
+            detail = f"The limit must be a whole number from 1 to {MAX_PAGE_SIZE}."
+            raise InvalidPage("limit_out_of_range", detail, field="limit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,15 +6,17 @@ from uuid import UUID
 from application.access import only_own_tasks
 from application.errors import TaskContended, VersionConflict
 from application.ports import Clock, TaskRepository
-from domain import Task, clean_title
+from domain import Task, TaskChange
 
 # Among N writers that start together at least one wins each round, so this many always get through.
 MAX_ATTEMPTS = 32
 
+_COMPLETION = TaskChange(is_completed=True)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateTask:
-    """Changes a task's title, its completion, or both."""
+    """Changes a task."""
 
     tasks: TaskRepository
     clock: Clock
@@ -25,24 +27,21 @@ class UpdateTask:
         actor: str,
         user_id: str,
         task_id: UUID,
-        title: str | None = None,
-        is_completed: bool | None = None,
+        change: TaskChange,
         expected_version: int | None = None,
     ) -> Task:
-        """Store the change and return the task; None leaves a part alone, and a change of nothing writes nothing.
+        """Store the change and return the task; where nothing differs, nothing is written.
 
-        With `expected_version` the change happens only on that version, else VersionConflict is raised. Without it, the
-        change is applied to whatever is newest, again after losing to another writer, up to 32 times; then
-        TaskContended is raised. Raises Forbidden, InvalidTitle, TaskNotFound, StorageUnavailable.
+        With `expected_version`, the change is applied to that version only, else VersionConflict is raised. Without it,
+        the change is applied to the newest version, up to 32 times when other writers are faster; then TaskContended is
+        raised. Raises NotOwner, TaskNotFound, StorageUnavailable.
         """
         only_own_tasks(actor=actor, user_id=user_id)
-        if title is not None:
-            title = clean_title(title)  # refused before the first read, whether or not the task exists
         for _ in range(MAX_ATTEMPTS):
             task = await self.tasks.get(user_id, task_id)
             if expected_version not in (None, task.version):
                 raise VersionConflict
-            changed = task.change(now=self.clock.now(), title=title, is_completed=is_completed)
+            changed = task.apply(change, now=self.clock.now())
             if changed is task:
                 return task
             try:
@@ -64,5 +63,5 @@ class CompleteTask:
         """Complete the task and return it; the first `completed_at` stays. Raises what UpdateTask raises."""
         update = UpdateTask(tasks=self.tasks, clock=self.clock)
         return await update(
-            actor=actor, user_id=user_id, task_id=task_id, is_completed=True, expected_version=expected_version
+            actor=actor, user_id=user_id, task_id=task_id, change=_COMPLETION, expected_version=expected_version
         )

@@ -1,17 +1,19 @@
-"""The task domain: one entity, its rules and its refusals. Standard library only, no I/O, no clock."""
+"""The task domain: one entity, its rules and its errors. Standard library only, no I/O, no clock."""
 
-from domain.errors import DomainError, InvalidTask, InvalidTitle, InvalidUserId
-from domain.rules import TITLE_MAX_LENGTH, USER_ID_MAX_LENGTH, check_user_id, clean_title
-from domain.task import Task
+from domain.errors import DomainError, InvalidTask, InvalidText
+from domain.rules import TITLE, USER_ID, TextRule
+from domain.task import UNCHANGED, Task, TaskChange, TaskDraft, Unchanged
 
 __all__ = [
-    "TITLE_MAX_LENGTH",
-    "USER_ID_MAX_LENGTH",
+    "TITLE",
+    "UNCHANGED",
+    "USER_ID",
     "DomainError",
     "InvalidTask",
-    "InvalidTitle",
-    "InvalidUserId",
+    "InvalidText",
     "Task",
-    "check_user_id",
-    "clean_title",
+    "TaskChange",
+    "TaskDraft",
+    "TextRule",
+    "Unchanged",
 ]

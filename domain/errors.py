@@ -1,34 +1,27 @@
-"""What the domain refuses. Each refusal carries a `code` that stays the same for ever, and the `field` at fault."""
-
-from typing import ClassVar
+"""The errors of the domain. Each carries a stable `code` and the `field` at fault."""
 
 
 class DomainError(ValueError):
-    """A value that breaks a rule of the domain.
+    """A value breaks a rule of the domain.
 
-    `code` says which rule, in a word that callers may branch on; `detail` says it to a person and never
-    repeats the value, so both are safe to log.
+    `code` names the rule and never changes, so callers may branch on it. `detail` explains it and never repeats the
+    value, so both are safe to log.
     """
 
-    field: ClassVar[str] = "task"
-
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, *, field: str = "task") -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.field = field
 
 
-class InvalidTitle(DomainError):
-    """`title_empty`, `_too_long`, `_control_character`, `_surrogate`, `_not_text`; `title_not_stripped` in a Task."""
+class InvalidText(DomainError):
+    """A title or a user id breaks its TextRule. The code is the field's name and what is wrong with the text.
 
-    field = "title"
-
-
-class InvalidUserId(DomainError):
-    """`user_id_empty`, `_too_long`, `_control_character`, `_surrogate` or `_not_text`."""
-
-    field = "user_id"
+    For a title: `title_not_text`, `title_empty`, `title_too_long`, `title_control_character`, `title_surrogate`, and,
+    in a Task only, `title_not_stripped`.
+    """
 
 
 class InvalidTask(DomainError):
-    """`task_inconsistent`: attributes that cannot belong to one task, such as a completion before the creation."""
+    """`task_inconsistent`: an attribute has the wrong type, or contradicts another, as a completion before creation."""

@@ -1,48 +1,53 @@
-"""The rules of single values: titles and user ids. The database repeats them as CHECK constraints."""
+"""The rules for text. The database repeats them as CHECK constraints."""
 
 import re
+from dataclasses import KW_ONLY, dataclass
 
-from domain.errors import DomainError, InvalidTitle, InvalidUserId
+from domain.errors import InvalidText
 
-TITLE_MAX_LENGTH = 500
-"""Unicode code points, counted after stripping."""
-
-USER_ID_MAX_LENGTH = 255
-"""Unicode code points."""
-
-# Unicode category Cc, and the surrogates that have no place outside UTF-16.
+# Unicode category Cc, and the surrogates, which are valid in UTF-16 only.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def clean_title(title: str) -> str:
-    """Return the title without Unicode white space at its ends.
+@dataclass(frozen=True, slots=True)
+class TextRule:
+    """What the text of one field must be: 1 to `max_length` code points, no control character, no lone surrogate."""
 
-    Raises InvalidTitle unless 1 to 500 code points are left, none of them a control character or a lone surrogate.
-    """
-    if not isinstance(title, str):
-        raise InvalidTitle("title_not_text", "The title must be text.")
-    stripped = title.strip()
-    _check("title", stripped, TITLE_MAX_LENGTH, InvalidTitle)
-    return stripped
+    field: str
+    _: KW_ONLY
+    max_length: int
+    """Unicode code points, counted after stripping."""
+    stripped: bool = False
+    """Whether Unicode white space at the ends is removed."""
+
+    def clean(self, text: str) -> str:
+        """Return the text as it is to be stored: stripped if the rule says so. Raises InvalidText."""
+        if not isinstance(text, str):
+            raise self._error("not_text", "must be text")
+        if self.stripped:
+            text = text.strip()
+        if not text:
+            raise self._error("empty", "must not be empty")
+        if len(text) > self.max_length:
+            raise self._error("too_long", f"must have at most {self.max_length} characters")
+        # Printable text has no character of Unicode's category "Other". This is the fast way for most texts.
+        if not text.isprintable() and (found := _FORBIDDEN.search(text)):
+            if found[0] >= "\ud800":
+                raise self._error("surrogate", "must not contain a lone surrogate")
+            raise self._error("control_character", "must not contain control characters")
+        return text
+
+    def check(self, text: str) -> None:
+        """Accept only text that `clean` returns unchanged. Raises InvalidText."""
+        if self.clean(text) != text:
+            raise self._error("not_stripped", "must have no white space at its ends")
+
+    def _error(self, code: str, detail: str) -> InvalidText:
+        name = self.field.replace("_", " ")
+        return InvalidText(f"{self.field}_{code}", f"The {name} {detail}.", field=self.field)
 
 
-def check_user_id(user_id: str) -> str:
-    """Return the user id as it is: opaque, 1 to 255 code points, no control character and no lone surrogate.
+TITLE = TextRule("title", max_length=500, stripped=True)
 
-    Raises InvalidUserId otherwise. It is no UUID by rule, because token issuers disagree about what `sub` holds.
-    """
-    if not isinstance(user_id, str):
-        raise InvalidUserId("user_id_not_text", "The user id must be text.")
-    _check("user id", user_id, USER_ID_MAX_LENGTH, InvalidUserId)
-    return user_id
-
-
-def _check(name: str, text: str, max_length: int, error: type[DomainError]) -> None:
-    if not text:
-        raise error(f"{error.field}_empty", f"The {name} must not be empty.")
-    if len(text) > max_length:
-        raise error(f"{error.field}_too_long", f"The {name} must have at most {max_length} characters.")
-    if found := _FORBIDDEN.search(text):
-        if found[0] >= "\ud800":
-            raise error(f"{error.field}_surrogate", f"The {name} must not contain a lone surrogate.")
-        raise error(f"{error.field}_control_character", f"The {name} must not contain control characters.")
+USER_ID = TextRule("user_id", max_length=255)
+"""Opaque. Not a UUID, because token issuers disagree about what `sub` holds."""

@@ -57,7 +57,7 @@ def with_secret(settings: Settings) -> Settings:
 
 
 def development_token(settings: Settings, user_id: str) -> str:
-    """Return a token that a service with these settings takes. Raises InvalidUserId and StartError."""
+    """Return a token that a service with these settings takes. Raises InvalidText and StartError."""
     if settings.key_source == "jwks":
         raise StartError("tokens come from the issuer whose keys JWT_JWKS_URL names")
     return issue_token(

@@ -87,8 +87,8 @@ def test_the_second_command_of_the_quick_start_runs_every_test() -> None:
     assert second.strip().removeprefix("$ ") in (ROOT / ".ci/run").read_text().splitlines()
 
 
-def test_the_library_in_ten_lines() -> None:
-    program = blocks("The library in ten lines", "python")[0]
+def test_the_library_in_twelve_lines() -> None:
+    program = blocks("The library in twelve lines", "python")[0]
     ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.startswith("Task(")
     assert "title='Buy milk'" in ran.stdout

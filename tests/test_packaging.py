@@ -28,11 +28,12 @@ from adapters.clock import SystemClock
 from adapters.ids import Uuid7Ids
 from adapters.memory import MemoryTaskRepository
 from application import CreateTask, ListTasks, PageRequest
+from domain import TaskDraft
 
 async def main():
     tasks = MemoryTaskRepository()
     create = CreateTask(tasks=tasks, clock=SystemClock(), ids=Uuid7Ids())
-    await create(actor="ada", user_id="ada", title="  Buy milk ")
+    await create(actor="ada", user_id="ada", draft=TaskDraft(title="  Buy milk "))
     page = await ListTasks(tasks=tasks)(actor="ada", user_id="ada", page=PageRequest())
     print([task.title for task in page.tasks])
 

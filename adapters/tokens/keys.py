@@ -6,7 +6,7 @@ from typing import Protocol
 
 import jwt
 
-from domain import check_user_id
+from domain import USER_ID
 
 
 class Keys(Protocol):
@@ -59,7 +59,7 @@ def issue_token(
     issuer: str | None = None,
     audience: str | None = None,
 ) -> str:
-    """Return a token signed with a shared secret, for trials and tests. Raises InvalidUserId."""
+    """Return a token signed with a shared secret, for trials and tests. Raises InvalidText."""
     now = datetime.now(UTC)
-    claims = {user_claim: check_user_id(user_id), "iss": issuer, "aud": audience, "iat": now, "exp": now + lifetime}
+    claims = {user_claim: USER_ID.clean(user_id), "iss": issuer, "aud": audience, "iat": now, "exp": now + lifetime}
     return jwt.encode({name: value for name, value in claims.items() if value is not None}, secret, "HS256")

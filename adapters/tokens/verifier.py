@@ -8,7 +8,7 @@ import jwt
 
 from adapters.tokens.errors import TokenError
 from adapters.tokens.keys import Keys
-from domain import DomainError, check_user_id
+from domain import USER_ID, DomainError
 
 MAX_TOKEN_LENGTH = 8192
 """Characters. A longer one is refused unread; real ones have less than half."""
@@ -87,7 +87,7 @@ class TokenVerifier:
             audience=self._audience,
             leeway=LEEWAY_SECONDS,
         )
-        return _Verified(check_user_id(claims[self._user_claim]), float(claims["exp"]), generation)
+        return _Verified(USER_ID.clean(claims[self._user_claim]), float(claims["exp"]), generation)
 
 
 # Words of our own: the library's may repeat what the token holds.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from application import StorageUnavailable
-from domain import InvalidUserId
+from domain import InvalidText
 from entrypoints.settings import Settings, SettingsError
 from entrypoints.start import StartError, development_token, prepared, why, with_secret
 from entrypoints.storage import PostgresStorage
@@ -21,7 +21,7 @@ def run(given: argparse.Namespace) -> int:
     """Run the command that was given and return the exit status."""
     try:
         return _COMMANDS[given.command](given)
-    except (SettingsError, StartError, InvalidUserId) as error:
+    except (SettingsError, StartError, InvalidText) as error:
         return _failed(str(error))
     except StorageUnavailable as error:
         return _failed(f"the database cannot be used: {why(error)}; look at DATABASE_URL, or type: hextasks doctor")

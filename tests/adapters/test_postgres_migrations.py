@@ -24,7 +24,7 @@ from adapters.postgres import (
     schema_state,
 )
 from adapters.postgres.migrations import LOCK_KEY, alembic_config
-from domain import DomainError, check_user_id, clean_title
+from domain import TITLE, USER_ID, DomainError
 from tests.contract.test_task_repository import NOW, a_task
 from tests.databases import Server
 
@@ -136,7 +136,7 @@ async def test_the_database_refuses_just_what_the_domain_refuses(
     if "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text):
         return  # such text does not even reach a constraint
     insert = "INSERT INTO tasks VALUES ($1, gen_random_uuid(), $2, now(), now(), NULL, 1)"
-    user_ok, title_ok = allowed(check_user_id, text), allowed(clean_title, text)
+    user_ok, title_ok = allowed(USER_ID.clean, text), allowed(TITLE.clean, text)
     async with database.connection() as connection:
         for ok, arguments in ((title_ok, ("ada", text)), (user_ok, (text, "Buy milk"))):
             try:

@@ -8,6 +8,7 @@ import pytest
 
 from adapters.postgres import Database, PostgresTaskRepository, migrate
 from adapters.postgres.statements import ADD, GET, PAGES, REMOVE, SAVE, Statement
+from domain import TaskChange
 from tests.contract.test_task_repository import LATER, a_task
 from tests.databases import Server
 from tests.tenancy import generic_plan
@@ -88,7 +89,7 @@ async def test_a_write_is_one_round_trip(database: Database, postgres_tasks: Pos
         connection.add_query_logger(note)
     try:
         task = await postgres_tasks.add(a_task())
-        task = await postgres_tasks.save(task.rename("Buy tea", now=LATER))
+        task = await postgres_tasks.save(task.apply(TaskChange(title="Buy tea"), now=LATER))
         assert await postgres_tasks.get("ada", task.id) == task
         await postgres_tasks.remove("ada", task.id, removed_at=LATER)
         await asyncio.sleep(0)  # the driver calls its loggers a turn later

@@ -14,7 +14,7 @@ import pytest
 
 from adapters.tokens import SharedSecret, TokenError, TokenVerifier, issue_token
 from adapters.tokens.verifier import LEEWAY_SECONDS
-from domain import InvalidUserId
+from domain import InvalidText
 
 SECRET = "a secret that is thirty-two bytes"
 HOUR = 3600
@@ -185,5 +185,5 @@ def test_an_issued_token_lives_as_long_as_it_is_told() -> None:
 
 @pytest.mark.parametrize("user_id", ["", "a\nb", "x" * 256])
 def test_no_token_is_issued_to_nobody(user_id: str) -> None:
-    with pytest.raises(InvalidUserId):
+    with pytest.raises(InvalidText):
         issue_token(SECRET, user_id)

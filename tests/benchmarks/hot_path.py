@@ -22,11 +22,12 @@ from adapters.postgres.statements import GET
 from adapters.postgres.tables import tasks as table
 from adapters.tokens import issue_token
 from application import PageRequest
-from domain import Task
+from domain import Task, TaskDraft
 from tests.databases import Server, running_server, server_kind
 from tests.services import SECRET, running_service
 
 READERS, ROUNDS, SECONDS = 8, 5, 0.5
+MILK = TaskDraft(title="Buy milk")
 Call = Callable[[], Awaitable[object]]
 
 
@@ -50,7 +51,7 @@ async def main(server_url: str) -> None:
     database = Database(url)
     await migrate(database)
     postgres, memory = PostgresTaskRepository(database), MemoryTaskRepository()
-    task = await postgres.add(Task.create(id=uuid4(), user_id="ada", title="Buy milk", now=datetime.now(UTC)))
+    task = await postgres.add(Task.create(MILK, id=uuid4(), user_id="ada", now=datetime.now(UTC)))
     await memory.add(task)
 
     # What most projects write: Core in a transaction, on a pool that pings each time.
@@ -73,7 +74,7 @@ async def main(server_url: str) -> None:
     for owner, count in (("few", 100), ("many", 100_000)):
         for n in range(count):
             moment = task.created_at + timedelta(seconds=n)
-            await memory.add(Task.create(id=uuid4(), user_id=owner, title="Buy milk", now=moment))
+            await memory.add(Task.create(MILK, id=uuid4(), user_id=owner, now=moment))
 
     contenders: dict[str, Call] = {
         "driver on the pool, no entity": driver_alone,

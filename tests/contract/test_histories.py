@@ -37,7 +37,7 @@ from application import (
     TaskRepository,
     UpdateTask,
 )
-from domain import DomainError, Task
+from domain import UNCHANGED, DomainError, Task, TaskChange, TaskDraft
 from tests.contract.model import ModelRepository
 from tests.contract.test_task_repository import NOW, walk
 from tests.databases import Server
@@ -54,7 +54,9 @@ users = st.sampled_from(["ada"] * 3 + USERS)
 strangers = st.sampled_from([None] * 27 + USERS)  # None is the owner, who calls far more often
 few_ids = st.integers(0, 11).map(lambda n: UUID(int=n * 2**124))  # few, so that they come round again
 ids = st.lists(few_ids, min_size=1, max_size=4)
-titles = st.sampled_from(["Buy milk", " Buy milk ", "", "x" * 500, "\U0001f600"])
+titles = st.sampled_from(["Buy milk", " Buy milk ", "x" * 500, "\U0001f600"])
+drafts = st.builds(TaskDraft, title=titles)
+changes = st.builds(TaskChange, title=st.just(UNCHANGED) | titles, is_completed=st.just(UNCHANGED) | st.booleans())
 ticks = st.integers(-3, 3).map(lambda n: timedelta(microseconds=n))
 filters = st.sampled_from(FILTERS)
 limits = st.sampled_from([1, 2, 3, 4, 500])
@@ -91,18 +93,18 @@ class Histories(RuleBasedStateMachine):
         self.now = NOW
         runner.run(_empty(database))
 
-    @rule(target=seen, user=users, actor=strangers, ids=ids, title=titles, tick=ticks)
+    @rule(target=seen, user=users, actor=strangers, ids=ids, draft=drafts, tick=ticks)
     def create(
-        self, user: str, actor: str | None, ids: list[UUID], title: str, tick: timedelta
+        self, user: str, actor: str | None, ids: list[UUID], draft: TaskDraft, tick: timedelta
     ) -> MultipleResults[Task]:
         """Several in one moment, so that the order of ids decides."""
         now = self.after(tick)
-        made = [self.create_one(actor or user, user, title, At(now, each)) for each in ids]
+        made = [self.create_one(actor or user, user, draft, At(now, each)) for each in ids]
         return multiple(*(task for task in made if isinstance(task, Task)))
 
-    def create_one(self, actor: str, user: str, title: str, at: At) -> Any:
+    def create_one(self, actor: str, user: str, draft: TaskDraft, at: At) -> Any:
         return self.tell(
-            lambda tasks: CreateTask(tasks=tasks, clock=at, ids=at)(actor=actor, user_id=user, title=title)
+            lambda tasks: CreateTask(tasks=tasks, clock=at, ids=at)(actor=actor, user_id=user, draft=draft)
         )
 
     @rule(target=seen, task=seen, owner=strangers, actor=strangers)
@@ -130,8 +132,7 @@ class Histories(RuleBasedStateMachine):
         task=seen,
         owner=strangers,
         actor=strangers,
-        title=st.none() | titles,
-        is_completed=st.none() | st.booleans(),
+        change=changes,
         version=versions,
         tick=ticks,
     )
@@ -140,14 +141,13 @@ class Histories(RuleBasedStateMachine):
         task: Task,
         owner: str | None,
         actor: str | None,
-        title: str | None,
-        is_completed: bool | None,
+        change: TaskChange,
         version: int | str | None,
         tick: timedelta,
     ) -> MultipleResults[Task]:
         clock = At(self.after(tick), NO_ID)
-        change = {"title": title, "is_completed": is_completed, **_expected(task, version)}
-        return self.shows(lambda tasks: UpdateTask(tasks=tasks, clock=clock)(**_named(task, owner, actor), **change))
+        named = _named(task, owner, actor) | _expected(task, version)
+        return self.shows(lambda tasks: UpdateTask(tasks=tasks, clock=clock)(**named, change=change))
 
     @rule(target=seen, task=seen, owner=strangers, actor=strangers, version=versions, tick=ticks)
     def complete(
@@ -161,10 +161,10 @@ class Histories(RuleBasedStateMachine):
         named, clock = _named(task, owner, actor) | _expected(task, version), At(self.now, NO_ID)
         self.tell(lambda tasks: DeleteTask(tasks=tasks, clock=clock)(**named))
 
-    @rule(target=seen, task=seen, title=titles.filter(bool), is_completed=st.booleans(), tick=ticks)
-    def save_what_was_seen(self, task: Task, title: str, is_completed: bool, tick: timedelta) -> MultipleResults[Task]:
+    @rule(target=seen, task=seen, change=changes, tick=ticks)
+    def save_what_was_seen(self, task: Task, change: TaskChange, tick: timedelta) -> MultipleResults[Task]:
         """What a use-case does that reads, and is overtaken before it saves."""
-        changed = task.change(now=self.after(tick), title=title, is_completed=is_completed)
+        changed = task.apply(change, now=self.after(tick))
         return self.shows(lambda tasks: tasks.save(changed))
 
     @invariant()
@@ -174,7 +174,7 @@ class Histories(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Let every user write once more, because only a new number shows how far their counter is."""
         for user in USERS:
-            self.create_one(user, user, "last", At(self.now, FRESH_ID))
+            self.create_one(user, user, TaskDraft(title="last"), At(self.now, FRESH_ID))
 
     def after(self, tick: timedelta) -> datetime:
         self.now += tick

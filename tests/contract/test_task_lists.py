@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from application import PageRequest, Position, TaskRepository
-from domain import Task
+from domain import Task, TaskChange
 from tests.contract.test_task_repository import LATER, NOW, a_task, walk
 
 
@@ -24,12 +24,15 @@ async def test_newest_first_and_equal_times_by_descending_id(tasks: TaskReposito
 
 async def test_filters_and_their_pages(tasks: TaskRepository) -> None:
     made = [await tasks.add(a_task(str(n), now=NOW + timedelta(seconds=n))) for n in range(10)]
-    done = [await tasks.save(task.complete(now=LATER + timedelta(hours=1))) for task in made[::3]]
+    done = [
+        await tasks.save(task.apply(TaskChange(is_completed=True), now=LATER + timedelta(hours=1)))
+        for task in made[::3]
+    ]
     opened = [task for task in made if task.id not in {d.id for d in done}]
     for limit in (1, 3, 4, 500):
         assert await walk(tasks, "ada", limit, completed=True) == done[::-1]
         assert await walk(tasks, "ada", limit, completed=False) == opened[::-1]
-    reopened = await tasks.save(done[0].reopen(now=LATER + timedelta(hours=2)))
+    reopened = await tasks.save(done[0].apply(TaskChange(is_completed=False), now=LATER + timedelta(hours=2)))
     assert reopened in await walk(tasks, "ada", 3, completed=False)
     assert len(await walk(tasks, "ada", 3, completed=True)) == 3
 
@@ -74,7 +77,7 @@ async def test_a_walk_amid_writes_sees_each_task_that_stayed_once(
             if n in leaving:
                 await tasks.remove("ada", task.id, removed_at=LATER)
             elif n in renamed:
-                await tasks.save(task.rename(f"renamed {n}", now=NOW + timedelta(days=1)))
+                await tasks.save(task.apply(TaskChange(title=f"renamed {n}"), now=NOW + timedelta(days=1)))
             await asyncio.sleep(0)
 
     async def add() -> None:

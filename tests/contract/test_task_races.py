@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from application import TaskNotFound, TaskRepository, VersionConflict
-from domain import Task
+from domain import Task, TaskChange
 from tests.contract.test_task_repository import LATER, a_task, walk
 
 
@@ -17,7 +17,7 @@ async def outcomes(*calls: Coroutine[Any, Any, Any]) -> list[Any]:
 
 async def test_of_20_saves_of_one_version_one_wins(tasks: TaskRepository) -> None:
     task = await tasks.add(a_task())
-    results = await outcomes(*(tasks.save(task.rename(f"title {n}", now=LATER)) for n in range(20)))
+    results = await outcomes(*(tasks.save(task.apply(TaskChange(title=f"title {n}"), now=LATER)) for n in range(20)))
     won = [result for result in results if isinstance(result, Task)]
     assert len(won) == 1
     assert all(isinstance(result, VersionConflict) for result in results if result is not won[0])
@@ -37,7 +37,7 @@ async def test_a_save_against_a_removal_ends_in_one_of_two_ways(tasks: TaskRepos
         task = await tasks.add(a_task())
         expected = task.version if names_version else None
         calls = [
-            tasks.save(task.rename(f"renamed {n}", now=LATER)),
+            tasks.save(task.apply(TaskChange(title=f"renamed {n}"), now=LATER)),
             tasks.remove("ada", task.id, removed_at=LATER, expected_version=expected),
         ]
         saved, removed = await outcomes(*calls) if n % 2 else reversed(await outcomes(*reversed(calls)))
@@ -57,7 +57,7 @@ async def test_20_writers_never_get_the_same_number_and_numbers_only_grow(tasks:
         task = await tasks.add(a_task(f"task {n}"))
         numbers = [task.version]
         for turn in range(5):
-            task = await tasks.save(task.rename(f"task {n}, turn {turn}", now=LATER))
+            task = await tasks.save(task.apply(TaskChange(title=f"task {n}, turn {turn}"), now=LATER))
             numbers.append(task.version)
         await tasks.remove("ada", task.id, removed_at=LATER)
         return numbers
@@ -71,8 +71,8 @@ async def test_20_writers_never_get_the_same_number_and_numbers_only_grow(tasks:
 
 async def test_refused_writes_take_no_number(tasks: TaskRepository) -> None:
     task = await tasks.add(a_task())
-    stale = task.rename("stale", now=LATER)
-    await tasks.save(task.rename("newer", now=LATER))
+    stale = task.apply(TaskChange(title="stale"), now=LATER)
+    await tasks.save(task.apply(TaskChange(title="newer"), now=LATER))
     await outcomes(
         tasks.save(stale),
         tasks.add(a_task(id=task.id)),

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.ids import Uuid7Ids
 from application import PageRequest, Position, TaskAlreadyExists, TaskNotFound, TaskRepository, VersionConflict
-from domain import Task
+from domain import Task, TaskChange, TaskDraft
 
 NOW = datetime(2026, 1, 31, 9, 30, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=1)
@@ -16,7 +16,7 @@ new_id = Uuid7Ids().new
 
 
 def a_task(title: str = "Buy milk", *, user_id: str = "ada", now: datetime = NOW, id: UUID | None = None) -> Task:
-    return Task.create(id=id or new_id(), user_id=user_id, title=title, now=now)
+    return Task.create(TaskDraft(title=title), id=id or new_id(), user_id=user_id, now=now)
 
 
 async def walk(tasks: TaskRepository, user_id: str, limit: int, completed: bool | None = None) -> list[Task]:
@@ -36,7 +36,7 @@ class TestOneTask:
     async def test_every_field_survives_storage(self, tasks: TaskRepository, title: str) -> None:
         user_id = "auth0|ünï/çödé \U0001f600"
         stored = await tasks.add(a_task(title, user_id=user_id))
-        done = await tasks.save(stored.change(now=LATER + timedelta(microseconds=1), is_completed=True))
+        done = await tasks.save(stored.apply(TaskChange(is_completed=True), now=LATER + timedelta(microseconds=1)))
         assert await tasks.get(user_id, stored.id) == done
         assert (await tasks.list(user_id, PageRequest())).tasks == (done,)
         assert done == Task(
@@ -71,9 +71,9 @@ class TestOneTask:
 
     async def test_a_stale_save_changes_nothing(self, tasks: TaskRepository) -> None:
         read = await tasks.add(a_task())
-        newer = await tasks.save(read.rename("Buy oat milk", now=LATER))
+        newer = await tasks.save(read.apply(TaskChange(title="Buy oat milk"), now=LATER))
         with pytest.raises(VersionConflict):
-            await tasks.save(read.rename("Buy soy milk", now=LATER))
+            await tasks.save(read.apply(TaskChange(title="Buy soy milk"), now=LATER))
         with pytest.raises(VersionConflict):
             await tasks.remove("ada", read.id, removed_at=LATER, expected_version=read.version)
         assert await tasks.get("ada", read.id) == newer
@@ -92,7 +92,7 @@ class TestOneTask:
         with pytest.raises(TaskNotFound):
             await tasks.get("ada", task.id)
         with pytest.raises(TaskNotFound):
-            await tasks.save(task.rename("Back", now=LATER))
+            await tasks.save(task.apply(TaskChange(title="Back"), now=LATER))
         with pytest.raises(TaskNotFound):
             await tasks.remove("ada", task.id, removed_at=LATER)
         assert await walk(tasks, "ada", 50) == []

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain import InvalidTitle, clean_title
+from domain import TITLE, InvalidText
 from entrypoints.http.api.schemas import TITLE_PATTERN
 from tests.http.wire import TASK_FIELDS, raw
 from tests.services import Service, running_service
@@ -105,8 +105,8 @@ class TestDocument:
     @given(st.lists(st.text(_ODD, max_size=3) | st.integers(496, 502).map("x".__mul__), max_size=3).map("".join))
     def test_the_pattern_of_titles_is_the_domains_rule(self, title: str) -> None:
         try:
-            clean_title(title)
-        except InvalidTitle:
+            TITLE.clean(title)
+        except InvalidText:
             assert not re.search(TITLE_PATTERN, title)
         else:
             assert re.search(TITLE_PATTERN, title)

@@ -1,14 +1,15 @@
 """What goes over the wire: types of their own, so that the entity can change without breaking a client."""
 
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from application import MAX_PAGE_SIZE, TaskPage
-from domain import TITLE_MAX_LENGTH, USER_ID_MAX_LENGTH, Task
+from domain import Task, TaskChange, TaskDraft
+from domain.rules import TITLE, USER_ID
 
 _EXAMPLE_TITLE = "Buy milk"
 _EXAMPLE_TIME = "2026-01-31T09:30:00.123456Z"
@@ -16,14 +17,14 @@ _EXAMPLE_TIME = "2026-01-31T09:30:00.123456Z"
 _SPACE = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _CONTROL = r"\x00-\x1f\x7f-\x9f"
 TITLE_PATTERN = (
-    f"^[{_SPACE}]*[^{_SPACE}{_CONTROL}]([^{_CONTROL}]{{0,{TITLE_MAX_LENGTH - 2}}}[^{_SPACE}{_CONTROL}])?[{_SPACE}]*$"
+    f"^[{_SPACE}]*[^{_SPACE}{_CONTROL}]([^{_CONTROL}]{{0,{TITLE.max_length - 2}}}[^{_SPACE}{_CONTROL}])?[{_SPACE}]*$"
 )
 """The domain's rule for titles, as JSON Schema can say it."""
 
 Title = Annotated[
     str,
     Meta(
-        description=f"White space at the ends is stripped; then 1 to {TITLE_MAX_LENGTH} characters, "
+        description=f"White space at the ends is stripped; then 1 to {TITLE.max_length} characters, "
         "none of them a control character.",
         examples=[_EXAMPLE_TITLE],
         extra_json_schema={"extra": {"pattern": TITLE_PATTERN}},  # told here, judged by the domain in its own words
@@ -36,6 +37,10 @@ class CreateTaskRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
 
     title: Title
 
+    def draft(self) -> TaskDraft:
+        """Return the new task that the body describes. Raises InvalidText."""
+        return TaskDraft(**_given(self))
+
 
 class UpdateTaskRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What to change; a field that is left out stays as it is, and at least one must be there."""
@@ -44,9 +49,17 @@ class UpdateTaskRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     is_completed: Annotated[bool, Meta(description="Whether the task is done.", examples=[True])] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        """Refuse a change of nothing."""
-        if self.title is UNSET and self.is_completed is UNSET:
-            raise ValueError("Name at least one of title and is_completed.")
+        """Raise ValueError unless there is a field."""
+        if not _given(self):
+            raise ValueError(f"Name at least one of these fields: {', '.join(self.__struct_fields__)}.")
+
+    def change(self) -> TaskChange:
+        """Return the change that the body describes. Raises InvalidText."""
+        return TaskChange(**_given(self))
+
+
+def _given(body: msgspec.Struct) -> dict[str, Any]:
+    return {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
 
 
 class TaskResponse(msgspec.Struct, kw_only=True, frozen=True):
@@ -59,10 +72,10 @@ class TaskResponse(msgspec.Struct, kw_only=True, frozen=True):
             description="The owner, as the token names them.",
             examples=["ada"],
             min_length=1,
-            max_length=USER_ID_MAX_LENGTH,
+            max_length=USER_ID.max_length,
         ),
     ]
-    title: Annotated[str, Meta(examples=[_EXAMPLE_TITLE], min_length=1, max_length=TITLE_MAX_LENGTH)]
+    title: Annotated[str, Meta(examples=[_EXAMPLE_TITLE], min_length=1, max_length=TITLE.max_length)]
     is_completed: bool
     completed_at: Annotated[
         datetime | None,
