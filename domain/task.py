@@ -74,8 +74,7 @@ class Task:
         created_at, completed_at, updated_at = self.created_at, self.completed_at, self.updated_at
         if completed_at is None:
             completed_at = updated_at
-        for moment in (created_at, completed_at, updated_at):
-            _check_utc(moment)
+        _check_utc(created_at, completed_at, updated_at)
         if not created_at <= completed_at <= updated_at:
             raise _inconsistent(
                 "The creation must not come after the completion, nor the completion after the last change."
@@ -109,9 +108,10 @@ class Task:
         return replace(self, title=title, completed_at=completed_at, updated_at=moment)
 
 
-def _check_utc(moment: object) -> None:
-    if not isinstance(moment, datetime) or (moment.tzinfo is not UTC and moment.utcoffset() != _UTC_OFFSET):
-        raise _inconsistent("Times must be aware and in UTC.")
+def _check_utc(*moments: object) -> None:
+    for moment in moments:
+        if not isinstance(moment, datetime) or (moment.tzinfo is not UTC and moment.utcoffset() != _UTC_OFFSET):
+            raise _inconsistent("Times must be aware and in UTC.")
 
 
 def _inconsistent(rule: str) -> InvalidTask:
