@@ -1,15 +1,25 @@
-"""Logging: one JSON object a line on standard error, with nothing in it that a stranger should not read."""
+"""Logging: one JSON object per line on standard error, free of secrets, titles and the words of a database."""
 
+import atexit
 import logging
+import time
 import traceback
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from entrypoints.log_writer import LogWriter
+
+STANDARD_ERROR = 2
+REPEAT_SECONDS = 1.0
+"""How often an identical failure is logged at most."""
+MAX_KINDS = 1000
+"""Of failures that are told apart."""
+
 
 class JsonFormatter(logging.Formatter):
-    """Writes the time, level, logger and message of a record, and the fields of its `extra={"fields": {...}}`."""
+    """Formats the time, level, logger and message of a record, and the fields of its `extra={"fields": {...}}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
@@ -21,30 +31,89 @@ class JsonFormatter(logging.Formatter):
         }
         line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1]:
-            line["error"] = _describe(record.exc_info[1])
+            line["error"] = describe(record.exc_info[1], with_stack=True)
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
-def _describe(error: BaseException) -> dict[str, Any]:
-    """Say what failed and where, but not the error's own words: those of a database may repeat a whole row."""
-    described: dict[str, Any] = {
-        "type": f"{type(error).__module__}.{type(error).__qualname__}",
-        "stack": [
-            f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
-        ],
-    }
+class _WriterHandler(logging.Handler):
+    """Passes records to a LogWriter."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        super().__init__()
+        self.setFormatter(JsonFormatter())
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._writer.write(self.format(record).encode() + b"\n")
+
+
+def configure_logging(level: str) -> LogWriter:
+    """Send the records of this service from a level up, and the warnings of libraries, to standard error as JSON.
+
+    Returns the writer, for lines that are not log records. What it holds is written at exit.
+    """
+    # No line says which thread or which place in the code it came from, and finding out takes as long as writing it.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    writer = LogWriter(STANDARD_ERROR)
+    logging.basicConfig(level=logging.WARNING, handlers=[_WriterHandler(writer)], force=True)
+    logging.getLogger("hextasks").setLevel(level)
+    atexit.register(writer.flush)
+    return writer
+
+
+class _Repetition(NamedTuple):
+    logged_at: float
+    suppressed: int
+
+
+class FailureLog:
+    """Logs why requests failed: one line per kind of failure and second, with the number of those left out since."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        """Log to `logger`."""
+        self._logger = logger
+        self._kinds: dict[object, _Repetition] = {}
+
+    def expected(self, code: str, error: BaseException, **fields: object) -> None:
+        """Log a rejection or an outage that the service foresees: a warning without a stack, one kind per code."""
+        if self._is_due(code, fields):
+            fields["error"] = describe(error, with_stack=False)
+            self._logger.warning(code, extra={"fields": fields})
+
+    def unexpected(self, code: str, error: BaseException, **fields: object) -> None:
+        """Log a fault of the service: an error with its stack, one kind per type and stack."""
+        if self._is_due((type(error), *_stack(error)), fields):
+            self._logger.error(code, exc_info=error, extra={"fields": fields})
+
+    def _is_due(self, kind: object, fields: dict[str, object]) -> bool:
+        """Tell whether to log a failure of a kind now, and add how many were suppressed to the fields of its line."""
+        now = time.monotonic()
+        before = self._kinds.pop(kind, None)
+        if before and now < before.logged_at + REPEAT_SECONDS:
+            self._kinds[kind] = _Repetition(before.logged_at, before.suppressed + 1)
+            return False
+        if before and before.suppressed:
+            fields["suppressed"] = before.suppressed
+        self._kinds[kind] = _Repetition(now, 0)
+        if len(self._kinds) > MAX_KINDS:
+            del self._kinds[next(iter(self._kinds))]
+        return True
+
+
+def describe(error: BaseException, *, with_stack: bool) -> dict[str, Any]:
+    """Say what failed and where, but not in the error's own words: those of a database may repeat a whole row."""
+    described: dict[str, Any] = {"type": f"{type(error).__module__}.{type(error).__qualname__}"}
+    if with_stack:
+        described["stack"] = _stack(error)
     if sqlstate := getattr(error, "sqlstate", None):
         described["sqlstate"] = sqlstate
     if cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
-        described["cause"] = _describe(cause)
+        described["cause"] = describe(cause, with_stack=with_stack)
     return described
 
 
-def configure_logging(level: str) -> None:
-    """Send what this service has to say, from a level up, to standard error as JSON; libraries only when they warn."""
-    # No line says which thread or which place in the code it came from, and finding out takes as long as writing it.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("hextasks").setLevel(level)
+def _stack(error: BaseException) -> list[str]:
+    return [
+        f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]

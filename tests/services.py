@@ -3,9 +3,11 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -14,7 +16,9 @@ import uvicorn
 from adapters.tokens import issue_token
 from entrypoints.cli.serve import server_config
 from entrypoints.container import Container
-from entrypoints.http import create_app
+from entrypoints.http import create_app, server_limits
+from entrypoints.http.server.layer import ExchangeLayer
+from entrypoints.http.server.observers import AccessLog
 from entrypoints.settings import Settings
 
 SECRET = "a secret for tests that is long enough"
@@ -26,6 +30,9 @@ class Service:
 
     url: str
     container: Container
+    app: ExchangeLayer
+    access_lines: list[Callable[[bytes], None]] = field(default_factory=list)
+    """Those to whom the access log is written."""
 
     def client(self, user: str | None = None, token: str | None = None) -> "Client":
         """Return a client for a user, by default one that nobody else uses."""
@@ -45,11 +52,21 @@ class Client(httpx.Client):
 
 
 @contextmanager
-def running_service(**environment: str) -> Iterator[Service]:
-    """Run the service in a thread of this process, on a free port, until the end of the block."""
+def running_service(limits: Mapping[str, Any] = MappingProxyType({}), /, **environment: str) -> Iterator[Service]:
+    """Run the service in a thread of this process, on a free port, until the end of the block.
+
+    `limits` are fields of ServerLimits that differ from those of the settings.
+    """
     settings = Settings.load({"JWT_SECRET": SECRET, **environment}, dotenv=None)
     container = Container(settings=settings)
-    server = uvicorn.Server(server_config(create_app(container)))
+    readers: list[Callable[[bytes], None]] = []
+
+    def write(line: bytes) -> None:
+        for reader in readers:
+            reader(line)
+
+    app = create_app(container, observers=(AccessLog(write),), limits=replace(server_limits(settings), **limits))
+    server = uvicorn.Server(server_config(app))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -57,7 +74,8 @@ def running_service(**environment: str) -> Iterator[Service]:
             while not server.started:
                 assert thread.is_alive(), "the service did not start"
                 time.sleep(0.01)
-            yield Service(url=f"http://127.0.0.1:{listener.getsockname()[1]}", container=container)
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield Service(url=url, container=container, app=app, access_lines=readers)
         finally:
             server.should_exit = True
             thread.join()

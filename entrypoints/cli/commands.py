@@ -76,10 +76,9 @@ def _doctor(_: argparse.Namespace) -> int:
 def _openapi(_: argparse.Namespace) -> int:
     from entrypoints.container import Container
     from entrypoints.http.app import create_litestar
-    from entrypoints.http.server.admission import Admission
 
     settings = Settings(database_url="memory://", jwt_secret="of no use" * 4)
-    document = create_litestar(Container(settings=settings), Admission(0)).openapi_schema.to_schema()
+    document = create_litestar(Container(settings=settings)).openapi_schema.to_schema()
     print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
     return 0
 

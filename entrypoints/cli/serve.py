@@ -1,10 +1,13 @@
 """`hextasks serve`: prepare everything, say where the service is, and hand over to uvicorn."""
 
 import asyncio
+import logging
+import multiprocessing
 import os
 import signal
 import socket
 import sys
+import threading
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -13,17 +16,17 @@ from application import StorageUnavailable
 from entrypoints.container import Container
 from entrypoints.http import create_app
 from entrypoints.http.server.connection import BoundedHttpProtocol
+from entrypoints.http.server.layer import ExchangeLayer
+from entrypoints.http.server.observers import AccessLog, RequestObserver
+from entrypoints.log_writer import LogWriter
 from entrypoints.logs import configure_logging
 from entrypoints.settings import Settings
 from entrypoints.start import StartError, development_token, prepared
 
 BACKLOG = 2048
-KEEP_ALIVE_SECONDS = 75
-"""How long a connection may idle: longer than load balancers keep theirs (60 seconds at AWS and nginx), or they would
-now and then send a request into one that is just being closed."""
 STOP_TIMEOUT_SECONDS = 15
 """How long requests may go on after the port was closed, which is at most DRAIN_SECONDS after SIGTERM: together less
-than the 30 seconds that Kubernetes is patient."""
+than the 30 seconds after which Kubernetes kills."""
 
 
 def serve(settings: Settings) -> int:
@@ -31,18 +34,18 @@ def serve(settings: Settings) -> int:
 
     Raises StartError and StorageUnavailable before the first request, never after.
     """
-    configure_logging(settings.log_level)
+    writer = configure_logging(settings.log_level)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _stop)
     with _listening(settings) as listener, prepared(settings) as ready:
         asyncio.run(_check_storage(ready))
         _announce(settings, ready, listener.getsockname()[1])
         if ready.web_concurrency == 1:
-            server = uvicorn.Server(server_config(create_app(Container(settings=ready))))
+            server = uvicorn.Server(server_config(create_app(Container(settings=ready), observers=observers(writer))))
             server.run(sockets=[listener])
             return 0 if server.started else 1
         os.environ |= {"DATABASE_URL": ready.database_url or "", "JWT_SECRET": ready.jwt_secret or ""}
-        config = server_config("entrypoints.http:create_app_from_environment", ready.web_concurrency)
+        config = server_config("entrypoints.cli.serve:create_worker_app", ready.web_concurrency)
         supervisor = Multiprocess(config, [listener])
         supervisor.run()
         return int(any((process.exitcode or 0) > 0 for process in supervisor.processes))
@@ -56,6 +59,26 @@ def _stop(*_: object) -> None:
     sys.exit(0)
 
 
+def observers(writer: LogWriter) -> tuple[RequestObserver, ...]:
+    """Return those who are told of each request: the access log, if the level of the log includes it."""
+    return (AccessLog(writer.write),) if logging.getLogger("hextasks.request").isEnabledFor(logging.INFO) else ()
+
+
+def create_worker_app() -> ExchangeLayer:
+    """Make the application of one worker process, from an environment that names database and token key."""
+    settings = Settings.load()
+    writer = configure_logging(settings.log_level)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    return create_app(Container(settings=settings), observers=observers(writer))
+
+
+def _end_with_parent() -> None:
+    """Terminate when the process that started this one is killed, because this one would keep the port."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def server_config(app: object, workers: int = 1) -> uvicorn.Config:
     """Return how uvicorn runs the application."""
     return uvicorn.Config(
@@ -66,9 +89,8 @@ def server_config(app: object, workers: int = 1) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        http=BoundedHttpProtocol,
+        http=BoundedHttpProtocol,  # which has the other limits
         ws="none",
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_TIMEOUT_SECONDS,
     )
 

@@ -1,10 +1,6 @@
 """The ASGI application, put together."""
 
 import logging
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -27,9 +23,9 @@ from entrypoints.http.api.health import health_router
 from entrypoints.http.api.rate_limit import RateLimit, limited_by
 from entrypoints.http.api.tasks import TaskController, strict_query
 from entrypoints.http.docs.document import StrictBodySchemas, assets_router, complete, openapi_config
-from entrypoints.http.server.admission import Admission
-from entrypoints.http.server.exchange import Edge
-from entrypoints.logs import configure_logging
+from entrypoints.http.server.layer import ExchangeLayer
+from entrypoints.http.server.limits import ServerLimits
+from entrypoints.http.server.observers import RequestObserver
 from entrypoints.settings import Settings
 from entrypoints.start import why
 from entrypoints.storage import Storage
@@ -39,8 +35,8 @@ _log = logging.getLogger("hextasks.storage")
 USE_CASES = ("list_tasks", "create_task", "get_task", "update_task", "complete_task", "delete_task")
 
 
-def create_litestar(container: Container, admission: Admission) -> Litestar:
-    """Make the application within its outermost layer."""
+def create_litestar(container: Container) -> Litestar:
+    """Make the framework's application: routes, guards and error handlers."""
     settings: Settings = container.settings()
     storage: Storage = container.storage()
 
@@ -51,7 +47,7 @@ def create_litestar(container: Container, admission: Admission) -> Litestar:
                 await storage.start()
             except StorageUnavailable as error:  # it serves as soon as that is back
                 _log.warning("starting while the database is away: %s", why(error))
-            async with container.keys().running(), admission.stopped_by_signal():
+            async with container.keys().running():
                 yield
         finally:
             await storage.close()
@@ -63,7 +59,7 @@ def create_litestar(container: Container, admission: Admission) -> Litestar:
     tasks = _TaskRouter(
         "/",
         route_handlers=[TaskController],
-        guards=[authenticated_by(container.token_verifier(), admission), *limits, own_tasks_only, checked(storage)],
+        guards=[authenticated_by(container.token_verifier()), *limits, own_tasks_only, checked(storage)],
         before_request=strict_query,
         dependencies={name: _provide(getattr(container, name)) for name in USE_CASES},
     )
@@ -119,27 +115,30 @@ def cors_config(settings: Settings) -> CORSConfig | None:
     )
 
 
-def create_app(container: Container) -> Edge:
-    """Make the whole ASGI application from a container with prepared settings."""
+def create_app(
+    container: Container, *, observers: tuple[RequestObserver, ...] = (), limits: ServerLimits | None = None
+) -> ExchangeLayer:
+    """Make the whole ASGI application from a container with prepared settings.
+
+    `observers` are told of each request; `limits` are those of the settings unless given.
+    """
     settings: Settings = container.settings()
-    admission = Admission(settings.max_concurrent_requests)
-    litestar = create_litestar(container, admission)
-    return Edge(litestar, admission, timeout=settings.request_timeout, cors=cors_config(settings))
+    cors = cors_config(settings)
+    return ExchangeLayer(
+        create_litestar(container),
+        limits=limits or server_limits(settings),
+        observers=observers,
+        allows_origin=cors.is_origin_allowed if cors else None,
+    )
 
 
-def create_app_from_environment() -> Edge:
-    """Make the application as each server process does, from an environment that names database and token key."""
-    settings = Settings.load()
-    configure_logging(settings.log_level)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    return create_app(Container(settings=settings))
-
-
-def _end_with_parent() -> None:
-    """End when the process that started this one is killed, or this one would keep the port."""
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+def server_limits(settings: Settings) -> ServerLimits:
+    """Return the limits that an operator's settings ask for."""
+    return ServerLimits(
+        max_concurrent_requests=settings.max_concurrent_requests,
+        request_seconds=settings.request_timeout,
+        body_bytes=MAX_BODY_BYTES,
+    )
 
 
 def _provide(provider: providers.Provider[object]) -> Provide:

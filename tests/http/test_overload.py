@@ -17,14 +17,13 @@ import pytest
 from tests.http.wire import assert_problem, listed, made, one
 from tests.services import Client, Service, running_service
 
-ROOM = 2
+CAPACITY = 2
 
 
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[Service]:
-    with running_service(
-        DATABASE_URL="memory://", MAX_CONCURRENT_REQUESTS=str(ROOM), CORS_ORIGINS="https://app.example.com"
-    ) as service:
+    limits = {"max_concurrent_requests": CAPACITY, "refused_pause_seconds": 0.5}
+    with running_service(limits, DATABASE_URL="memory://", CORS_ORIGINS="https://app.example.com") as service:
         yield service
 
 
@@ -56,7 +55,7 @@ def inside(service: Service, monkeypatch: pytest.MonkeyPatch, *clients: Client) 
 def full(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have as many requests inside as there is room for, each of another user."""
     with ExitStack() as stack:
-        clients = [stack.enter_context(service.client()) for _ in range(ROOM)]
+        clients = [stack.enter_context(service.client()) for _ in range(CAPACITY)]
         stack.enter_context(inside(service, monkeypatch, *clients))
         yield
 
@@ -90,7 +89,7 @@ def test_the_excess_is_refused_at_once_and_health_is_not(narrow: Service, monkey
 def test_who_dawdles_takes_no_room(narrow: Service) -> None:
     url = urlsplit(narrow.url)
     with narrow.client() as slow, narrow.client() as ada, ExitStack() as connections:
-        for _ in range(ROOM + 1):
+        for _ in range(CAPACITY + 1):
             connection = socket.create_connection((url.hostname, url.port))
             connections.enter_context(connection)
             connection.sendall(
@@ -102,8 +101,7 @@ def test_who_dawdles_takes_no_room(narrow: Service) -> None:
         assert connection.recv(4096).startswith(b"HTTP/1.1 201 ")
 
 
-def test_requests_sent_without_waiting_are_refused_in_turn(narrow: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("entrypoints.http.server.connection.REFUSED_PAUSE_SECONDS", 0.2)
+def test_pipelined_requests_are_rejected_in_order(narrow: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     url = urlsplit(narrow.url)
     with full(narrow, monkeypatch), socket.create_connection((url.hostname, url.port)) as connection:
         get = "GET /{} HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -121,7 +119,6 @@ def _places(received: bytes) -> list[int]:
 def test_who_asks_again_at_once_on_the_same_connection_waits_there(
     narrow: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("entrypoints.http.server.connection.REFUSED_PAUSE_SECONDS", 0.5)
     with narrow.client() as grace:
         with full(narrow, monkeypatch):
             assert_problem(grace.get(grace.tasks), "overloaded")

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 
 import pytest
 
-from entrypoints.http.server.connection import MAX_HEADERS, MAX_PIPELINED
 from tests.http.wire import connected, listed
 from tests.patience import eventually
 from tests.services import Client, Service, running_service
@@ -44,9 +43,10 @@ def test_what_is_sent_ahead_is_answered_in_order(service: Service) -> None:
 
 
 def test_too_much_sent_ahead_ends_the_connection(service: Service) -> None:
+    pipelined = service.app.limits.pipelined
     with connected(service) as connection:
-        connection.sendall(LIVE * (MAX_PIPELINED * 100))
-        assert len(statuses(connection)) <= MAX_PIPELINED + 1
+        connection.sendall(LIVE * (pipelined * 100))
+        assert len(statuses(connection)) <= pipelined + 1
     with service.client() as ada:
         assert ada.get("/health/live").status_code == 200
 
@@ -60,7 +60,7 @@ def test_garbage_behind_a_request_does_not_overtake_its_answer(service: Service)
 
 def test_too_many_headers_are_no_request(service: Service) -> None:
     with connected(service) as connection:
-        connection.sendall(LIVE[:-2] + b"a: b\r\n" * MAX_HEADERS + b"\r\n")
+        connection.sendall(LIVE[:-2] + b"a: b\r\n" * service.app.limits.headers + b"\r\n")
         assert statuses(connection) == [400]
 
 
@@ -121,10 +121,11 @@ def test_nothing_is_read_behind_a_request_for_a_tunnel(service: Service) -> None
         assert listed(ada) == []
 
 
-def test_who_reads_nothing_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("entrypoints.http.server.connection.REFUSED_PAUSE_SECONDS", 0.1)
+def test_a_client_that_does_not_read_takes_no_capacity() -> None:
     with (
-        running_service(DATABASE_URL="memory://", MAX_CONCURRENT_REQUESTS="2") as service,
+        running_service(
+            {"refused_pause_seconds": 0.1, "max_concurrent_requests": 2}, DATABASE_URL="memory://"
+        ) as service,
         service.client() as ada,
         ExitStack() as connections,
     ):
@@ -136,8 +137,10 @@ def test_who_reads_nothing_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> Non
         eventually(lambda: all(ada.post(ada.tasks, json={"title": "x"}).status_code == 201 for _ in range(20)))
 
 
-def test_an_empty_line_after_an_answer_does_not_keep_the_connection_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("entrypoints.cli.serve.KEEP_ALIVE_SECONDS", 1)
-    with running_service(DATABASE_URL="memory://") as service, connected(service) as connection:
+def test_an_empty_line_after_a_response_does_not_keep_the_connection_open() -> None:
+    with (
+        running_service({"keep_alive_seconds": 1}, DATABASE_URL="memory://") as service,
+        connected(service) as connection,
+    ):
         connection.sendall(LIVE + b"\r\n")
         assert statuses(connection) == [200]

@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from entrypoints.http.server.connection import MAX_HEAD_BYTES
+from entrypoints.http.server.limits import ServerLimits
 from tests.services import Service
 
+MAX_HEAD_BYTES = ServerLimits(max_concurrent_requests=1, request_seconds=1).head_bytes
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
 
 

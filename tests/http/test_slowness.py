@@ -9,14 +9,13 @@ from contextlib import suppress
 
 import pytest
 
-from entrypoints.http.server import connection as protocol
 from tests.http.wire import assert_problem, connected, listed, made, one
 from tests.services import Client, Service, running_service
 
 
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[Service]:
-    with running_service(DATABASE_URL="memory://", REQUEST_TIMEOUT="0.5", DATABASE_TIMEOUT="0.1") as service:
+    with running_service({"request_seconds": 0.5}, DATABASE_URL="memory://") as service:
         yield service
 
 
@@ -75,9 +74,12 @@ def test_the_second_head_on_a_connection_is_bounded_too(hasty: Service) -> None:
         assert b"HTTP/1.1 408 Request Timeout\r\n" in until_closed(connection)
 
 
-def test_who_does_not_read_the_answer_is_hung_up_on(hasty: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "READ_SECONDS", 0.2)
-    with hasty.client() as ada, connected(hasty) as connection:
+def test_a_client_that_does_not_read_its_response_is_disconnected() -> None:
+    with (
+        running_service({"read_seconds": 0.2}, DATABASE_URL="memory://") as service,
+        service.client() as ada,
+        connected(service) as connection,
+    ):
         for _ in range(100):
             made(ada, "\U0001f600" * 500)
         ask = f"GET {ada.tasks}?limit=100 HTTP/1.1\r\nHost: x\r\nAuthorization: {ada.headers['authorization']}\r\n\r\n"

@@ -15,17 +15,17 @@ from litestar.types import Guard
 
 from adapters.tokens import TokenError, TokenVerifier
 from application import Forbidden, only_own_tasks
-from entrypoints.http.server.admission import Admission
+from entrypoints.http.server.exchange import Exchange
 
 _log = logging.getLogger("hextasks.access")
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-def authenticated_by(verifier: TokenVerifier, admission: Admission) -> Guard:
+def authenticated_by(verifier: TokenVerifier) -> Guard:
     """Make the guard that lets a request pass with a valid bearer token, and names its user in `request.user`.
 
-    The guard raises TokenError and KeysUnavailable, and Crowded when this user has taken too much of the room.
+    The guard raises TokenError and KeysUnavailable, and UserOverShare when this user holds too much of the capacity.
     """
 
     async def authenticate(connection: Connection, _: BaseRouteHandler) -> None:
@@ -34,8 +34,9 @@ def authenticated_by(verifier: TokenVerifier, admission: Admission) -> Guard:
         except TokenError as error:
             _refused(connection, error.code, error.detail)
             raise
-        admission.share(connection.user)
-        connection.scope["share"] = connection.user  # type: ignore[typeddict-unknown-key]  # given back at the end
+        exchange = Exchange.of(connection.scope)
+        exchange.user_id = connection.user
+        exchange.slot.assign(connection.user)
 
     return authenticate
 
@@ -63,13 +64,14 @@ def _bearer_token(connection: Connection) -> str:
 
 
 def _refused(connection: Connection, code: str, reason: str) -> None:
+    exchange = Exchange.of(connection.scope)
     fields = {
         "code": code,
         "reason": reason,
-        "method": connection.scope.get("method"),
+        "method": exchange.method,
         "route": connection.scope.get("path_template"),
-        "user_id": connection.scope.get("user"),
+        "user_id": exchange.user_id,
         "client": connection.client.host if connection.client else None,
-        "request_id": connection.scope.get("request_id"),
+        "request_id": exchange.request_id,
     }
     _log.warning("refused", extra={"fields": fields})

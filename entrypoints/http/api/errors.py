@@ -1,7 +1,6 @@
 """Which exception becomes which error response."""
 
 import logging
-from collections.abc import MutableMapping
 from typing import Any
 
 from litestar import Request, Response
@@ -13,9 +12,11 @@ from application import ApplicationError
 from domain import DomainError
 from entrypoints.http.api.rate_limit import RateLimited
 from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, Problem, make_problem
-from entrypoints.http.server.admission import Crowded
+from entrypoints.http.server.admission import UserOverShare
+from entrypoints.http.server.exchange import Exchange
+from entrypoints.logs import FailureLog
 
-_log = logging.getLogger("hextasks.http")
+_failures = FailureLog(logging.getLogger("hextasks.http"))
 
 
 class InvalidInput(Exception):
@@ -36,10 +37,10 @@ def problem(
     headers: dict[str, str] | None = None,
 ) -> Response[Problem]:
     """Return the answer for a code of the table."""
-    scope: MutableMapping[str, Any] = request.scope  # type: ignore[assignment]
-    scope["problem_code"] = code  # for the request's line in the log
+    exchange = Exchange.of(request.scope)
+    exchange.problem_code = code
     return Response(
-        make_problem(code, detail, errors or [], instance=scope["path"], request_id=scope["request_id"]),
+        make_problem(code, detail, errors or [], instance=exchange.path, request_id=exchange.request_id),
         status_code=KINDS[code].status,
         headers={**KINDS[code].headers, **(headers or {})},
         media_type=PROBLEM_MEDIA_TYPE,
@@ -50,7 +51,7 @@ def _application_error(request: Request[Any, Any, Any], error: ApplicationError)
     if error.code not in KINDS:
         return _unexpected(request, error)
     if error.code in ("storage_unavailable", "overloaded"):
-        _log.warning(error.code, exc_info=error, extra={"fields": {"request_id": request.scope.get("request_id")}})
+        _failures.expected(error.code, error, request_id=Exchange.of(request.scope).request_id)
     return problem(request, error.code)
 
 
@@ -63,7 +64,7 @@ def _invalid_input(request: Request[Any, Any, Any], error: InvalidInput) -> Resp
     return problem(request, error.code, error.detail, error.errors)
 
 
-def _crowded(request: Request[Any, Any, Any], _: Crowded) -> Response[Problem]:
+def _user_over_share(request: Request[Any, Any, Any], _: UserOverShare) -> Response[Problem]:
     return problem(request, "overloaded")
 
 
@@ -101,8 +102,9 @@ def _http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Re
 
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    if "client_gone" not in request.scope:
-        _log.error("internal_error", exc_info=error, extra={"fields": {"request_id": request.scope.get("request_id")}})
+    exchange = Exchange.of(request.scope)
+    if not exchange.client_gone:
+        _failures.unexpected("internal_error", error, request_id=exchange.request_id)
     return problem(request, "internal_error")
 
 
@@ -110,7 +112,7 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     ApplicationError: _application_error,
     DomainError: _domain_error,
     InvalidInput: _invalid_input,
-    Crowded: _crowded,
+    UserOverShare: _user_over_share,
     RateLimited: _rate_limited,
     TokenError: _token_error,
     KeysUnavailable: _keys_unavailable,

@@ -8,6 +8,8 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
+from entrypoints.http.server.exchange import Exchange
+
 _ROUNDING = 1e-6  # sums of intervals are inexact
 
 
@@ -66,9 +68,8 @@ def limited_by(limit: RateLimit) -> Guard:
     """Make the guard that lets a user's request pass as often as the limit allows. It raises RateLimited."""
 
     async def take_permit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        headers: list[tuple[bytes, bytes]] = connection.scope["answer_headers"]  # type: ignore[typeddict-item]
         permit = limit.take(connection.user, time.monotonic())
-        headers += permit.headers
+        Exchange.of(connection.scope).headers += permit.headers
         if permit.wait:
             raise RateLimited(permit.wait)
 

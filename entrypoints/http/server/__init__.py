@@ -1,1 +1,1 @@
-"""The HTTP server around the application: connections, admission control, exchanges. Knows no framework and no task."""
+"""The HTTP server around the application: parser, admission control, exchanges. Knows no framework and no task."""

@@ -1,40 +1,26 @@
-"""The HTTP/1.1 parser: uvicorn's, with bounds on what it takes in, and refusals in our own form.
+"""The HTTP/1.1 parser: uvicorn's, with limits on its input, and rejections as problem details.
 
-It judges what is no request, what never becomes a whole one, and what there is no room for. Only whole requests come
-in, so that nobody who dawdles takes the room of others.
+It rejects what is not a request, what never becomes a complete one, and what exceeds the capacity. Only complete
+requests are admitted, so that a slow client takes no capacity from others.
 """
 
 import asyncio
-import logging
 from http import HTTPStatus
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from entrypoints.http.api.bodies import MAX_BODY_BYTES
 from entrypoints.http.problems import KINDS
-from entrypoints.http.server.exchange import CLOSE, request_id_of
-
-MAX_HEAD_BYTES = 2 * 1024 * 1024
-"""Request line and headers, and all that frames a body. Nobody needs a token to send them, so nobody may make us keep
-any number; yet a token of a megabyte shall hear from the guard that it is none."""
-MAX_HEADERS = 100
-MAX_PIPELINED = 16
-"""Requests that a connection may send without waiting for their answers."""
-MAX_CONNECTIONS = 10_000
-"""At once, to each process; one more is closed."""
-REFUSED_PAUSE_SECONDS = 2.0
-"""How long a connection waits for its next turn after a request of it was refused: as long as that was told to wait."""
-READ_SECONDS = 60.0
-"""How long a client may take to read what it asked for, until we no longer keep it ready."""
-
-_log = logging.getLogger("hextasks.request")
+from entrypoints.http.server.admission import UNCOUNTED, Rejected
+from entrypoints.http.server.exchange import SCOPE_KEY, Exchange, request_id_of
+from entrypoints.http.server.layer import CLOSE, ExchangeLayer
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection."""
 
+    app: ExchangeLayer
     _framing_bytes = 0
     _is_new = _is_in_head = _is_arriving = False
     _offers_upgrade = False
@@ -48,8 +34,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Wait for the first request."""
+        self._limits = self.app.limits
+        self.timeout_keep_alive = self._limits.keep_alive_seconds
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > self._limits.connections:
             transport.close()
         self._keep_alive()
 
@@ -76,7 +64,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._is_new, self._framing_bytes = False, 0
             return
         self._framing_bytes += len(data)
-        if self._framing_bytes > MAX_HEAD_BYTES:
+        if self._framing_bytes > self._limits.head_bytes:
             self.send_400_response("The headers are too large.")
 
     def _parse(self, data: bytes) -> None:
@@ -110,7 +98,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header. Trailers are passed over: whoever judged the head before us has not seen them."""
         if self._is_in_head:
-            if len(self.headers) >= MAX_HEADERS:
+            if len(self.headers) >= self._limits.headers:
                 raise ValueError("too many headers")  # which ends the parsing, and is a 400
             super().on_header(name, value)
 
@@ -121,7 +109,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             raise ValueError("this is no proxy")
         if self._offers_upgrade:
             return
-        if len(self.pipeline) >= MAX_PIPELINED:
+        if len(self.pipeline) >= self._limits.pipelined:
             raise ValueError("too many requests without waiting")
         self._is_in_head = False
         super().on_headers_complete()
@@ -130,7 +118,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Take a body in up to its bound; beyond that it is the application's to refuse."""
         self._framing_bytes -= len(body)
         super().on_body(body)
-        if self._waiting and self._active is self.cycle and len(self.cycle.body) > MAX_BODY_BYTES:
+        if self._waiting and self._active is self.cycle and len(self.cycle.body) > self._limits.body_bytes:
             self._start_asgi_task(self.cycle, self._waiting)
 
     def on_message_complete(self) -> None:
@@ -160,19 +148,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.flow.write_paused:  # who does not read the answers takes no room
             self._waiting = app
             self.flow.pause_reading()
-        elif cycle.more_body and len(cycle.body) <= MAX_BODY_BYTES:
+        elif cycle.more_body and len(cycle.body) <= self._limits.body_bytes:
             self._waiting = app
             if cycle.waiting_for_100_continue and cycle.scope["http_version"] == "1.1":
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 cycle.waiting_for_100_continue = False
-        elif code := self.app.admission.admit(cycle.scope["raw_path"]):
-            cycle.keep_alive = cycle.keep_alive and code != "shutting_down"
-            self._refuse(code, scope=cycle.scope, keeps=cycle.keep_alive)
-            # The next turn of this connection comes later: to refuse who asks again and again takes from the others.
-            self.flow.pause_reading()
-            self.loop.call_later(REFUSED_PAUSE_SECONDS, self._end_pause, cycle)
         else:
-            super()._start_asgi_task(cycle, app)
+            exchange = Exchange.begin(cycle.scope, UNCOUNTED)
+            try:
+                exchange.slot = self.app.admission.admit(cycle.scope["raw_path"])
+            except Rejected as rejected:
+                cycle.keep_alive = cycle.keep_alive and rejected.code != "shutting_down"
+                self._respond(exchange, rejected.code, scope=cycle.scope, keeps=cycle.keep_alive)
+                # Repeated rejections cost capacity, so the next request of this connection is read later.
+                self.flow.pause_reading()
+                self.loop.call_later(self._limits.refused_pause_seconds, self._end_pause, cycle)
+            else:
+                cycle.scope[SCOPE_KEY] = exchange  # type: ignore[literal-required]
+                super()._start_asgi_task(cycle, app)
 
     def _end_pause(self, refused: RequestResponseCycle) -> None:
         refused.response_complete = True
@@ -184,7 +177,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Give a client that does not read its answer time to do so."""
         super().pause_writing()
-        self._read_timer = self.loop.call_later(READ_SECONDS, self.transport.abort)
+        self._read_timer = self.loop.call_later(self._limits.read_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Go on."""
@@ -197,7 +190,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Close, be what was written last read or not."""
         super().timeout_keep_alive_handler()
-        self._read_timer = self.loop.call_later(READ_SECONDS, self.transport.abort)
+        self._read_timer = self.loop.call_later(self._limits.read_seconds, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request."""
@@ -211,7 +204,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _time_arrival(self) -> None:
-        self._arrival_timer = self.loop.call_later(self.app.timeout, self._end_late_arrival)
+        self._arrival_timer = self.loop.call_later(self._limits.request_seconds, self._end_late_arrival)
 
     def _end_late_arrival(self) -> None:
         if self._is_idle() and not self._is_in_head:
@@ -221,10 +214,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         else:
             self._time_arrival()  # the one before it is still being answered
 
-    def _refuse(self, code: str, detail: str = "", *, scope: Any = None, keeps: bool = False) -> None:
-        """Answer with a problem, as everywhere else; unless it `keeps` the connection, that is the end of it.
+    def _refuse(self, code: str, detail: str = "", *, scope: Any = None) -> None:
+        """Respond with a problem and close the connection.
 
-        What is no request, sent behind one that is still being answered, ends the connection with that answer.
+        Input that is not a request, sent behind one in progress, ends the connection with the response to that one.
         """
         if self.transport.is_closing():
             return
@@ -233,14 +226,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.pipeline.clear()
             self.flow.pause_reading()
             return
-        scope = scope or {"method": None, "raw_path": b"/", "headers": []}
-        path = scope["raw_path"].decode("ascii", "replace")
-        status, request_id = HTTPStatus(KINDS[code].status), request_id_of(scope["headers"])
-        headers, body = self.app.refusal(code, path, request_id, scope["headers"], detail)
-        head = b"".join(b"%b: %b\r\n" % header for header in ([*headers] if keeps else [*headers, CLOSE]))
+        if scope:
+            exchange = Exchange.begin(scope, UNCOUNTED)
+        else:
+            exchange = Exchange(method=None, path="/", request_id=request_id_of(()), slot=UNCOUNTED)
+        self._respond(exchange, code, detail, scope=scope)
+
+    def _respond(
+        self, exchange: Exchange, code: str, detail: str = "", *, scope: Any = None, keeps: bool = False
+    ) -> None:
+        """Write a problem; unless it `keeps` the connection, that is the end of it."""
+        headers, body = self.app.problem(exchange, code, scope["headers"] if scope else (), detail)
+        if not keeps and CLOSE not in headers:
+            headers.append(CLOSE)
+        status = HTTPStatus(KINDS[code].status)
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
         line = f"HTTP/1.1 {status} {status.phrase}\r\n".encode()
-        self.transport.write(line + head + b"\r\n" + (b"" if scope["method"] == "HEAD" else body))
+        self.transport.write(line + head + b"\r\n" + (b"" if exchange.method == "HEAD" else body))
         if not keeps:
             self.transport.close()
-        fields = {"method": scope["method"], "status": status, "request_id": request_id, "code": code}
-        _log.info("request", extra={"fields": fields})
+        self.app.finish(exchange)

@@ -1,0 +1,56 @@
+"""Draining: from SIGTERM on, new requests are rejected and those in progress finish; then the server stops."""
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import FrameType
+
+from entrypoints.http.server.admission import Admission
+
+QUIET_SECONDS = 0.25
+"""Once no request was rejected for this long, every client with a busy connection knows that the process stops."""
+LINGER_SECONDS = 1.0
+"""How long rejections go on at most while clients keep sending requests."""
+DRAIN_SECONDS = 10.0
+"""How long the requests in progress may take before the port is closed; the server then goes on waiting for them."""
+
+
+@asynccontextmanager
+async def draining_on_signal(admission: Admission) -> AsyncIterator[None]:
+    """Drain on SIGTERM and on SIGHUP, which the end of a terminal sends; then pass SIGTERM on to the server.
+
+    Outside of the main thread, where no signal arrives, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    stop_server = signal.getsignal(signal.SIGTERM)
+    draining: set[asyncio.Task[None]] = set()
+
+    async def drain() -> None:
+        linger_until = time.monotonic() + LINGER_SECONDS
+        drain_until = time.monotonic() + DRAIN_SECONDS
+        # Polled, because the absence of requests is not an event.
+        while (admission.in_progress and time.monotonic() < drain_until) or (  # noqa: ASYNC110
+            admission.drain_rejected_at + QUIET_SECONDS > time.monotonic() < linger_until
+        ):
+            await asyncio.sleep(0.02)
+        stop(signal.SIGTERM, None)
+
+    def stop(_: int, frame: FrameType | None) -> None:
+        if not admission.is_draining:
+            admission.is_draining = True
+            loop.call_soon_threadsafe(lambda: draining.add(loop.create_task(drain())))
+        elif callable(stop_server):
+            stop_server(signal.SIGTERM, frame)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

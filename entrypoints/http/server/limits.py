@@ -1,0 +1,29 @@
+"""The bounds on what clients may take of one server process."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """Sizes in bytes, times in seconds. None of them depends on a token, so the defaults suit strangers."""
+
+    max_concurrent_requests: int
+    """Requests in progress; one more is rejected as `overloaded`."""
+    request_seconds: float
+    """For a request to arrive, and again for its response to be produced."""
+    body_bytes: int = 65_536
+    """A larger body is left to the application to reject."""
+    head_bytes: int = 2 * 1024 * 1024
+    """Request line, headers and the framing of a body. Even a token of a megabyte is read, and rejected as a token."""
+    headers: int = 100
+    pipelined: int = 16
+    """Requests that a connection may send ahead of their responses."""
+    connections: int = 10_000
+    """Open connections; one more is closed."""
+    keep_alive_seconds: int = 75
+    """An idle connection stays open longer than load balancers keep theirs (60 seconds at AWS and nginx), so that they
+    do not send a request into one that is being closed."""
+    refused_pause_seconds: float = 2.0
+    """How long a connection waits after a rejected request, as `Retry-After` says."""
+    read_seconds: float = 60.0
+    """For a client to read what was written, until its connection is aborted."""

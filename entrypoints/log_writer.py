@@ -1,0 +1,101 @@
+"""Writes the lines of the log without ever making their author wait for the reader."""
+
+import os
+import select
+import threading
+import time
+from collections import deque
+from datetime import UTC, datetime
+
+import msgspec
+
+MAX_LINES, MAX_BYTES = 20_000, 8 * 1024 * 1024
+GATHER_SECONDS = 0.02
+"""How long the thread lets lines gather after the first, so that it is woken a few times a second under any load."""
+
+
+class LogWriter:
+    """A bounded buffer of lines in front of a file descriptor, which one daemon thread empties in order.
+
+    While the buffer is full, lines are dropped and counted; once half of it is free again, one line says how many.
+    """
+
+    def __init__(self, descriptor: int, *, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> None:
+        """Keep at most so many lines and bytes for the reader of a file descriptor."""
+        self._descriptor = descriptor
+        self._max_lines, self._max_bytes = max_lines, max_bytes
+        self._lines: deque[bytes] = deque()
+        self._bytes = 0
+        self._dropped = 0
+        self._lock = threading.RLock()  # reentrant, because a signal handler may log
+        self._has_lines, self._is_urgent = threading.Event(), threading.Event()
+        self._is_idle = True
+        threading.Thread(target=self._run, name="log writer", daemon=True).start()
+
+    def write(self, line: bytes) -> None:
+        """Accept a line, its line feed included, or drop it. Never blocks; safe in any thread."""
+        with self._lock:
+            if self._dropped or len(self._lines) >= self._max_lines or self._bytes + len(line) > self._max_bytes:
+                self._dropped += 1
+                return
+            self._lines.append(line)
+            self._bytes += len(line)
+            if len(self._lines) == 1:
+                self._has_lines.set()
+
+    def flush(self, seconds: float = 1.0) -> None:
+        """Wait until all lines are written, but no longer than so many seconds."""
+        deadline = time.monotonic() + seconds
+        self._is_urgent.set()
+        self._has_lines.set()
+        while (self._lines or not self._is_idle) and time.monotonic() < deadline:
+            time.sleep(0.002)
+        self._is_urgent.clear()
+
+    def _run(self) -> None:
+        while True:
+            self._has_lines.wait()
+            self._is_urgent.wait(GATHER_SECONDS)
+            self._has_lines.clear()
+            while batch := self._take():
+                self._write_out(batch)
+            self._is_idle = True
+
+    def _take(self) -> list[bytes]:
+        """Take the next lines, as many as a pipe keeps together when several processes write to it."""
+        batch: list[bytes] = []
+        size = 0
+        with self._lock:
+            if self._dropped and len(self._lines) <= self._max_lines // 2 and self._bytes <= self._max_bytes // 2:
+                self._lines.append(_dropped_line(self._dropped))
+                self._bytes += len(self._lines[-1])
+                self._dropped = 0
+            while self._lines and (not batch or size + len(self._lines[0]) <= select.PIPE_BUF):
+                batch.append(self._lines.popleft())
+                size += len(batch[-1])
+            self._bytes -= size
+            self._is_idle = not batch
+        return batch
+
+    def _write_out(self, batch: list[bytes]) -> None:
+        left = memoryview(b"".join(batch))
+        while left:
+            try:
+                left = left[os.write(self._descriptor, left) :]
+            except BlockingIOError:  # another process has made the shared descriptor non-blocking
+                select.select([], [self._descriptor], [])
+            except OSError:  # there is no reader any more
+                with self._lock:
+                    self._dropped += len(batch)
+                return
+
+
+def _dropped_line(count: int) -> bytes:
+    line = {
+        "time": datetime.now(UTC),
+        "level": "WARNING",
+        "logger": "hextasks.log",
+        "message": "log_lines_dropped",
+        "count": count,
+    }
+    return msgspec.json.encode(line) + b"\n"
