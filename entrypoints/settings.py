@@ -14,6 +14,8 @@ from msgspec import Meta
 JWT_SECRET_MIN_BYTES = 32
 """RFC 7518, section 3.2: an HS256 key has at least as many bits as its hash."""
 
+EMBEDDED_CONNECTIONS = 200
+_DATABASE_SCHEMES = ("postgresql://", "postgres://", "postgresql+asyncpg://")
 _ORIGIN = re.compile(r"\*|https?://[^\s/?#@]+")
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
@@ -97,41 +99,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         return "jwks" if self.jwt_jwks_url else "secret"
 
     def _check(self) -> None:
-        """Refuse what the types cannot: the first rule that is broken is named."""
-        url, secret = self.database_url, self.jwt_secret
-        schemes = ("postgresql://", "postgres://", "postgresql+asyncpg://")
-        rules = {
-            "DATABASE_URL is required in production": not self.in_production or url,
-            "DATABASE_URL must start with postgresql:// or be memory://": not url
-            or url == "memory://"
-            or url.startswith(schemes),
-            "DATABASE_URL memory:// is for development: it loses everything at the end": not self.in_production
-            or self.storage != "memory",
-            "WEB_CONCURRENCY must be 1 with memory://: processes share no memory": self.web_concurrency == 1
-            or self.storage != "memory",
-            "JWT_SECRET or JWT_JWKS_URL is required in production": not self.in_production
-            or secret
-            or self.jwt_jwks_url,
-            "JWT_SECRET and JWT_JWKS_URL exclude each other": not secret or not self.jwt_jwks_url,
-            "JWT_JWKS_URL must start with https:// or http://": not self.jwt_jwks_url
-            or self.jwt_jwks_url.startswith(("https://", "http://")),
-            "JWT_ISSUER is required with JWT_JWKS_URL in production": not self.in_production
-            or not self.jwt_jwks_url
-            or self.jwt_issuer,
-            f"JWT_SECRET must have at least {JWT_SECRET_MIN_BYTES} bytes": not secret
-            or len(secret.encode()) >= JWT_SECRET_MIN_BYTES,
-            "DATABASE_TIMEOUT must be less than a third of REQUEST_TIMEOUT": self.database_timeout * 3
-            < self.request_timeout,  # an update reads, writes, and reads again to say why it was refused
-            "WEB_CONCURRENCY is too much for the embedded PostgreSQL, which takes 200 connections": self.storage
-            != "embedded"
-            or self.web_concurrency * (self.database_pool_size + self.database_max_overflow) < 200,
-            "CORS_ORIGINS must be origins such as https://app.example.com, or *": all(
-                _ORIGIN.fullmatch(origin) for origin in self.cors_origins
-            ),
-        }
-        for rule, holds in rules.items():
-            if not holds:
-                raise SettingsError(rule)
+        """Reject what the types cannot express. Raises SettingsError for the first rule that is broken."""
+        if self.database_url not in (None, "memory://") and not self.database_url.startswith(_DATABASE_SCHEMES):
+            raise SettingsError("DATABASE_URL must start with postgresql:// or be memory://")
+        if self.storage == "memory" and self.web_concurrency > 1:
+            raise SettingsError("WEB_CONCURRENCY must be 1 with memory://: processes share no memory")
+        if self.jwt_secret and self.jwt_jwks_url:
+            raise SettingsError("JWT_SECRET and JWT_JWKS_URL exclude each other")
+        if self.jwt_secret and len(self.jwt_secret.encode()) < JWT_SECRET_MIN_BYTES:
+            raise SettingsError(f"JWT_SECRET must have at least {JWT_SECRET_MIN_BYTES} bytes")
+        if self.jwt_jwks_url and not self.jwt_jwks_url.startswith(("https://", "http://")):
+            raise SettingsError("JWT_JWKS_URL must start with https:// or http://")
+        # An update reads, writes, and reads again to say why it was rejected.
+        if self.database_timeout * 3 >= self.request_timeout:
+            raise SettingsError("DATABASE_TIMEOUT must be less than a third of REQUEST_TIMEOUT")
+        connections = self.web_concurrency * (self.database_pool_size + self.database_max_overflow)
+        if self.storage == "embedded" and connections >= EMBEDDED_CONNECTIONS:
+            raise SettingsError(
+                "WEB_CONCURRENCY is too much for the embedded PostgreSQL, which takes "
+                f"{EMBEDDED_CONNECTIONS} connections"
+            )
+        if not all(_ORIGIN.fullmatch(origin) for origin in self.cors_origins):
+            raise SettingsError("CORS_ORIGINS must be origins such as https://app.example.com, or *")
+        if self.in_production:
+            self._check_production()
+
+    def _check_production(self) -> None:
+        if not self.database_url:
+            raise SettingsError("DATABASE_URL is required in production")
+        if self.storage == "memory":
+            raise SettingsError("DATABASE_URL memory:// is for development: it loses everything at the end")
+        if not self.jwt_secret and not self.jwt_jwks_url:
+            raise SettingsError("JWT_SECRET or JWT_JWKS_URL is required in production")
+        if self.jwt_jwks_url and not self.jwt_issuer:
+            raise SettingsError("JWT_ISSUER is required with JWT_JWKS_URL in production")
 
 
 def _read(dotenv: Path) -> dict[str, str | None]:

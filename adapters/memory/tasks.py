@@ -87,7 +87,7 @@ class MemoryTaskRepository:
         stored = self._find(task.user_id, task.id)
         if stored.version != task.version:
             raise VersionConflict
-        changed = replace(stored, title=task.title, updated_at=task.updated_at, completed_at=task.completed_at)
+        changed = replace(task, created_at=stored.created_at)
         return replace(self._users[task.user_id].store(changed))
 
     async def remove(

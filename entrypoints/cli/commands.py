@@ -75,10 +75,10 @@ def _doctor(_: argparse.Namespace) -> int:
 
 def _openapi(_: argparse.Namespace) -> int:
     from entrypoints.container import Container
-    from entrypoints.http.app import create_litestar
+    from entrypoints.http.app import api_document
 
-    settings = Settings(database_url="memory://", jwt_secret="of no use" * 4)
-    document = create_litestar(Container(settings=settings)).openapi_schema.to_schema()
+    settings = Settings(database_url="memory://", jwt_secret="unused" * 6)
+    document = api_document(Container(settings=settings))
     print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
     return 0
 

@@ -1,28 +1,24 @@
-"""The ASGI application, put together."""
+"""The composition of the ASGI application."""
 
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from dependency_injector import providers
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
-from litestar.connection import ASGIConnection
-from litestar.di import Provide
-from litestar.handlers import BaseRouteHandler
-from litestar.types import Guard
-from litestar.types.internal_types import RouteHandlerMapItem
+from litestar.types import ASGIApp, Middleware
 
 from application import StorageUnavailable
 from entrypoints.container import Container
-from entrypoints.http.api.access import authenticated_by, own_tasks_only
-from entrypoints.http.api.bodies import MAX_BODY_BYTES, StrictRequest
+from entrypoints.http.api.access import AccessControl
 from entrypoints.http.api.errors import EXCEPTION_HANDLERS
 from entrypoints.http.api.health import health_router
-from entrypoints.http.api.rate_limit import RateLimit, limited_by
-from entrypoints.http.api.tasks import TaskController, strict_query
-from entrypoints.http.docs.document import StrictBodySchemas, assets_router, complete, openapi_config
+from entrypoints.http.api.rate_limit import RateLimit
+from entrypoints.http.api.schemas import SCHEMAS
+from entrypoints.http.api.tasks import tasks_router
+from entrypoints.http.docs.document import openapi_document
+from entrypoints.http.docs.page import docs_router
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.observers import RequestObserver
@@ -32,11 +28,27 @@ from entrypoints.storage import Storage
 
 _log = logging.getLogger("hextasks.storage")
 
-USE_CASES = ("list_tasks", "create_task", "get_task", "update_task", "complete_task", "delete_task")
+
+def create_app(
+    container: Container, *, observers: tuple[RequestObserver, ...] = (), limits: ServerLimits | None = None
+) -> ExchangeLayer:
+    """Return the whole ASGI application of a container with prepared settings.
+
+    `observers` are told of each request; `limits` are those of the settings unless given.
+    """
+    settings: Settings = container.settings()
+    cors = cors_config(settings)
+    limits = limits or server_limits(settings)
+    return ExchangeLayer(
+        create_litestar(container, cors, max_body_size=limits.body_bytes),
+        limits=limits,
+        observers=observers,
+        allows_origin=cors.is_origin_allowed if cors else None,
+    )
 
 
-def create_litestar(container: Container) -> Litestar:
-    """Make the framework's application: routes, guards and error handlers."""
+def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_size: int) -> Litestar:
+    """Return the Litestar application, which needs the exchange of the layer around it."""
     settings: Settings = container.settings()
     storage: Storage = container.storage()
 
@@ -45,63 +57,53 @@ def create_litestar(container: Container) -> Litestar:
         try:
             try:
                 await storage.start()
-            except StorageUnavailable as error:  # it serves as soon as that is back
-                _log.warning("starting while the database is away: %s", why(error))
+            except StorageUnavailable as error:  # requests are served as soon as the database is available
+                _log.warning("starting while the database is unavailable: %s", why(error))
             async with container.keys().running():
                 yield
         finally:
             await storage.close()
 
-    limits = []
-    if settings.rate_limit_burst:
-        limit = RateLimit(burst=settings.rate_limit_burst, per_second=settings.rate_limit_per_second)
-        limits.append(limited_by(limit))
-    tasks = _TaskRouter(
-        "/",
-        route_handlers=[TaskController],
-        guards=[authenticated_by(container.token_verifier()), *limits, own_tasks_only, checked(storage)],
-        before_request=strict_query,
-        dependencies={name: _provide(getattr(container, name)) for name in USE_CASES},
+    rate_limit = (
+        RateLimit(burst=settings.rate_limit_burst, per_second=settings.rate_limit_per_second)
+        if settings.rate_limit_burst
+        else None
     )
-    app = Litestar(
-        [tasks, health_router(storage), assets_router()],
+    verifier = container.token_verifier()
+
+    def access(app: ASGIApp) -> ASGIApp:  # Litestar copies the arguments of a DefineMiddleware deeply
+        return AccessControl(app, verifier=verifier, rate_limit=rate_limit, storage=storage)
+
+    return Litestar(
+        [*api_routers(container, access), docs_router(lambda: api_document(container))],
         lifespan=[open_storage],
         exception_handlers=EXCEPTION_HANDLERS,
-        request_class=StrictRequest,
-        request_max_body_size=MAX_BODY_BYTES,
-        cors_config=cors_config(settings),
-        openapi_config=openapi_config(),
-        plugins=[StrictBodySchemas()],
+        request_max_body_size=max_body_size,
+        cors_config=cors,
+        openapi_config=None,
         logging_config=None,
     )
-    complete(app.openapi_schema)
-    return app
 
 
-def checked(storage: Storage) -> Guard:
-    """Make the guard that lets nobody work on a storage which was away at the start and has not been checked since."""
-
-    async def check(_: ASGIConnection[Any, Any, Any, Any], __: BaseRouteHandler) -> None:
-        await storage.check()
-
-    return check
+def api_routers(container: Container, *middleware: Middleware) -> list[Router]:
+    """Return the routes of the API; those of tasks are behind the middleware."""
+    return [tasks_router(container, *middleware), health_router(container.storage())]
 
 
-class _TaskRouter(Router):
-    """Forgets the OPTIONS handlers that Litestar makes on the way, which know only the first method of a path.
+def api_document(container: Container) -> dict[str, Any]:
+    """Return the OpenAPI document, from routes of an application that serves nothing."""
+    return openapi_document(api_routers(container), SCHEMAS)
 
-    The application then makes them anew, from all the methods.
-    """
 
-    @property
-    def route_handler_method_map(self) -> dict[str, RouteHandlerMapItem]:
-        """Map paths to their handlers by method."""
-        known = super().route_handler_method_map
-        return {path: {m: h for m, h in handlers.items() if m != "OPTIONS"} for path, handlers in known.items()}
+def server_limits(settings: Settings) -> ServerLimits:
+    """Return the limits that an operator's settings ask for."""
+    return ServerLimits(
+        max_concurrent_requests=settings.max_concurrent_requests, request_seconds=settings.request_timeout
+    )
 
 
 def cors_config(settings: Settings) -> CORSConfig | None:
-    """Say what pages of the allowed origins may do, if there are any."""
+    """Return what pages of the allowed origins may do, if there are any."""
     if not settings.cors_origins:
         return None
     return CORSConfig(
@@ -113,34 +115,3 @@ def cors_config(settings: Settings) -> CORSConfig | None:
             *("Retry-After", "WWW-Authenticate", "X-Request-ID"),
         ],
     )
-
-
-def create_app(
-    container: Container, *, observers: tuple[RequestObserver, ...] = (), limits: ServerLimits | None = None
-) -> ExchangeLayer:
-    """Make the whole ASGI application from a container with prepared settings.
-
-    `observers` are told of each request; `limits` are those of the settings unless given.
-    """
-    settings: Settings = container.settings()
-    cors = cors_config(settings)
-    return ExchangeLayer(
-        create_litestar(container),
-        limits=limits or server_limits(settings),
-        observers=observers,
-        allows_origin=cors.is_origin_allowed if cors else None,
-    )
-
-
-def server_limits(settings: Settings) -> ServerLimits:
-    """Return the limits that an operator's settings ask for."""
-    return ServerLimits(
-        max_concurrent_requests=settings.max_concurrent_requests,
-        request_seconds=settings.request_timeout,
-        body_bytes=MAX_BODY_BYTES,
-    )
-
-
-def _provide(provider: providers.Provider[object]) -> Provide:
-    use_case = provider()
-    return Provide(lambda: use_case, sync_to_thread=False, use_cache=True)

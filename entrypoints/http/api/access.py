@@ -1,77 +1,92 @@
-"""The two guards before every task route: who is calling, and are these their own tasks.
+"""Access to a user's tasks: a middleware of the router that serves them, so that no route can be without it.
 
-Guards and not middleware: they sit on the routes they protect, so no pattern of exceptions can leave one open, and they
-run before the input is read, so a stranger learns nothing from how it is judged. Both are async, though one waits for
-nothing: Litestar sends plain functions to a thread.
+It runs before the input is read: a stranger learns nothing from how input is judged, or from whether a task exists.
 """
 
 import logging
+import time
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler
-from litestar.types import Guard
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from adapters.tokens import TokenError, TokenVerifier
-from application import Forbidden, only_own_tasks
+from application import NotOwner, only_own_tasks
+from entrypoints.http.api.rate_limit import RateLimit, RateLimited
 from entrypoints.http.server.exchange import Exchange
+from entrypoints.storage import Storage
 
 _log = logging.getLogger("hextasks.access")
 
-Connection = ASGIConnection[Any, Any, Any, Any]
 
+class AccessControl:
+    """Verifies the token, the user's share and rate limit, that the path names the token's user, and the storage.
 
-def authenticated_by(verifier: TokenVerifier) -> Guard:
-    """Make the guard that lets a request pass with a valid bearer token, and names its user in `request.user`.
-
-    The guard raises TokenError and KeysUnavailable, and UserOverShare when this user holds too much of the capacity.
+    It raises, in this order, TokenError or KeysUnavailable, UserOverShare, RateLimited, NotOwner, StorageUnavailable.
     """
 
-    async def authenticate(connection: Connection, _: BaseRouteHandler) -> None:
+    def __init__(
+        self, app: ASGIApp, *, verifier: TokenVerifier, rate_limit: RateLimit | None, storage: Storage
+    ) -> None:
+        """Guard an application."""
+        self._app = app
+        self._verifier = verifier
+        self._rate_limit = rate_limit
+        self._storage = storage
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request pass with its user in the exchange and, decoded, in the path parameters; else raise."""
+        exchange = Exchange.of(scope)
+        parameters = scope["path_params"]
         try:
-            connection.scope["user"] = await verifier.user_id(_bearer_token(connection))
+            user_id = exchange.user_id = await self._verifier.user_id(bearer_token(scope["headers"]))
+            exchange.slot.assign(user_id)
+            if self._rate_limit:
+                self._take_permit(self._rate_limit, user_id, exchange)
+            owner = parameters["user_id"]
+            if owner != user_id or "%" in owner:
+                owner = unquote_to_bytes(owner).decode()
+                only_own_tasks(actor=user_id, user_id=owner)
+                scope["path_params"] = {**parameters, "user_id": owner}  # a copy: Litestar keeps one for each path
         except TokenError as error:
-            _refused(connection, error.code, error.detail)
+            _log_refusal(scope, exchange, error.code, error.detail)
             raise
-        exchange = Exchange.of(connection.scope)
-        exchange.user_id = connection.user
-        exchange.slot.assign(connection.user)
+        except (NotOwner, UnicodeDecodeError) as error:
+            _log_refusal(scope, exchange, "forbidden", "The path names another user.")
+            raise NotOwner from error
+        await self._storage.check()
+        await self._app(scope, receive, send)
 
-    return authenticate
-
-
-async def own_tasks_only(connection: Connection, _: BaseRouteHandler) -> None:
-    """Let a request pass whose path names its own user, and decode that name. Raises Forbidden."""
-    try:
-        user_id = unquote_to_bytes(connection.path_params["user_id"]).decode()
-        only_own_tasks(actor=connection.user, user_id=user_id)
-    except (Forbidden, UnicodeDecodeError) as error:
-        _refused(connection, Forbidden.code, "The path names another user.")
-        raise Forbidden from error
-    # A new dictionary: Litestar shares the one it gave among all requests to this path.
-    connection.scope["path_params"] = {**connection.path_params, "user_id": user_id}
+    @staticmethod
+    def _take_permit(rate_limit: RateLimit, user_id: str, exchange: Exchange) -> None:
+        permit = rate_limit.take(user_id, time.monotonic())
+        exchange.headers += permit.headers
+        if permit.wait:
+            raise RateLimited(permit.wait)
 
 
-def _bearer_token(connection: Connection) -> str:
-    given = connection.headers.getall("authorization", [])
+def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the token of the Authorization header. Raises TokenError when there is none, or more than one."""
+    given = [value for name, value in headers if name == b"authorization"]
     if len(given) > 1:
         raise TokenError("token_invalid", "There is more than one Authorization header.")
-    scheme, _, token = (given[0] if given else "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    scheme, _, token = given[0].decode("latin-1").partition(" ") if given else ("", "", "")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
         raise TokenError("token_missing", "Send the header: Authorization: Bearer <token>.")
-    return token.strip()
+    return token
 
 
-def _refused(connection: Connection, code: str, reason: str) -> None:
-    exchange = Exchange.of(connection.scope)
+def _log_refusal(scope: Any, exchange: Exchange, code: str, reason: str) -> None:
+    client = scope.get("client")
     fields = {
         "code": code,
         "reason": reason,
         "method": exchange.method,
-        "route": connection.scope.get("path_template"),
+        "route": scope.get("path_template"),
         "user_id": exchange.user_id,
-        "client": connection.client.host if connection.client else None,
+        "client": client[0] if client else None,
         "request_id": exchange.request_id,
     }
     _log.warning("refused", extra={"fields": fields})

@@ -9,6 +9,7 @@ import msgspec
 from litestar import Request
 
 from entrypoints.http.api.errors import InvalidInput
+from entrypoints.http.server.exchange import Exchange
 
 MAX_BODY_BYTES = 65_536
 
@@ -20,6 +21,13 @@ class StrictRequest(Request[str, Any, Any]):
 
     Litestar would take "true" for true and ignore the content type.
     """
+
+    @property
+    def actor(self) -> str:
+        """The user that the token names, on a route behind AccessControl."""
+        user_id = Exchange.of(self.scope).user_id
+        assert user_id is not None  # noqa: S101
+        return user_id
 
     async def json(self) -> Any:
         """Return the decoded body. Raises InvalidInput."""

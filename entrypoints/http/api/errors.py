@@ -1,22 +1,54 @@
-"""Which exception becomes which error response."""
+"""Which exception becomes which problem: one table."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import (
+    ClientException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import ExceptionHandlersMap
 
 from adapters.tokens import KeysUnavailable, TokenError
-from application import ApplicationError
+from application import (
+    NotOwner,
+    StorageUnavailable,
+    TaskAlreadyExists,
+    TaskContended,
+    TaskNotFound,
+    VersionConflict,
+)
 from domain import DomainError
 from entrypoints.http.api.rate_limit import RateLimited
 from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, Problem, make_problem
 from entrypoints.http.server.admission import UserOverShare
 from entrypoints.http.server.exchange import Exchange
-from entrypoints.logs import FailureLog
 
-_failures = FailureLog(logging.getLogger("hextasks.http"))
+_log = logging.getLogger("hextasks.http")
+
+PROBLEMS: Mapping[type[Exception], str] = {
+    NotOwner: "forbidden",
+    TaskNotFound: "task_not_found",
+    TaskAlreadyExists: "task_already_exists",
+    VersionConflict: "version_mismatch",
+    TaskContended: "overloaded",
+    StorageUnavailable: "storage_unavailable",
+    DomainError: "validation_error",
+    KeysUnavailable: "keys_unavailable",
+    RateLimited: "rate_limited",
+    UserOverShare: "overloaded",
+    NotFoundException: "route_not_found",
+    MethodNotAllowedException: "method_not_allowed",
+    RequestEntityTooLarge: "body_too_large",
+    ClientException: "validation_error",
+    Exception: "internal_error",
+}
+"""The problem code of an exception: that of its nearest class in this table."""
 
 
 class InvalidInput(Exception):
@@ -29,94 +61,62 @@ class InvalidInput(Exception):
         self.errors = [{**location, "detail": detail}] if location else []
 
 
-def problem(
-    request: Request[Any, Any, Any],
-    code: str,
-    detail: str = "",
-    errors: list[dict[str, str]] | None = None,
-    headers: dict[str, str] | None = None,
-) -> Response[Problem]:
-    """Return the answer for a code of the table."""
+def problem_code(error: Exception) -> str:
+    """Return the code of the problem that an exception becomes."""
+    if isinstance(error, InvalidInput | TokenError):
+        return error.code
+    return next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
+
+
+def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Return the response for an exception, and log what an operator has to know of it."""
     exchange = Exchange.of(request.scope)
-    exchange.problem_code = code
+    code = exchange.problem_code = problem_code(error)
+    fields = {"request_id": exchange.request_id}
+    if code == "internal_error" and not exchange.client_gone:
+        _log.error(code, exc_info=error, extra={"fields": fields})
+    elif isinstance(error, StorageUnavailable | TaskContended):
+        _log.warning(code, exc_info=error, extra={"fields": fields})
+    detail, errors = _details(error)
     return Response(
-        make_problem(code, detail, errors or [], instance=exchange.path, request_id=exchange.request_id),
+        make_problem(code, detail, errors, instance=exchange.path, request_id=exchange.request_id),
         status_code=KINDS[code].status,
-        headers={**KINDS[code].headers, **(headers or {})},
+        headers={**KINDS[code].headers, **_headers(error)},
         media_type=PROBLEM_MEDIA_TYPE,
     )
 
 
-def _application_error(request: Request[Any, Any, Any], error: ApplicationError) -> Response[Problem]:
-    if error.code not in KINDS:
-        return _unexpected(request, error)
-    if error.code in ("storage_unavailable", "overloaded"):
-        _failures.expected(error.code, error, request_id=Exchange.of(request.scope).request_id)
-    return problem(request, error.code)
+def _details(error: Exception) -> tuple[str, list[dict[str, str]]]:
+    """Return what is wrong in words, and where. Neither repeats a value."""
+    match error:
+        case InvalidInput():
+            return error.detail, error.errors
+        case TokenError():
+            return error.detail, []
+        case DomainError():
+            location = {"parameter": "limit"} if error.field == "limit" else {"pointer": f"/{error.field}"}
+            return error.detail, [{**location, "detail": error.detail}]
+        case ValidationException(extra=[*found]):  # Litestar's own check of a parameter or a missing body
+            errors = [_parameter_error(each) for each in found]
+            return errors[0]["detail"], errors
+        case _:
+            return "", []
 
 
-def _domain_error(request: Request[Any, Any, Any], error: DomainError) -> Response[Problem]:
-    location = {"parameter": "limit"} if error.field == "limit" else {"pointer": f"/{error.field}"}
-    return problem(request, "validation_error", error.detail, [{**location, "detail": error.detail}])
+def _parameter_error(found: dict[str, str]) -> dict[str, str]:
+    if found.get("source") == "body" or found.get("key") == "data":
+        return {"pointer": "", "detail": "A body is required."}
+    return {"parameter": found.get("key", ""), "detail": found["message"]}
 
 
-def _invalid_input(request: Request[Any, Any, Any], error: InvalidInput) -> Response[Problem]:
-    return problem(request, error.code, error.detail, error.errors)
+def _headers(error: Exception) -> Mapping[str, str]:
+    match error:
+        case RateLimited():
+            return {"Retry-After": str(error.retry_after)}
+        case MethodNotAllowedException():
+            return {"Allow": (error.headers or {}).get("allow", "")}
+        case _:
+            return {}
 
 
-def _user_over_share(request: Request[Any, Any, Any], _: UserOverShare) -> Response[Problem]:
-    return problem(request, "overloaded")
-
-
-def _rate_limited(request: Request[Any, Any, Any], error: RateLimited) -> Response[Problem]:
-    return problem(request, "rate_limited", headers={"Retry-After": str(error.retry_after)})
-
-
-def _token_error(request: Request[Any, Any, Any], error: TokenError) -> Response[Problem]:
-    return problem(request, error.code, error.detail)
-
-
-def _keys_unavailable(request: Request[Any, Any, Any], _: KeysUnavailable) -> Response[Problem]:
-    return problem(request, "keys_unavailable")
-
-
-def _invalid_parameter(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
-    """Litestar's own refusal of a parameter, whose words say what was expected and never repeat the value."""
-    found: list[dict[str, str]] = error.extra if isinstance(error.extra, list) else []
-    errors = [
-        {"pointer": "", "detail": "A body is required."}
-        if item.get("source") == "body" or item.get("key") == "data"
-        else {"parameter": item.get("key", ""), "detail": item["message"]}
-        for item in found
-    ]
-    return problem(request, "validation_error", errors[0]["detail"] if errors else "", errors)
-
-
-def _http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
-    by_status = {400: "validation_error", 404: "route_not_found", 405: "method_not_allowed", 413: "body_too_large"}
-    code = by_status.get(error.status_code)
-    if code is None:
-        return _unexpected(request, error)
-    allow = (error.headers or {}).get("allow")
-    return problem(request, code, headers={"Allow": allow} if allow else None)
-
-
-def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    exchange = Exchange.of(request.scope)
-    if not exchange.client_gone:
-        _failures.unexpected("internal_error", error, request_id=exchange.request_id)
-    return problem(request, "internal_error")
-
-
-EXCEPTION_HANDLERS: ExceptionHandlersMap = {
-    ApplicationError: _application_error,
-    DomainError: _domain_error,
-    InvalidInput: _invalid_input,
-    UserOverShare: _user_over_share,
-    RateLimited: _rate_limited,
-    TokenError: _token_error,
-    KeysUnavailable: _keys_unavailable,
-    ValidationException: _invalid_parameter,
-    HTTPException: _http_exception,
-    Exception: _unexpected,
-}
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {Exception: problem_response}

@@ -5,27 +5,40 @@ import asyncio
 from litestar import Router, get
 
 from entrypoints.http.api.schemas import HealthResponse
-from entrypoints.http.docs.document import errors
+from entrypoints.http.docs.responses import errors, success
+from entrypoints.http.response import ReadyResponse
 from entrypoints.storage import Storage
+
+_OK = ReadyResponse.json(200, HealthResponse())
 
 
 def health_router(storage: Storage) -> Router:
-    """Make the routes under `/health`."""
-    asking: asyncio.Task[None] | None = None
+    """Return the routes under `/health`."""
+    probe: asyncio.Task[None] | None = None
 
-    @get("/live", summary="Is the process running?", operation_id="live")
-    async def live() -> HealthResponse:
-        """Answers as long as the process does, whatever the storage does."""
-        return HealthResponse()
+    @get(
+        "/live",
+        summary="Is the process running?",
+        operation_id="live",
+        responses=success(HealthResponse, "It is") | errors(),
+    )
+    async def live() -> ReadyResponse:
+        """Succeeds as long as the process runs, whether or not the database is available."""
+        return _OK
 
-    @get("/ready", summary="Can it serve?", operation_id="ready", responses=errors("storage_unavailable"))
-    async def ready() -> HealthResponse:
-        """Asks the storage."""
-        # However many ask at once, the storage is asked once: whoever probes needs no token.
-        nonlocal asking
-        if asking is None or asking.done():
-            asking = asyncio.create_task(storage.ping())
-        await asyncio.shield(asking)
-        return HealthResponse()
+    @get(
+        "/ready",
+        summary="Can it serve?",
+        operation_id="ready",
+        responses=success(HealthResponse, "It can") | errors("storage_unavailable"),
+    )
+    async def ready() -> ReadyResponse:
+        """Succeeds when the database answers and takes writes."""
+        # Concurrent probes share one statement, because a probe needs no token.
+        nonlocal probe
+        if probe is None or probe.done():
+            probe = asyncio.create_task(storage.ping())
+        await asyncio.shield(probe)
+        return _OK
 
     return Router("/health", route_handlers=[live, ready], tags=["health"])

@@ -1,14 +1,7 @@
-"""How often one user may ask: a bucket of permits for each, that fills again at a steady rate."""
+"""The rate limit: a bucket of permits for each user, refilled at a steady rate."""
 
-import time
 from math import ceil
-from typing import Any, NamedTuple
-
-from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler
-from litestar.types import Guard
-
-from entrypoints.http.server.exchange import Exchange
+from typing import NamedTuple
 
 _ROUNDING = 1e-6  # sums of intervals are inexact
 
@@ -62,15 +55,3 @@ class RateLimit:
         """Forget the buckets that are full again, those asked longest ago first, up to one that is not full yet."""
         while self._full_at[oldest := next(iter(self._full_at))] <= now:
             del self._full_at[oldest]
-
-
-def limited_by(limit: RateLimit) -> Guard:
-    """Make the guard that lets a user's request pass as often as the limit allows. It raises RateLimited."""
-
-    async def take_permit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        permit = limit.take(connection.user, time.monotonic())
-        Exchange.of(connection.scope).headers += permit.headers
-        if permit.wait:
-            raise RateLimited(permit.wait)
-
-    return take_permit

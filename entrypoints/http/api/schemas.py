@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from application import MAX_PAGE_SIZE, TaskPage
 from domain import Task, TaskChange, TaskDraft
 from domain.rules import TITLE, USER_ID
+from entrypoints.http.problems import Problem
 
 _EXAMPLE_TITLE = "Buy milk"
 _EXAMPLE_TIME = "2026-01-31T09:30:00.123456Z"
@@ -27,9 +28,12 @@ Title = Annotated[
         description=f"White space at the ends is stripped; then 1 to {TITLE.max_length} characters, "
         "none of them a control character.",
         examples=[_EXAMPLE_TITLE],
-        extra_json_schema={"extra": {"pattern": TITLE_PATTERN}},  # told here, judged by the domain in its own words
+        extra_json_schema={"pattern": TITLE_PATTERN},  # documented here; the domain rejects, in its own words
     ),
 ]
+
+
+Time = Annotated[datetime, Meta(tz=True)]
 
 
 class CreateTaskRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -78,11 +82,11 @@ class TaskResponse(msgspec.Struct, kw_only=True, frozen=True):
     title: Annotated[str, Meta(examples=[_EXAMPLE_TITLE], min_length=1, max_length=TITLE.max_length)]
     is_completed: bool
     completed_at: Annotated[
-        datetime | None,
+        Time | None,
         Meta(description="When it was completed, the first time since it was last open.", examples=[None]),
     ]
-    created_at: Annotated[datetime, Meta(examples=[_EXAMPLE_TIME])]
-    updated_at: Annotated[datetime, Meta(description="When it last changed.", examples=[_EXAMPLE_TIME])]
+    created_at: Annotated[Time, Meta(examples=[_EXAMPLE_TIME])]
+    updated_at: Annotated[Time, Meta(description="When it last changed.", examples=[_EXAMPLE_TIME])]
     version: Annotated[
         int,
         Meta(description="The number of its last change among all changes of its owner; its ETag.", examples=[1], ge=1),
@@ -90,17 +94,8 @@ class TaskResponse(msgspec.Struct, kw_only=True, frozen=True):
 
     @classmethod
     def of(cls, task: Task) -> Self:
-        """Show a task."""
-        return cls(
-            id=task.id,
-            user_id=task.user_id,
-            title=task.title,
-            is_completed=task.is_completed,
-            completed_at=task.completed_at,
-            created_at=task.created_at,
-            updated_at=task.updated_at,
-            version=task.version,
-        )
+        """Return the response for a task."""
+        return msgspec.convert(task, cls, from_attributes=True)
 
 
 class TaskListResponse(msgspec.Struct, kw_only=True, frozen=True):
@@ -113,11 +108,16 @@ class TaskListResponse(msgspec.Struct, kw_only=True, frozen=True):
 
     @classmethod
     def of(cls, page: TaskPage, next_cursor: str | None) -> Self:
-        """Show a page."""
-        return cls(tasks=[TaskResponse.of(task) for task in page.tasks], next_cursor=next_cursor)
+        """Return the response for a page."""
+        content = {"tasks": page.tasks, "next_cursor": next_cursor}
+        return msgspec.convert(content, cls, from_attributes=True)
 
 
 class HealthResponse(msgspec.Struct, frozen=True):
     """The service is well."""
 
     status: str = "ok"
+
+
+SCHEMAS = (CreateTaskRequest, UpdateTaskRequest, TaskResponse, TaskListResponse, HealthResponse, Problem)
+"""The types of all bodies."""

@@ -1,242 +1,192 @@
-"""The six stories over HTTP. Each handler turns a request into one use-case call, and its result into an answer."""
+"""The six stories over HTTP. Each handler turns a request into one use-case call, and its result into a response."""
 
-import re
-from typing import Annotated, Any, TypeVar
-from urllib.parse import quote, unquote, urlencode
-from uuid import UUID
+from urllib.parse import quote, urlencode
 
-from litestar import Controller, Request, Response, delete, get, patch, post, put
-from litestar.datastructures import ResponseHeader
-from litestar.di import NamedDependency
-from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter, SkipValidation
-from msgspec import UNSET
+from litestar import Router, delete, get, patch, post, put
+from litestar.params import JSONBody
+from litestar.types import Middleware
 
-from application import (
-    DEFAULT_PAGE_SIZE,
-    MAX_PAGE_SIZE,
-    CompleteTask,
-    CreateTask,
-    DeleteTask,
-    GetTask,
-    ListTasks,
-    PageRequest,
-    TaskNotFound,
-    UpdateTask,
+from application import DEFAULT_PAGE_SIZE, PageRequest
+from domain import Task
+from entrypoints.container import Container
+from entrypoints.http.api.bodies import StrictRequest
+from entrypoints.http.api.cursors import decode_cursor, encode_cursor
+from entrypoints.http.api.options import options_handler
+from entrypoints.http.api.parameters import (
+    PAGE_QUERY,
+    Completed,
+    Cursor,
+    IfMatch,
+    IfNoneMatch,
+    Limit,
+    TaskId,
+    UserId,
+    check_query,
+    parse_task_id,
 )
-from domain import USER_ID_MAX_LENGTH, Task, clean_title
-from entrypoints.http.api.cursors import CURSOR_PATTERN, decode_cursor, encode_cursor
-from entrypoints.http.api.errors import InvalidInput
-from entrypoints.http.api.preconditions import IF_MATCH_PATTERN, etag, expected_version, is_unchanged
+from entrypoints.http.api.preconditions import etag, expected_version, is_unchanged
 from entrypoints.http.api.schemas import CreateTaskRequest, TaskListResponse, TaskResponse, UpdateTaskRequest
-from entrypoints.http.docs.document import ACCESS, BODY, EXISTING, INPUT, STORAGE, WRITE, errors
-
-T = TypeVar("T")
-Injected = NamedDependency[SkipValidation[T]]
-UserId = Annotated[
-    str,
-    PathParameter(
-        description="The user whose tasks are meant: the one that the token names.",
-        schema_extra={"min_length": 1, "max_length": USER_ID_MAX_LENGTH},
-    ),
-]
-TaskId = Annotated[str, PathParameter(description="The task's id.", format="uuid")]
-IfMatch = Annotated[
-    str | None,
-    HeaderParameter(
-        name="If-Match",
-        description="Write only if this is still the task's ETag, else answer 412.",
-        schema_extra={"pattern": IF_MATCH_PATTERN},
-    ),
-]
-IfNoneMatch = Annotated[
-    str | None, HeaderParameter(name="If-None-Match", description="Answer 304 if this is still the task's ETag.")
-]
-ETAG, LINK, LOCATION = (ResponseHeader(name, documentation_only=True) for name in ("ETag", "Link", "Location"))
-Caller = Request[str, Any, Any]
+from entrypoints.http.docs.responses import (
+    ACCESS,
+    BODY,
+    ETAG,
+    EXISTING,
+    INPUT,
+    LINK,
+    LOCATION,
+    STORAGE,
+    WRITE,
+    errors,
+    success,
+)
+from entrypoints.http.response import ReadyResponse
 
 
-async def strict_query(request: Caller) -> None:
-    """Refuse a query parameter that is misspelt, repeated or nearly true: it would silently ask for another thing."""
-    known = _QUERY if request.route_handler.handler_name == "list_tasks" else {}
-    seen: set[str] = set()
-    for name, value in request.query_params.multi_items():
-        if name not in known:
-            raise InvalidInput("There is no such query parameter here.", parameter=name)
-        if name in seen:
-            raise InvalidInput("Send this query parameter once.", parameter=name)
-        if not known[name].fullmatch(value):
-            raise InvalidInput(f"Expected {_EXPECTED[name]}.", parameter=name)
-        seen.add(name)
-
-
-_QUERY = {"limit": re.compile(r"-?[0-9]{1,18}"), "cursor": re.compile(".*"), "completed": re.compile("true|false")}
-_EXPECTED = {"limit": "a whole number", "cursor": "a cursor", "completed": "true or false"}
-
-
-class TaskController(Controller):
-    """A user's tasks."""
-
-    path = "/api/{user_id:str}/tasks"
-    tags = ("tasks",)
-    security = ({"bearer": []},)
+def tasks_router(container: Container, *middleware: Middleware) -> Router:
+    """Return the routes of a user's tasks, behind the middleware."""
+    list_user_tasks, view_task = container.list_tasks(), container.get_task()
+    create, update = container.create_task(), container.update_task()
+    complete, remove = container.complete_task(), container.delete_task()
 
     @get(
+        "/",
         summary="View all personal tasks",
         operation_id="listTasks",
-        responses=errors(*INPUT, *ACCESS, *STORAGE),
+        responses=success(TaskListResponse, "A page of tasks") | errors(*INPUT, *ACCESS, *STORAGE),
         response_headers=[LINK],
+        opt={"query": PAGE_QUERY},
     )
     async def list_tasks(
-        self,
-        request: Caller,
+        request: StrictRequest,
         user_id: UserId,
-        list_tasks: Injected[ListTasks],
-        limit: Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE, description="Tasks a page.")] = DEFAULT_PAGE_SIZE,
-        cursor: Annotated[
-            str | None,
-            QueryParameter(description="`next_cursor` of the page before.", schema_extra={"pattern": CURSOR_PATTERN}),
-        ] = None,
-        completed: Annotated[
-            bool | None, QueryParameter(description="Only completed tasks, or only open ones.")
-        ] = None,
-    ) -> Response[TaskListResponse]:
+        limit: Limit = DEFAULT_PAGE_SIZE,
+        cursor: Cursor = None,
+        completed: Completed = None,
+    ) -> ReadyResponse:
         """Newest first, ties by id. Pages neither repeat nor skip a task that stayed, whatever is written meanwhile."""
-        after = decode_cursor(cursor, user_id=user_id, completed=completed) if cursor is not None else None
+        after = None if cursor is None else decode_cursor(cursor, user_id=user_id, completed=completed)
         wanted = PageRequest(limit=limit, after=after, completed=completed)
-        page = await list_tasks(actor=request.user, user_id=user_id, page=wanted)
+        page = await list_user_tasks(actor=request.actor, user_id=user_id, page=wanted)
         if page.next is None:
-            return Response(TaskListResponse.of(page, None))
+            return ReadyResponse.json(200, TaskListResponse.of(page, None))
         next_cursor = encode_cursor(page.next, user_id=user_id, completed=completed)
-        query = {"limit": limit, "cursor": next_cursor}
+        query: dict[str, object] = {"limit": limit, "cursor": next_cursor}
         if completed is not None:
             query["completed"] = str(completed).lower()
         link = f'<{_path(user_id)}?{urlencode(query)}>; rel="next"'
-        return Response(TaskListResponse.of(page, next_cursor), headers={"Link": link})
+        return ReadyResponse.json(200, TaskListResponse.of(page, next_cursor), (b"link", link.encode()))
 
     @post(
+        "/",
         summary="Create a task",
         operation_id="createTask",
-        responses=errors(*BODY, *ACCESS, *STORAGE),
+        responses=success(TaskResponse, "The new task", status=201) | errors(*BODY, *ACCESS, *STORAGE),
         response_headers=[ETAG, LOCATION],
     )
-    async def create_task(
-        self, request: Caller, user_id: UserId, data: JSONBody[CreateTaskRequest], create_task: Injected[CreateTask]
-    ) -> Response[TaskResponse]:
-        """Make a task: open, and on top of the list."""
-        task = await create_task(actor=request.user, user_id=user_id, title=data.title)
-        return _answer(task, headers={"Location": f"{_path(user_id)}/{task.id}"})
+    async def create_task(request: StrictRequest, user_id: UserId, data: JSONBody[CreateTaskRequest]) -> ReadyResponse:
+        """Create a task, which is open and first in the list."""
+        task = await create(actor=request.actor, user_id=user_id, draft=data.draft())
+        location = f"{_path(user_id)}/{task.id}"
+        return _task_response(task, (b"location", location.encode()), status=201)
 
     @get(
         "/{task_id:str}",
         summary="View one task",
         operation_id="getTask",
-        responses=errors(*INPUT, *ACCESS, *EXISTING, *STORAGE)
-        | {304: ResponseSpec(None, description="Still that ETag")},
+        responses=success(TaskResponse, "The task")
+        | success(None, "The task still has that ETag", status=304)
+        | errors(*INPUT, *ACCESS, *EXISTING, *STORAGE),
         response_headers=[ETAG],
     )
     async def get_task(
-        self,
-        request: Caller,
-        user_id: UserId,
-        task_id: TaskId,
-        get_task: Injected[GetTask],
-        if_none_match: IfNoneMatch = None,
-    ) -> Response[TaskResponse] | Response[None]:
-        """Answer with the task as it was last stored."""
-        task = await get_task(actor=request.user, user_id=user_id, task_id=_task_id(task_id))
-        if is_unchanged(task.version, if_none_match):
-            return Response(None, status_code=304, headers={"ETag": etag(task.version)})
-        return _answer(task)
+        request: StrictRequest, user_id: UserId, task_id: TaskId, if_none_match: IfNoneMatch = None
+    ) -> ReadyResponse:
+        """Return the task as it was last stored."""
+        task = await view_task(actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id))
+        if if_none_match is not None and is_unchanged(task.version, if_none_match):
+            return ReadyResponse.empty(304, _etag(task))
+        return _task_response(task)
 
     @put(
         "/{task_id:str}",
         summary="Update a task",
         operation_id="updateTask",
-        responses=errors(*BODY, *ACCESS, *EXISTING, *WRITE, *STORAGE),
+        responses=success(TaskResponse, "The task as it is now") | errors(*BODY, *ACCESS, *EXISTING, *WRITE, *STORAGE),
         response_headers=[ETAG],
     )
     async def update_task(
-        self,
-        request: Caller,
+        request: StrictRequest,
         user_id: UserId,
         task_id: TaskId,
         data: JSONBody[UpdateTaskRequest],
-        update_task: Injected[UpdateTask],
         if_match: IfMatch = None,
-    ) -> Response[TaskResponse]:
+    ) -> ReadyResponse:
         """Fields that are left out stay. Completing sets `completed_at`, reopening clears it."""
-        task = await update_task(
-            actor=request.user,
+        version, change = expected_version(if_match), data.change()  # input is judged before existence
+        task = await update(
+            actor=request.actor,
             user_id=user_id,
-            expected_version=expected_version(if_match),
-            title=None if data.title is UNSET else clean_title(data.title),  # input is judged before existence
-            task_id=_task_id(task_id),
-            is_completed=None if data.is_completed is UNSET else data.is_completed,
+            task_id=parse_task_id(task_id),
+            change=change,
+            expected_version=version,
         )
-        return _answer(task)
+        return _task_response(task)
 
     @patch(
         "/{task_id:str}/complete",
         summary="Complete a task",
         operation_id="completeTask",
-        responses=errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *STORAGE),
+        responses=success(TaskResponse, "The completed task") | errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *STORAGE),
         response_headers=[ETAG],
     )
     async def complete_task(
-        self,
-        request: Caller,
-        user_id: UserId,
-        task_id: TaskId,
-        complete_task: Injected[CompleteTask],
-        if_match: IfMatch = None,
-    ) -> Response[TaskResponse]:
-        """Need no body. Completing again changes nothing: the first `completed_at` stays."""
-        task = await complete_task(
-            actor=request.user,
-            user_id=user_id,
-            expected_version=expected_version(if_match),
-            task_id=_task_id(task_id),
+        request: StrictRequest, user_id: UserId, task_id: TaskId, if_match: IfMatch = None
+    ) -> ReadyResponse:
+        """Needs no body. Completing again changes nothing: the first `completed_at` stays."""
+        version = expected_version(if_match)
+        task = await complete(
+            actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id), expected_version=version
         )
-        return _answer(task)
+        return _task_response(task)
 
     @delete(
         "/{task_id:str}",
         summary="Delete a task",
         operation_id="deleteTask",
-        responses=errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *STORAGE),
+        responses=success(None, "The task is deleted", status=204)
+        | errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *STORAGE),
     )
-    async def delete_task(
-        self,
-        request: Caller,
-        user_id: UserId,
-        task_id: TaskId,
-        delete_task: Injected[DeleteTask],
-        if_match: IfMatch = None,
-    ) -> None:
-        """For ever; a second time answers 404."""
-        await delete_task(
-            actor=request.user,
-            user_id=user_id,
-            expected_version=expected_version(if_match),
-            task_id=_task_id(task_id),
-        )
+    async def delete_task(request: StrictRequest, user_id: UserId, task_id: TaskId, if_match: IfMatch = None) -> None:
+        """Delete the task for ever. Deleting it again answers 404."""
+        version = expected_version(if_match)
+        await remove(actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id), expected_version=version)
+
+    return Router(
+        "/api/{user_id:str}/tasks",
+        route_handlers=[
+            options_handler(["/", "/{task_id:str}", "/{task_id:str}/complete"]),  # first, or Litestar adds its own
+            list_tasks,
+            create_task,
+            get_task,
+            update_task,
+            complete_task,
+            delete_task,
+        ],
+        middleware=middleware,
+        before_request=check_query,
+        request_class=StrictRequest,
+        tags=["tasks"],
+        security=[{"bearer": []}],
+    )
 
 
-def _answer(task: Task, headers: dict[str, str] | None = None) -> Response[TaskResponse]:
-    return Response(TaskResponse.of(task), headers={"ETag": etag(task.version), **(headers or {})})
+def _task_response(task: Task, *headers: tuple[bytes, bytes], status: int = 200) -> ReadyResponse:
+    return ReadyResponse.json(status, TaskResponse.of(task), _etag(task), *headers)
+
+
+def _etag(task: Task) -> tuple[bytes, bytes]:
+    return b"etag", etag(task.version).encode()
 
 
 def _path(user_id: str) -> str:
     return f"/api/{quote(user_id, safe='')}/tasks"
-
-
-def _task_id(text: str) -> UUID:
-    """Return the id that a path names; one that cannot exist is answered like one that does not."""
-    try:
-        task_id = UUID(unquote(text))
-    except ValueError:
-        raise TaskNotFound from None
-    if str(task_id) != unquote(text).lower():
-        raise TaskNotFound
-    return task_id

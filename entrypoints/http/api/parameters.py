@@ -1,0 +1,81 @@
+"""The parameters of the API: how each is documented, and the checks that Litestar does not make."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import unquote
+from uuid import UUID
+
+from litestar import Request
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
+
+from application import MAX_PAGE_SIZE, TaskNotFound
+from domain.rules import USER_ID
+from entrypoints.http.api.cursors import CURSOR_PATTERN
+from entrypoints.http.api.errors import InvalidInput
+from entrypoints.http.api.preconditions import IF_MATCH_PATTERN
+
+UserId = Annotated[
+    str,
+    PathParameter(
+        description="The owner of the tasks: the user that the token names.",
+        schema_extra={"min_length": 1, "max_length": USER_ID.max_length},
+    ),
+]
+TaskId = Annotated[str, PathParameter(description="The task's id.", format="uuid")]
+IfMatch = Annotated[
+    str | None,
+    HeaderParameter(
+        name="If-Match",
+        description="Write only if this is still the task's ETag, else answer 412.",
+        schema_extra={"pattern": IF_MATCH_PATTERN},
+    ),
+]
+IfNoneMatch = Annotated[
+    str | None, HeaderParameter(name="If-None-Match", description="Answer 304 if this is still the task's ETag.")
+]
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE, description="Tasks per page.")]
+Cursor = Annotated[
+    str | None,
+    QueryParameter(description="`next_cursor` of the page before.", schema_extra={"pattern": CURSOR_PATTERN}),
+]
+Completed = Annotated[bool | None, QueryParameter(description="Only completed tasks, or only open ones.")]
+
+PAGE_QUERY: Mapping[str, tuple[re.Pattern[str], str]] = {
+    "limit": (re.compile(r"-?[0-9]{1,18}"), "a whole number"),
+    "cursor": (re.compile(".*"), "a cursor"),
+    "completed": (re.compile("true|false"), "true or false"),
+}
+"""The query parameters of a list, each with its form in a pattern and in words; a handler names them in its `opt`."""
+
+
+async def check_query(request: Request[Any, Any, Any]) -> None:
+    """Reject a query parameter that is unknown, repeated or not of its form.
+
+    Litestar would pass over a misspelt `completed`, and list everything. Raises InvalidInput.
+    """
+    if not request.scope["query_string"]:
+        return
+    known = request.route_handler.opt.get("query", {})
+    seen: set[str] = set()
+    for name, value in request.query_params.multi_items():
+        if name not in known:
+            raise InvalidInput("There is no such query parameter here.", parameter=name)
+        if name in seen:
+            raise InvalidInput("Send this query parameter once.", parameter=name)
+        pattern, expected = known[name]
+        if not pattern.fullmatch(value):
+            raise InvalidInput(f"Expected {expected}.", parameter=name)
+        seen.add(name)
+
+
+def parse_task_id(text: str) -> UUID:
+    """Return the id that a path names. Raises TaskNotFound for text that is the id of no task."""
+    text = unquote(text)
+    try:
+        task_id = UUID(text)
+    except ValueError:
+        raise TaskNotFound from None
+    if str(task_id) != text.lower():
+        raise TaskNotFound
+    return task_id

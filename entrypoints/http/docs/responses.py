@@ -1,0 +1,41 @@
+"""What the OpenAPI document says of an operation's responses."""
+
+from litestar.datastructures import ResponseHeader
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
+from msgspec import Struct, to_builtins
+
+from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, Problem, example
+
+INPUT = ("validation_error",)
+BODY = ("request_timeout", "malformed_json", "validation_error", "body_too_large", "unsupported_media_type")
+ACCESS = ("token_missing", "token_invalid", "token_expired", "keys_unavailable", "rate_limited", "forbidden")
+STORAGE = ("storage_unavailable",)
+EXISTING = ("task_not_found",)
+WRITE = ("version_mismatch",)
+ANY = ("overloaded", "shutting_down", "internal_error")
+"""The problems that any operation may answer with."""
+
+ETAG, LINK, LOCATION = (ResponseHeader(name, documentation_only=True) for name in ("ETag", "Link", "Location"))
+
+
+def success(body: type[Struct] | None, description: str, *, status: int = 200) -> dict[int, ResponseSpec]:
+    """Describe a response without an error. A `body` of None says that it has none."""
+    return {status: ResponseSpec(body, description=description, generate_examples=False)}
+
+
+def errors(*codes: str) -> dict[int, ResponseSpec]:
+    """Describe the problems with these codes, and those that any operation may answer with, each with an example."""
+    by_status: dict[int, list[str]] = {}
+    for code in (*codes, *ANY):
+        by_status.setdefault(KINDS[code].status, []).append(code)
+    return {
+        status: ResponseSpec(
+            Problem,
+            description=" or ".join(KINDS[code].title for code in same),
+            media_type=PROBLEM_MEDIA_TYPE,
+            generate_examples=False,
+            examples=[Example(summary=code, value=to_builtins(example(code))) for code in same],
+        )
+        for status, same in by_status.items()
+    }
