@@ -40,10 +40,8 @@ def running_server() -> Iterator[str]:
         with PostgresContainer(POSTGRES_IMAGE, driver=None) as container:
             yield container.get_connection_url()
     else:
-        with tempfile.TemporaryDirectory(prefix="hextasks-test-") as folder:
-            Path(folder).chmod(0o755)
-            with EmbeddedPostgres(Path(folder)).running() as url:
-                yield url
+        with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder)).running() as url:
+            yield url
 
 
 def _docker_answers() -> bool:
