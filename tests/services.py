@@ -16,6 +16,7 @@ from entrypoints.cli.serve import server_config
 from entrypoints.container import Container
 from entrypoints.http import create_app
 from entrypoints.settings import Settings
+from tests.patience import GENEROUS, REQUEST_TIMEOUT_SECONDS
 
 SECRET = "a secret for tests that is long enough"
 
@@ -38,7 +39,7 @@ class Client(httpx.Client):
 
     def __init__(self, url: str, user: str, token: str) -> None:
         super().__init__(
-            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30, verify=False
+            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=REQUEST_TIMEOUT_SECONDS, verify=False
         )  # no TLS here, and loading its roots takes a while
         self.user = user
         self.tasks = f"/api/{user}/tasks"
@@ -47,7 +48,7 @@ class Client(httpx.Client):
 @contextmanager
 def running_service(**environment: str) -> Iterator[Service]:
     """Run the service in a thread of this process, on a free port, until the end of the block."""
-    settings = Settings.load({"JWT_SECRET": SECRET, **environment}, dotenv=None)
+    settings = Settings.load({"JWT_SECRET": SECRET, **GENEROUS, **environment}, dotenv=None)
     container = Container(settings=settings)
     server = uvicorn.Server(server_config(create_app(container)))
     with socket.create_server(("127.0.0.1", 0)) as listener:
