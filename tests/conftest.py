@@ -10,7 +10,7 @@ from adapters.memory import MemoryTaskRepository
 from adapters.postgres import Database, PostgresTaskRepository, migrate
 from application import TaskRepository
 from tests.cli.processes import COVERAGE
-from tests.databases import Server, running_server, server_kind
+from tests.databases import Server, patient, running_server, server_kind
 from tests.services import Service, running_service
 
 # How much Hypothesis tries by default, and with --hypothesis-profile=torture.
@@ -48,7 +48,7 @@ async def server(server_url: str) -> AsyncIterator[Server]:
 @pytest.fixture(scope="session")
 async def database(server: Server) -> AsyncIterator[Database]:
     """One migrated database for the whole run; `postgres_tasks` empties it for each test."""
-    database = Database(await server.new_database())
+    database = patient(await server.new_database())
     await migrate(database)
     yield database
     await database.close()

@@ -13,7 +13,9 @@ from uuid import uuid4
 import asyncpg
 
 from adapters.embedded_postgres import EmbeddedPostgres
+from adapters.postgres import Database, PoolSettings
 from adapters.postgres.dsn import connect_arguments
+from tests.patience import DATABASE_TIMEOUT_SECONDS
 
 POSTGRES_IMAGE = os.environ.get("TEST_POSTGRES_IMAGE", "postgres:18-alpine")
 
@@ -40,10 +42,13 @@ def running_server() -> Iterator[str]:
         with PostgresContainer(POSTGRES_IMAGE, driver=None) as container:
             yield container.get_connection_url()
     else:
-        with tempfile.TemporaryDirectory(prefix="hextasks-test-") as folder:
-            Path(folder).chmod(0o755)
-            with EmbeddedPostgres(Path(folder)).running() as url:
-                yield url
+        with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder)).running() as url:
+            yield url
+
+
+def patient(url: str) -> Database:
+    """Return a database for a test whose subject is not how long statements may take."""
+    return Database(url, PoolSettings(timeout=DATABASE_TIMEOUT_SECONDS))
 
 
 def _docker_answers() -> bool:

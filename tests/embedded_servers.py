@@ -60,7 +60,7 @@ def is_running(folder: Path) -> bool:
 
 def is_alive(folder: Path) -> bool:
     """Tell whether any process of the server is left, which the file about it cannot."""
-    return Server(folder, folder / "server.log").lives()
+    return Server(folder, folder / "server.log").is_alive()
 
 
 def starts(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""How long tests wait for what other processes do: far longer than it takes, even on a slow machine."""
+"""How long tests wait for other processes, and let the service take: far longer than needed, even on a busy machine."""
 
 import asyncio
 import time
@@ -8,6 +8,10 @@ DEADLINE_SECONDS = 20.0
 """Less than the service allows any client or stop, so that none of those limits passes for what is waited for."""
 SERVER_DEADLINE_SECONDS = 60.0
 """For a PostgreSQL server that starts, recovers or ends."""
+DATABASE_TIMEOUT_SECONDS = 15.0
+REQUEST_TIMEOUT_SECONDS = 60.0
+GENEROUS = {"DATABASE_TIMEOUT": f"{DATABASE_TIMEOUT_SECONDS}", "REQUEST_TIMEOUT": f"{REQUEST_TIMEOUT_SECONDS}"}
+"""Settings of a service that is not tested for its limits."""
 
 
 def eventually(true: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> None:

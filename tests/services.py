@@ -20,6 +20,7 @@ from entrypoints.http import create_app, server_limits
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.observers import AccessLog
 from entrypoints.settings import Settings
+from tests.patience import GENEROUS, REQUEST_TIMEOUT_SECONDS
 
 SECRET = "a secret for tests that is long enough"
 
@@ -45,7 +46,7 @@ class Client(httpx.Client):
 
     def __init__(self, url: str, user: str, token: str) -> None:
         super().__init__(
-            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30, verify=False
+            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=REQUEST_TIMEOUT_SECONDS, verify=False
         )  # no TLS here, and loading its roots takes a while
         self.user = user
         self.tasks = f"/api/{user}/tasks"
@@ -57,7 +58,7 @@ def running_service(limits: Mapping[str, Any] = MappingProxyType({}), /, **envir
 
     `limits` are fields of ServerLimits that differ from those of the settings.
     """
-    settings = Settings.load({"JWT_SECRET": SECRET, **environment}, dotenv=None)
+    settings = Settings.load({"JWT_SECRET": SECRET, **GENEROUS, **environment}, dotenv=None)
     container = Container(settings=settings)
     readers: list[Callable[[bytes], None]] = []
 

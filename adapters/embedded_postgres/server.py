@@ -1,20 +1,24 @@
-"""The server of one folder: creating, starting and stopping it, and telling whether it lives."""
+"""The server of one data folder: create, start and stop it, and tell whether it runs."""
 
 import fcntl
+import logging
 import os
 import pwd
 import shutil
 import stat
 import subprocess
-import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
+from typing import IO, Any
 
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 5
-# The server refuses to run as root, so root runs it as this user, which every Unix has.
+# The working folder, as each of the server's processes sees it. Linux resolves this link without passing through the
+# folders above the data, so these may be closed to the server's user. Where there is no such link, the path is used.
+DATA = "/proc/self/cwd" if Path("/proc/self/cwd").exists() else "."
+# PostgreSQL refuses to run as root, so root runs it as this user, which every Unix has.
 _UNPRIVILEGED_USER = "nobody"
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 _SOCKET = ".s.PGSQL.5432"
@@ -24,45 +28,46 @@ _SERVER_OPTIONS = (
     "-c max_connections=200",
     "-c log_error_verbosity=terse",  # the detail of an error may repeat a title
 )
+_log = logging.getLogger("hextasks.postgres")
 
 
 class EmbeddedPostgresError(Exception):
-    """The embedded PostgreSQL could not be started. The text says why, and where its log is."""
+    """The embedded PostgreSQL could not be started. The text gives the reason and the path of its log."""
 
 
 class Server:
     """The server whose data lies in one folder.
 
-    All its processes inherit an open file with a lock on it, which the system lets go when the last of them has died.
-    Whoever gets that lock knows that none is left, and that what it finds of the last one is stale.
+    All its processes inherit an open file with a lock on it, which the system releases when the last of them has died.
+    A process that gets that lock knows that no server runs, and that the files of the last one are stale.
     """
 
     def __init__(self, folder: Path, log: Path) -> None:
-        """Name the folder, and a file directly in it for the log. Raises EmbeddedPostgresError without binaries."""
+        """Take the folder, and the path of the server's log. Raises EmbeddedPostgresError without binaries."""
         self._binaries = binaries()
         self._folder = folder
         self.data = folder / "data"
-        self._log = log
+        self._server_log = log
         self._lock = folder / "server.lock"
-        self._as_user = _UNPRIVILEGED_USER if os.geteuid() == 0 else None
+        self._identity = server_identity()
 
     def create(self) -> None:
-        """Create the database cluster unless it is there: aside, then renamed, so that whatever is in place is whole.
+        """Create the database cluster unless it exists. It is renamed into place when it is complete.
 
-        One process at a time may do so. Raises EmbeddedPostgresError and OSError.
+        Only one process at a time may call this. Raises EmbeddedPostgresError and OSError.
         """
         if self.data.exists():
             return
-        for cut_off in self._folder.glob("new-*"):
-            shutil.rmtree(cut_off, ignore_errors=True)
+        for incomplete in self._folder.glob("new-*"):
+            shutil.rmtree(incomplete, ignore_errors=True)
         new = self._folder / f"new-{os.urandom(4).hex()}"
         new.mkdir(mode=0o700)
-        if self._as_user:
-            self._open_to_unprivileged_user()
-            shutil.chown(new, self._as_user)
+        if self._identity:
+            self._grant_access()
+            shutil.chown(new, _UNPRIVILEGED_USER)
         made = self._run(
             new,
-            *("initdb", "-D", ".", "-U", "postgres", "-A", "trust"),
+            *("initdb", "-D", DATA, "-U", "postgres", "-A", "trust"),
             *("-E", "UTF8", "--locale=C", "--no-instructions"),
         )
         if made.returncode != 0:
@@ -70,44 +75,47 @@ class Server:
             raise EmbeddedPostgresError(f"initdb failed: {' '.join(made.stdout.split())}")
         new.rename(self.data)
 
-    def lives(self) -> bool:
-        """Tell whether any process of a server is left, be it coming, going, paused or in crash recovery."""
+    def is_alive(self) -> bool:
+        """Tell whether any process of a server exists, be it starting, stopping, paused or in crash recovery."""
         with self._lock.open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
             fcntl.flock(lock, fcntl.LOCK_UN)  # closing alone would leave it to a child that was forked meanwhile
-            return False
+        return False
 
-    def start(self, socket_folder: Path, ending: Event | None = None) -> None:
-        """Wait until a server is ready, launched here if none lives; give up once `ending` is set.
+    def start(self, socket_folder: Path, stopping: Event | None = None) -> None:
+        """Start the server unless it runs, and return when it accepts connections, or when `stopping` is set.
 
-        Any number of processes may do so at once: one of them launches it. Raises EmbeddedPostgresError and OSError.
+        Several processes may call this at once; one of them launches the server. Raises EmbeddedPostgresError and
+        OSError.
         """
-        ending = ending or Event()
+        stopping = stopping or Event()
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         is_launched = False
-        while not self._is_ready(socket_folder) and not ending.wait(0.02):
-            is_dead = not self.lives()
+        while not self._is_ready(socket_folder) and not stopping.wait(0.02):
+            is_dead = not self.is_alive()
             if time.monotonic() > deadline or (is_dead and is_launched):
                 raise EmbeddedPostgresError(
-                    f"The embedded PostgreSQL did not start; its log {self._log} ends: {_last_lines(self._log)}"
+                    f"The embedded PostgreSQL did not start; its log {self._server_log} ends: "
+                    f"{_last_lines(self._server_log)}"
                 )
             if is_dead:
                 is_launched = self._launch()
 
     def stop(self) -> None:
-        """Stop the server, even one just launched that cannot be told to stop yet; a paused one is left to itself."""
+        """Stop the server, waiting for one that is still starting. A paused server keeps running."""
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
-        while self.data.exists() and self.lives() and time.monotonic() < deadline:
-            self._run(self.data, "pg_ctl", "stop", "-m", "fast", "-w", "-D", ".", "-s")
+        while self.data.exists() and self.is_alive() and time.monotonic() < deadline:
+            self._run(self.data, "pg_ctl", "stop", "-m", "fast", "-w", "-D", DATA, "-s")
             time.sleep(0.02)
 
     def _is_ready(self, socket_folder: Path) -> bool:
-        """Ask the socket, because the file about a server outlives it, but only once the file says that it is ready.
+        """Tell whether the server accepts connections.
 
-        Before that each question would be a line in the server's log.
+        The pid file may be stale, so the socket is tried; but only once the file says "ready", because the server logs
+        every connection that it rejects before.
         """
         try:
             about = (self.data / "postmaster.pid").read_text(errors="replace")
@@ -115,62 +123,74 @@ class Server:
             return False
         if not about.rstrip().endswith("\nready"):
             return False
-        asked = [str(self._binaries / "pg_isready"), "-q", "-U", "postgres", "-d", "postgres", "-h", str(socket_folder)]
-        return subprocess.run(asked, check=False, env=_ENVIRONMENT).returncode == 0  # noqa: S603  # the wheel's own
+        ask = [str(self._binaries / "pg_isready"), "-q", "-U", "postgres", "-d", "postgres", "-h", str(socket_folder)]
+        return subprocess.run(ask, check=False, env=_ENVIRONMENT).returncode == 0  # noqa: S603  # the wheel's own
 
     def _launch(self) -> bool:
-        """Launch a server, without waiting for it, unless somebody else is faster; tell whether it was done here."""
+        """Launch a server and return True, without waiting for it; return False if another process does so."""
         with self._lock.open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
-            if self._as_user:
-                self._open_to_unprivileged_user()
-            for left_over in ("postmaster.pid", _SOCKET, f"{_SOCKET}.lock"):
-                (self.data / left_over).unlink(missing_ok=True)
-            self._run(
-                self.data,
-                *("pg_ctl", "start", "-W", "-D", ".", "-s"),
-                # Both go through a shell, so neither may hold a path of the user's.
-                *("-l", f"../{self._log.name}", "-o", " ".join(_SERVER_OPTIONS)),
-                inherits=(lock.fileno(),),
-            )
+            if self._identity:
+                self._grant_access()
+            for stale in ("postmaster.pid", _SOCKET, f"{_SOCKET}.lock"):
+                (self.data / stale).unlink(missing_ok=True)
+            with self._server_log.open("a") as log:
+                self._run(
+                    self.data,
+                    *("pg_ctl", "start", "-W", "-D", DATA, "-s", "-o", " ".join(_SERVER_OPTIONS)),
+                    output=log,
+                    inherits=(lock.fileno(),),
+                )
             return True
 
     def _run(
-        self, folder: Path, program: str, *arguments: str, inherits: tuple[int, ...] = ()
+        self,
+        folder: Path,
+        program: str,
+        *arguments: str,
+        output: int | IO[str] = subprocess.PIPE,
+        inherits: tuple[int, ...] = (),
     ) -> subprocess.CompletedProcess[str]:
-        """Run one of the binaries inside a folder, away from the terminal's signals and this locale."""
-        with tempfile.TemporaryFile("w+") as output:  # not a pipe: the server inherits it and would keep it open
-            ended = subprocess.run(  # noqa: S603  # the wheel's own binaries
-                [str(self._binaries / program), *arguments],
-                cwd=folder,
-                user=self._as_user,
-                group=_group_of(self._as_user),
-                extra_groups=[] if self._as_user else None,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=inherits,
-                env=_ENVIRONMENT,
-                check=False,
-            )
-            output.seek(0)
-            return subprocess.CompletedProcess(ended.args, ended.returncode, stdout=output.read())
+        """Run one of the binaries in a folder, independent of the terminal's signals and of this locale."""
+        return subprocess.run(  # noqa: S603  # the wheel's own binaries
+            [self._binaries / program, *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            pass_fds=inherits,
+            env=_ENVIRONMENT,
+            check=False,
+            **self._identity,
+        )
 
-    def _open_to_unprivileged_user(self) -> None:
-        """Let the unprivileged user pass through to the binaries and the data, and write the log; no more."""
+    def _grant_access(self) -> None:
+        """Let the unprivileged user run the binaries, changing as few permissions as that takes, and log the change.
+
+        Where `DATA` is a path, that user must be able to pass through the folders above the data, too.
+        """
         program = self._binaries / "postgres"
-        for folder in {*program.parents, *self.data.parents}:
-            mode = folder.stat().st_mode
-            if not mode & stat.S_IXOTH:
-                folder.chmod(mode | stat.S_IXOTH)
-        if not program.stat().st_mode & stat.S_IXOTH:  # installed under a strict umask
-            subprocess.run(["chmod", "-R", "o+rX", str(self._binaries.parent)], check=True)  # noqa: S603, S607
-        self._log.touch()
-        shutil.chown(self._log, _UNPRIVILEGED_USER)
+        try:
+            is_runnable = self._run(Path("/"), program.name, "--version").returncode == 0
+        except PermissionError:
+            is_runnable = False
+        needed = {*(() if is_runnable else program.parents), *(self.data.parents if DATA == "." else ())}
+        changed = {folder for folder in needed if not _is_open(folder)}
+        for folder in changed:
+            folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+        if not is_runnable and not _is_open(program):  # installed with a strict umask
+            package = program.parents[2]
+            installed = list(package.parent.glob(f"{package.name}*"))  # its libraries lie beside it
+            subprocess.run(["chmod", "-R", "o+rX", *map(str, installed)], check=True)  # noqa: S603, S607
+            changed.update(installed)
+        if changed:
+            paths = ", ".join(map(str, sorted(changed)))
+            _log.warning("The user %s, who runs PostgreSQL, was given access to: %s", _UNPRIVILEGED_USER, paths)
 
 
 def binaries() -> Path:
@@ -181,8 +201,15 @@ def binaries() -> Path:
     return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
-def _group_of(user: str | None) -> int | None:
-    return pwd.getpwnam(user).pw_gid if user else None
+def server_identity() -> dict[str, Any]:
+    """Return whom `subprocess` must run the server as: nothing to say, unless this process is root."""
+    if os.geteuid() != 0:
+        return {}
+    return {"user": _UNPRIVILEGED_USER, "group": pwd.getpwnam(_UNPRIVILEGED_USER).pw_gid, "extra_groups": []}
+
+
+def _is_open(path: Path) -> bool:
+    return bool(path.stat().st_mode & stat.S_IXOTH)
 
 
 def _last_lines(log: Path, count: int = 5) -> str:

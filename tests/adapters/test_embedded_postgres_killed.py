@@ -41,13 +41,13 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Grow by what was seen whenever anybody looks whether the server lives."""
     looks: list[bool] = []
-    lives = Server.lives
+    is_alive_now = Server.is_alive
 
     def noted(server: Server) -> bool:
-        looks.append(lives(server))
+        looks.append(is_alive_now(server))
         return looks[-1]
 
-    monkeypatch.setattr(Server, "lives", noted)
+    monkeypatch.setattr(Server, "is_alive", noted)
     return looks
 
 

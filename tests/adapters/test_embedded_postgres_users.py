@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ from typing import Any
 import asyncpg
 import pytest
 
+from adapters.embedded_postgres import EmbeddedPostgres, server
+from tests.embedded_servers import needs_proc, query
 from tests.patience import SERVER_DEADLINE_SECONDS
 
 pytestmark = pytest.mark.database
 
 ROOT = Path(__file__).parents[2]
 IS_ROOT = os.geteuid() == 0
-OTHER_USER: dict[str, Any] = {"user": "nobody", "extra_groups": []} if IS_ROOT else {}
+OTHER_USER: dict[str, Any] = server.server_identity()
+needs_root = pytest.mark.skipif(not IS_ROOT, reason="needs root")
 
 AS_ORDINARY_USER = """
 import os, signal, subprocess, sys
@@ -45,6 +49,51 @@ except EmbeddedPostgresError as error:
 """
 
 
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A folder that only its owner may enter; pytest's own is one, too, so this lies beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@needs_root
+@needs_proc
+def test_closed_folders_above_the_data_stay_closed(closed: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = closed / "inner" / "pg"
+    folder.mkdir(parents=True, mode=0o700)
+    with EmbeddedPostgres(folder).running() as url:
+        assert query(url, "SELECT 42") == 42
+        assert (folder / "data").stat().st_uid != 0
+    assert [mode(closed), mode(folder)] == [0o700, 0o700]
+    assert not caplog.records
+
+
+@needs_root
+@needs_proc
+@pytest.mark.parametrize("removed", ["", "go-rwx"], ids=["as shipped", "installed with a strict umask"])
+def test_closed_folders_above_the_binaries_are_opened_for_passage_and_named_once(
+    closed: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, removed: str
+) -> None:
+    shipped = server.binaries().parents[1]
+    package, libraries = closed / shipped.name, closed / f"{shipped.name}.libs"
+    for copy in (package, libraries):
+        shutil.copytree(shipped.with_name(copy.name), copy, ignore=shutil.ignore_patterns("include"))
+        subprocess.run(["chmod", "-R", removed or "u+r", copy], check=True)
+    program = package / "pginstall18" / "bin" / "postgres"
+    monkeypatch.setattr(server, "binaries", lambda: program.parent)
+    for _ in range(2):
+        with EmbeddedPostgres(closed / "pg").running() as url:
+            assert query(url, "SELECT 42") == 42
+    assert mode(closed) == 0o701
+    (record,) = caplog.records
+    named = sorted([closed, *([package, *program.parents[:2], libraries] if removed else [])])
+    assert record.getMessage().partition("to: ")[2] == ", ".join(map(str, named))
+
+
 def test_it_works_as_an_ordinary_user() -> None:
     packages = Path(asyncpg.__file__).parents[1]
     with tempfile.TemporaryDirectory(prefix="hextasks-test-") as home:
@@ -60,7 +109,7 @@ def test_it_works_as_an_ordinary_user() -> None:
             timeout=SERVER_DEADLINE_SECONDS,
             **OTHER_USER,
         )
-        assert ran.stderr == "The embedded PostgreSQL has died; it is started again.\n"
+        assert ran.stderr == "The embedded PostgreSQL has died; restarting it.\n"
         user, error = ran.stdout.split("\n\n")
         assert (user, error) == ("postgres", f"Permission denied: {home}/closed/pg\n")
         assert not (Path(home) / "pg" / "data" / "postmaster.pid").exists()

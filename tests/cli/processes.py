@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import httpx
 
-from tests.patience import DEADLINE_SECONDS
+from tests.patience import DEADLINE_SECONDS, GENEROUS, REQUEST_TIMEOUT_SECONDS
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("serve", "migrate", "token", "doctor", "openapi")
@@ -26,7 +26,7 @@ _MEASURED = {name: value for name, value in os.environ.items() if name == COVERA
 
 def environment(**settings: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "TMPDIR")}
-    return kept | {"PYTHONPATH": str(ROOT)} | settings
+    return kept | {"PYTHONPATH": str(ROOT)} | GENEROUS | settings
 
 
 def started(*arguments: str, cwd: Path, **settings: str) -> subprocess.Popen[str]:
@@ -102,14 +102,23 @@ class Served:
 
     def add(self, title: str, client: httpx.Client | None = None) -> httpx.Response:
         post = client.post if client else httpx.post
-        return post(f"{self.address}/api/ada/tasks", headers=self.headers, json={"title": title}, timeout=30)
+        return post(
+            f"{self.address}/api/ada/tasks",
+            headers=self.headers,
+            json={"title": title},
+            timeout=REQUEST_TIMEOUT_SECONDS,
+        )
 
     def titles(self) -> list[str]:
         """Return the titles of all of ada's tasks, newest first, page by page."""
         titles: list[str] = []
         url = "/api/ada/tasks?limit=100"
         while True:
-            page = httpx.get(self.address + url, headers=self.headers, timeout=30).raise_for_status().json()
+            page = (
+                httpx.get(self.address + url, headers=self.headers, timeout=REQUEST_TIMEOUT_SECONDS)
+                .raise_for_status()
+                .json()
+            )
             titles += [task["title"] for task in page["tasks"]]
             if page["next_cursor"] is None:
                 return titles

@@ -18,6 +18,7 @@ from tests.embedded_servers import (
     kill_server_so_that_it_does_not_come_back,
     starts,
 )
+from tests.patience import REQUEST_TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.database
 
@@ -38,7 +39,7 @@ def adds(served: Served, title: str) -> bool:
 
 
 def live(served: Served, client: httpx.Client) -> int:
-    return client.get(f"{served.address}/health/live", timeout=30).status_code
+    return client.get(f"{served.address}/health/live", timeout=REQUEST_TIMEOUT_SECONDS).status_code
 
 
 def test_every_acknowledged_task_is_there_once(home: Path, database: Path) -> None:

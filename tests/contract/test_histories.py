@@ -40,7 +40,7 @@ from application import (
 from domain import UNCHANGED, DomainError, Task, TaskChange, TaskDraft
 from tests.contract.model import ModelRepository
 from tests.contract.test_task_repository import NOW, walk
-from tests.databases import Server
+from tests.databases import Server, patient
 
 pytestmark = pytest.mark.database
 
@@ -229,7 +229,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 def test_three_repositories_live_the_same_history(server: Server, runner: asyncio.Runner) -> None:
-    database = Database(runner.run(server.new_database()))
+    database = patient(runner.run(server.new_database()))
 
     class Here(Histories):
         def __init__(self) -> None:

@@ -9,11 +9,11 @@ import asyncpg
 import httpx
 import pytest
 
-from adapters.postgres import Database, migrate
+from adapters.postgres import migrate
 from adapters.postgres.dsn import connect_arguments
 from application import StorageUnavailable, VersionConflict
 from entrypoints.logs import JsonFormatter
-from tests.databases import Server
+from tests.databases import Server, patient
 from tests.http.wire import JSON, Json, assert_problem, bearer, listed, made, one, raw
 from tests.services import Client, Service, running_service
 
@@ -159,7 +159,7 @@ async def test_a_service_that_started_without_its_database_checks_it_before_it_i
             if environment == "production":  # in development it migrates by itself
                 assert_problem(client.get("/health/ready"), "storage_unavailable")
                 assert_problem(client.get(client.tasks), "storage_unavailable")
-                database = Database(url)
+                database = patient(url)
                 await migrate(database)
                 await database.fetch("UPDATE alembic_version SET version_num = 'of yore' || version_num")
                 assert_problem(client.post(client.tasks, json={"title": "too early"}), "storage_unavailable")

@@ -9,9 +9,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from adapters.postgres import Database, migrate
+from adapters.postgres import migrate
 from adapters.postgres.dsn import connect_arguments
-from tests.databases import Server
+from tests.databases import Server, patient
 from tests.http.wire import listed, made
 from tests.services import running_service
 
@@ -23,7 +23,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 async def role_url(server: Server) -> AsyncIterator[str]:
     """A migrated database, and a role on it that may do what the README grants."""
     url = await server.new_database()
-    owner = Database(url)
+    owner = patient(url)
     await migrate(owner)
     role = f"hextasks_service_{uuid4().hex[:8]}"
     (grants,) = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)

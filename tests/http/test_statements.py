@@ -14,7 +14,7 @@ from sqlalchemy.pool import Pool
 
 from adapters.postgres import Database, migrate
 from adapters.postgres.statements import ADD, GET, PAGES, REMOVE, SAVE
-from tests.databases import Server
+from tests.databases import Server, patient
 from tests.http.wire import made, one
 from tests.services import Client, Service, running_service
 from tests.tenancy import OWNED, judge
@@ -91,7 +91,7 @@ def live(service: Service, me: Client, stranger: Client) -> None:
 
 async def test_each_is_held_to_its_user_in_every_table(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     url = await server.new_database()
-    database = Database(url)
+    database = patient(url)
     await migrate(database)
     user, stranger = f"user {uuid4()}", f"stranger {uuid4()}"
     with captured(monkeypatch) as sent:

@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from tests.patience import REQUEST_TIMEOUT_SECONDS
 from tests.services import SECRET, Client, Service
 
 Json = dict[str, Any]
@@ -104,7 +105,7 @@ def assert_problem(answer: httpx.Response, code: str, *places: tuple[str, str], 
 def raw(service: Service, method: str, target: str, headers: Headers = (), body: bytes | None = None) -> httpx.Response:
     """Send a request exactly as it is given, which no well-behaved client would do."""
     url = httpx.URL(service.url)
-    connection = http.client.HTTPConnection(url.host, url.port or 80, timeout=30)
+    connection = http.client.HTTPConnection(url.host, url.port or 80, timeout=REQUEST_TIMEOUT_SECONDS)
     try:
         connection.putrequest(method, target, skip_accept_encoding=True)
         for name, value in headers:
@@ -128,7 +129,7 @@ def raw(service: Service, method: str, target: str, headers: Headers = (), body:
 def connected(service: Service) -> Iterator[socket.socket]:
     """Have a connection to a service, for bytes that are no request of a well-behaved client."""
     url = urlsplit(service.url)
-    with socket.create_connection((url.hostname, url.port), timeout=20) as connection:
+    with socket.create_connection((url.hostname, url.port), timeout=REQUEST_TIMEOUT_SECONDS) as connection:
         yield connection
 
 

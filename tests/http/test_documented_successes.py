@@ -1,0 +1,95 @@
+"""Every operation of `/openapi.json` is called: status, headers and body of its successes are as described there."""
+
+from copy import deepcopy
+from typing import Any
+
+import httpx
+import pytest
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import validate
+
+from tests.http.wire import made
+from tests.services import Client
+
+TITLE = {"json": {"title": "Buy oat milk"}}
+CALLS: list[tuple[str, int, str, str, dict[str, Any]]] = [
+    ("listTasks", 200, "GET", "{tasks}", {}),
+    ("listTasks", 200, "GET", "{tasks}?limit=1", {}),
+    ("createTask", 201, "POST", "{tasks}", TITLE),
+    ("getTask", 200, "GET", "{tasks}/{id}", {}),
+    ("getTask", 304, "GET", "{tasks}/{id}", {"headers": {"If-None-Match": "*"}}),
+    ("updateTask", 200, "PUT", "{tasks}/{id}", TITLE),
+    ("completeTask", 200, "PATCH", "{tasks}/{id}/complete", {}),
+    ("deleteTask", 204, "DELETE", "{tasks}/{id}", {}),
+    ("live", 200, "GET", "/health/live", {}),
+    ("ready", 200, "GET", "/health/ready", {}),
+]
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def description(me: Client) -> httpx.Response:
+    return me.get("/openapi.json")
+
+
+def operations(document: Json) -> dict[str, tuple[str, str, Json]]:
+    """Return method, path and description of each operation by its id."""
+    return {
+        operation["operationId"]: (method, path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def check(document: Json, schema: Json, value: object) -> None:
+    """Fail unless a value fits a schema that says something, and has no field that the schema does not name."""
+    strict = deepcopy(document["components"])
+    for component in strict["schemas"].values():
+        component.setdefault("additionalProperties", False)
+    name = schema.get("$ref", "").rpartition("/")[2]
+    described = strict["schemas"][name] if name else schema
+    assert described.get("properties") if isinstance(value, dict) else described, "the document has no schema for this"
+    OAS31Validator({**schema, "components": strict}, format_checker=OAS31Validator.FORMAT_CHECKER).validate(value)
+
+
+def test_the_document_is_valid_and_each_of_its_successes_is_called(description: httpx.Response) -> None:
+    validate(description.json())
+    successes = {
+        (name, int(status))
+        for name, (_, _, operation) in operations(description.json()).items()
+        for status in operation["responses"]
+        if int(status) < 400
+    }
+    assert {(name, status) for name, status, *_ in CALLS} == successes
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "method", "target", "request_"), CALLS, ids=[f"{name} {status}" for name, status, *_ in CALLS]
+)
+def test_a_success_is_as_described(
+    me: Client, description: httpx.Response, name: str, status: int, method: str, target: str, request_: Json
+) -> None:
+    made(me)
+    task = made(me)
+    path = target.format(tasks=me.tasks, id=task["id"])
+    answer = me.request(method, path, **request_)
+    document = description.json()
+    described_method, described_path, operation = operations(document)[name]
+    assert method.lower() == described_method
+    assert path.partition("?")[0] == described_path.format(user_id=me.user, task_id=task["id"])
+    assert answer.status_code == status, answer.text
+
+    described = operation["responses"][str(status)]
+    for header, about in described["headers"].items():
+        assert header in answer.headers or not about["required"], header
+        if header in answer.headers:
+            check(document, about["schema"], answer.headers[header])
+    own = answer.headers.keys() - description.headers.keys()  # the others are on every answer
+    assert own <= {header.lower() for header in described["headers"]}
+
+    if "content" not in described:
+        assert answer.content == b""
+    else:
+        (media_type,) = described["content"]
+        assert answer.headers["content-type"].partition(";")[0] == media_type
+        check(document, described["content"][media_type]["schema"], answer.json())
