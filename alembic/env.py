@@ -5,7 +5,7 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection, text
 
-from adapters.postgres.migrations import LOCK_KEY, LOCK_TIMEOUT_SECONDS
+from adapters.postgres.migrations import LOCK_KEY, LOCK_TIMEOUT_SECONDS, sqlalchemy_connection
 from adapters.postgres.tables import metadata
 
 
@@ -26,12 +26,8 @@ async def run_on_configured_database() -> None:
     from entrypoints.storage import PostgresStorage
 
     with prepared(Settings.load()) as settings:
-        storage = PostgresStorage(settings)
-        try:
-            async with storage.database.engine.connect() as connection:
-                await connection.run_sync(run)
-        finally:
-            await storage.close()
+        async with sqlalchemy_connection(PostgresStorage(settings).database.connect) as connection:
+            await connection.run_sync(run)
 
 
 if context.is_offline_mode():

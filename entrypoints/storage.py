@@ -103,9 +103,11 @@ class PostgresStorage:
         from adapters.postgres import schema_state
 
         with _refusals():
-            (row,) = await self.database.fetch(
-                "SELECT current_setting('server_version') AS version, current_setting('server_encoding') AS encoding"
-            )
+            async with self.database.connection() as connection:
+                row = await connection.fetchrow(
+                    "SELECT current_setting('server_version') AS version, "
+                    "current_setting('server_encoding') AS encoding"
+                )
             return Examined(row["version"], row["encoding"], await schema_state(self.database))
 
     async def migrate(self) -> "tuple[SchemaState, SchemaState]":
@@ -158,9 +160,8 @@ class Examined(NamedTuple):
 def _refusals() -> Iterator[None]:
     """Turn what the database refuses to do for this role, or for the SQL at all, into a StartError."""
     from asyncpg import PostgresError
-    from sqlalchemy.exc import DBAPIError
 
     try:
         yield
-    except (PostgresError, DBAPIError) as error:
+    except PostgresError as error:
         raise StartError(f"the database refuses: {why(error)}") from error

@@ -1,7 +1,9 @@
 """Tasks in PostgreSQL, through SQLAlchemy Core and asyncpg. Needs the `postgres` extra."""
 
-from adapters.postgres.database import Database, PoolSettings
+from adapters.postgres.database import Database
 from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
+from adapters.postgres.pool import PoolSettings
+from adapters.postgres.statement import Statement
 from adapters.postgres.tasks import PostgresTaskRepository
 
 __all__ = [
@@ -10,6 +12,7 @@ __all__ = [
     "PoolSettings",
     "PostgresTaskRepository",
     "SchemaState",
+    "Statement",
     "UnknownRevision",
     "migrate",
     "schema_state",

@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-import adapters.postgres.database as module
+import adapters.postgres.pool as module
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, migrate
 from application import PageRequest, StorageUnavailable, TaskContended
 from tests.contract.test_task_repository import LATER, a_task
 from tests.databases import Server
+from tests.sql import fetch
 
 pytestmark = pytest.mark.database
 
 
 async def backend(database: Database) -> int:
-    return int((await database.fetch("SELECT pg_backend_pid() AS pid"))[0]["pid"])
+    return int((await fetch(database, "SELECT pg_backend_pid() AS pid"))[0]["pid"])
 
 
 async def end_backends(url: str) -> None:
@@ -57,7 +58,7 @@ async def test_a_connection_that_died_silently_is_found_out_after_it_idled(
     async def never(*_: Any) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(type(first), "fetchval", never)
+    monkeypatch.setattr(type(first), "execute", never)
     async with small.connection() as connection:
         assert connection is not first
 
@@ -94,7 +95,7 @@ async def test_beyond_its_bounds_the_pool_refuses_in_time(small: Database) -> No
 
 async def test_a_statement_has_a_time_limit_and_leaves_its_connection_usable(small: Database) -> None:
     with pytest.raises(StorageUnavailable):
-        await small.fetch("SELECT pg_sleep(60)")
+        await fetch(small, "SELECT pg_sleep(60)")
     await small.ping()
 
 
