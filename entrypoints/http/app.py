@@ -31,7 +31,7 @@ from entrypoints.http.server.admission import Admission
 from entrypoints.http.server.exchange import Edge
 from entrypoints.logs import configure_logging
 from entrypoints.settings import Settings
-from entrypoints.start import why
+from entrypoints.start import describe_failure
 from entrypoints.storage import Storage
 
 _log = logging.getLogger("hextasks.storage")
@@ -50,7 +50,7 @@ def create_litestar(container: Container, admission: Admission) -> Litestar:
             try:
                 await storage.start()
             except StorageUnavailable as error:  # it serves as soon as that is back
-                _log.warning("starting while the database is away: %s", why(error))
+                _log.warning("starting while the database is unavailable: %s", describe_failure(error))
             async with container.keys().running(), admission.stopped_by_signal():
                 yield
         finally:
