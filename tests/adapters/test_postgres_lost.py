@@ -7,17 +7,13 @@ import pytest
 
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository
 from application import StorageUnavailable, TaskNotFound
-from tests.adapters.test_postgres_pool import backend
+from tests.adapters.test_postgres_pool import two_backends
 from tests.contract.test_task_repository import a_task
 from tests.patience import until
 from tests.sql import fetch
+from tests.wires import wired
 
 pytestmark = pytest.mark.database
-
-
-async def two_backends(database: Database) -> list[int]:
-    async with database.connection() as first, database.connection() as second:
-        return [await connection.fetchval("SELECT pg_backend_pid()") for connection in (first, second)]
 
 
 async def end_the_active(url: str) -> None:
@@ -33,15 +29,16 @@ async def end_the_active(url: str) -> None:
 
 
 async def test_a_connection_that_is_just_being_told_of_its_end_loses_no_write(url: str) -> None:
-    database = Database(url)
-    old = await two_backends(database)
-    async with database.connection() as connection:
-        fields = b"SFATAL\0" + b"C57P01\0" + b"Mterminating connection\0" + b"\0"
-        connection._protocol.data_received(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
-        assert not connection.is_closed()
-    assert await backend(database) not in old
-    assert not {*old} & {*await two_backends(database)}
-    await database.close()
+    fields = b"SFATAL\0" + b"C57P01\0" + b"Mterminating connection\0" + b"\0"
+    async with wired(url) as (wire, through):
+        database = Database(through, PoolSettings(timeout=30))
+        old = await two_backends(database)
+        for client in wire.clients:
+            client.write(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+        await asyncio.sleep(0.05)
+        await fetch(database, "CREATE TABLE written_once ()")
+        assert not {*old} & {*await two_backends(database)}
+        await database.close()
 
 
 async def test_a_read_whose_connection_is_lost_runs_again_and_a_write_does_not(url: str) -> None:
