@@ -1,16 +1,20 @@
-"""Alembic's entry: runs the migrations on a connection that it is given, or on the configured database."""
+"""Alembic's entry: runs the migrations on a connection that it is given, or on the database of DATABASE_URL."""
 
 import asyncio
+import os
 
+import asyncpg
 from alembic import context
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
-from adapters.postgres.migrations import LOCK_KEY, LOCK_TIMEOUT_SECONDS
+from adapters.postgres.dsn import connect_arguments
+from adapters.postgres.migrations import LOCK_KEY, LOCK_TIMEOUT_SECONDS, sqlalchemy_connection
 from adapters.postgres.tables import metadata
 
 
 def run(connection: Connection) -> None:
-    """Do what alembic was asked to in one transaction, alone: whoever else migrates waits for the lock."""
+    """Do what alembic was asked to in one transaction, alone: other processes that migrate wait for the lock."""
     timeout = context.config.attributes.get("lock_timeout", LOCK_TIMEOUT_SECONDS)
     with connection.begin():
         connection.execute(text(f"SET LOCAL lock_timeout = {max(1, int(timeout * 1000))}"))
@@ -19,19 +23,18 @@ def run(connection: Connection) -> None:
         context.run_migrations()
 
 
-async def run_on_configured_database() -> None:
-    """Do it on the database of the settings, which starts the embedded one where none is named."""
-    from entrypoints.settings import Settings
-    from entrypoints.start import prepared
-    from entrypoints.storage import PostgresStorage
-
-    with prepared(Settings.load()) as settings:
-        storage = PostgresStorage(settings)
-        try:
-            async with storage.database.engine.connect() as connection:
-                await connection.run_sync(run)
-        finally:
-            await storage.close()
+async def run_on_database_of_environment() -> None:
+    """Do it on the database of DATABASE_URL, which the `alembic` command takes from the environment alone."""
+    if not (url := os.environ.get("DATABASE_URL")):
+        raise CommandError(
+            "set DATABASE_URL in the environment; to use .env or the embedded PostgreSQL: hextasks migrate"
+        )
+    try:
+        arguments = connect_arguments(url)
+    except ValueError as error:
+        raise CommandError(f"DATABASE_URL: {error}") from None
+    async with sqlalchemy_connection(lambda: asyncpg.connect(**arguments)) as connection:
+        await connection.run_sync(run)
 
 
 if context.is_offline_mode():
@@ -40,4 +43,4 @@ if context.is_offline_mode():
 elif connection := context.config.attributes.get("connection"):
     run(connection)
 else:
-    asyncio.run(run_on_configured_database())
+    asyncio.run(run_on_database_of_environment())

@@ -7,7 +7,7 @@ from adapters.ids import Uuid7Ids
 from adapters.tokens import Keys, SharedSecret, TokenVerifier
 from application import CompleteTask, CreateTask, DeleteTask, GetTask, ListTasks, UpdateTask
 from entrypoints.settings import Settings
-from entrypoints.storage import MemoryStorage, PostgresStorage
+from entrypoints.storage import MemoryStorage, postgres_storage
 
 
 def remote_keys(url: str) -> Keys:
@@ -27,7 +27,7 @@ class Container(containers.DeclarativeContainer):
     storage = providers.Selector(
         settings.provided.storage,
         memory=providers.Singleton(MemoryStorage),
-        postgres=providers.Singleton(PostgresStorage, settings),
+        postgres=providers.Singleton(postgres_storage, settings),
     )
     tasks = storage.provided.tasks
     keys = providers.Selector(

@@ -1,4 +1,4 @@
-"""What has to be there before the service starts: a database to speak to, a key to check tokens with, the schema."""
+"""What has to be there before the service starts: a database, a key to check tokens with, the schema."""
 
 import secrets
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ class StartError(Exception):
     """The service cannot start. The text is one line that says why, and what to do."""
 
 
-def why(error: BaseException) -> str:
+def describe_failure(error: BaseException) -> str:
     """Return the first line of what the driver said, or the kind of error: hosts and roles, but no password."""
     cause = error.__cause__ or error
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0]

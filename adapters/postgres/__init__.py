@@ -1,15 +1,22 @@
 """Tasks in PostgreSQL, through SQLAlchemy Core and asyncpg. Needs the `postgres` extra."""
 
-from adapters.postgres.database import Database, PoolSettings
+from adapters.postgres.database import Database
+from adapters.postgres.lifecycle import DatabaseNotReady, Examined, PostgresStorage
 from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
+from adapters.postgres.pool import PoolSettings
+from adapters.postgres.statement import Statement
 from adapters.postgres.tasks import PostgresTaskRepository
 
 __all__ = [
     "Database",
+    "DatabaseNotReady",
+    "Examined",
     "MigrationTimeout",
     "PoolSettings",
+    "PostgresStorage",
     "PostgresTaskRepository",
     "SchemaState",
+    "Statement",
     "UnknownRevision",
     "migrate",
     "schema_state",

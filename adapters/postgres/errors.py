@@ -5,11 +5,8 @@ from contextlib import contextmanager
 from enum import Enum, auto
 
 import asyncpg
-from sqlalchemy import exc
 
 from application import StorageUnavailable
-
-LOCK_NOT_AVAILABLE = "55P03"
 
 
 class Fault(Enum):
@@ -35,7 +32,7 @@ _BY_SQLSTATE = {
     "40003": Fault.LOST,  # statement completion unknown
     "42P01": Fault.AWAY,  # a table does not exist: not migrated yet, or being restored
     "53": Fault.AWAY,  # insufficient resources: too many connections, disk full, out of memory
-    LOCK_NOT_AVAILABLE: Fault.AWAY,
+    "55P03": Fault.AWAY,  # lock not available
     "57": Fault.AWAY,  # operator intervention: starting up, shutting down, statement cancelled
     "57P01": Fault.LOST,  # the backend was terminated
     "57P02": Fault.LOST,  # another one crashed
@@ -47,17 +44,10 @@ _BY_TYPE = {
     asyncpg.InternalClientError: Fault.LOST,  # the server hung up while it was asked
     ConnectionError: Fault.LOST,
     OSError: Fault.AWAY,  # and so TimeoutError: unresolvable, too slow
-    exc.TimeoutError: Fault.AWAY,  # no connection of the pool came free in time
-    exc.DisconnectionError: Fault.AWAY,
 }
 
 # asyncpg's own words on a connection that has ended, or is just reading of its end. It says so before it sends a thing.
 _UNSENT = ("connection is closed", "cannot perform operation", "cannot switch to state")
-
-
-def sqlstate(error: BaseException) -> str:
-    """Return the SQLSTATE of an error of the driver, wrapped by SQLAlchemy or not, or an empty string."""
-    return getattr(getattr(error, "orig", None) or error, "sqlstate", None) or ""
 
 
 @contextmanager
@@ -79,15 +69,10 @@ def fault(error: BaseException | None) -> Fault | None:
         return None
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError) and str(error).startswith(_UNSENT):
         return Fault.UNSENT
-    state = sqlstate(error)
+    state = getattr(error, "sqlstate", None) or ""
     for length in (5, 2):
         if known := _BY_SQLSTATE.get(state[:length]):
             return known
     if state:
         return None
-    # SQLAlchemy wraps what the driver raises, and raises anew when it gave up replacing dead connections.
-    for e in (error, error.__cause__, error.__context__):
-        for kind, known in _BY_TYPE.items():
-            if isinstance(e, kind):
-                return known
-    return None
+    return next((known for kind, known in _BY_TYPE.items() if isinstance(error, kind)), None)

@@ -1,22 +1,26 @@
 """Bringing a database to the newest schema, by any number of processes at once."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from adapters.postgres.database import Database
-from adapters.postgres.errors import LOCK_NOT_AVAILABLE, sqlstate, storage_errors
+from adapters.postgres.errors import storage_errors
 
-LOCK_KEY = 0x68657874  # "hext": any number that nobody else in the database takes
+LOCK_KEY = 0x68657874  # "hext": any number that nothing else in the database uses
 LOCK_TIMEOUT_SECONDS = 60.0
 
 _one_at_a_time = asyncio.Lock()  # alembic keeps its context in module globals
@@ -49,9 +53,11 @@ class SchemaState:
 
 async def schema_state(database: Database) -> SchemaState:
     """Read which revision the database is at. Raises StorageUnavailable."""
-    with storage_errors():
-        async with database.engine.connect() as connection:
-            current = await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_revision())
+    async with database.connection() as connection:
+        try:
+            current = await connection.fetchval("SELECT version_num FROM alembic_version")
+        except asyncpg.UndefinedTableError:
+            current = None
     return SchemaState(current=current, head=ScriptDirectory(str(LOCATION)).get_current_head())
 
 
@@ -59,20 +65,31 @@ async def migrate(database: Database, *, lock_timeout: float = LOCK_TIMEOUT_SECO
     """Bring the database to the newest revision in one transaction.
 
     One process migrates while the others wait up to `lock_timeout` seconds, then find nothing left to do. Raises
-    MigrationTimeout when the wait is over, UnknownRevision, and StorageUnavailable.
+    MigrationTimeout when the wait is over, UnknownRevision, StorageUnavailable, and the driver's other errors.
     """
     with storage_errors():
         try:
-            async with _one_at_a_time, database.engine.connect() as connection:
+            async with _one_at_a_time, sqlalchemy_connection(database.connect) as connection:
                 await connection.run_sync(lambda c: command.upgrade(alembic_config(c, lock_timeout), "head"))
-        except DBAPIError as error:
-            if sqlstate(error) == LOCK_NOT_AVAILABLE:
-                raise MigrationTimeout from error
-            raise
+        except asyncpg.LockNotAvailableError as error:
+            raise MigrationTimeout from error
         except CommandError as error:
             if isinstance(error.__cause__, ResolutionError):
                 raise UnknownRevision from error
             raise
+
+
+@asynccontextmanager
+async def sqlalchemy_connection(connect: Callable[[], Awaitable[asyncpg.Connection]]) -> AsyncIterator[AsyncConnection]:
+    """Open a connection for alembic, and close it at the end. Errors inside come out as the driver's own."""
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True
+    )
+    try:
+        async with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise (error.orig.__cause__ if error.orig else None) or error from None
 
 
 def alembic_config(connection: Connection, lock_timeout: float = LOCK_TIMEOUT_SECONDS) -> Config:

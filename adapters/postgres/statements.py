@@ -6,7 +6,6 @@ user's writes commit in the order of their numbers, and two of them can never de
 for a task that is not there in the version asked for; only a write that loses a race while it waits leaves a gap.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -29,14 +28,10 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
-from sqlalchemy.engine import Dialect
-from sqlalchemy.sql import ClauseElement
-from sqlalchemy.sql.compiler import SQLCompiler
 
+from adapters.postgres.statement import Statement
 from adapters.postgres.tables import task_counters, task_tombstones, tasks
 
-_DIALECT: Dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
 _TIME = TIMESTAMP(timezone=True)
 
 _user_id = bindparam("user_id", type_=Text())
@@ -48,23 +43,6 @@ _completed_at = bindparam("completed_at", type_=_TIME)
 _one = literal_column("1", BigInteger())
 
 _this_task = (tasks.c.user_id == _user_id, tasks.c.id == _id)
-
-
-class Statement:
-    """SQL text with numbered places, and the parameter that goes into each."""
-
-    def __init__(self, statement: ClauseElement) -> None:
-        """Compile for asyncpg. Raises TypeError when a value, rather than a parameter, is bound."""
-        compiled = statement.compile(dialect=_DIALECT)
-        assert isinstance(compiled, SQLCompiler)  # noqa: S101
-        self.sql = str(compiled)
-        self._names = tuple(compiled.positiontup or ())
-        if bound := {name for name in self._names if compiled.binds[name].value is not None}:
-            raise TypeError(f"values bound at compile time: {bound}")
-
-    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
-        """Return the values in the order of their places."""
-        return [values[name] for name in self._names]
 
 
 def _next_number(*conditions: Any) -> CTE:
@@ -89,17 +67,18 @@ def _add() -> Statement:
     created_at = bindparam("created_at", type_=_TIME)
     row = select(_user_id, _id, _title, created_at, _updated_at, _completed_at, counter.c.value)
     columns = ["user_id", "id", "title", "created_at", "updated_at", "completed_at", "version"]
-    return Statement(insert(tasks).from_select(columns, row).returning(tasks.c.version))
+    return Statement.compiled("task_add", insert(tasks).from_select(columns, row).returning(tasks.c.version))
 
 
 def _save() -> Statement:
     this_version = (*_this_task, tasks.c.version == _version)
     counter = _next_number(*this_version)
-    return Statement(
+    return Statement.compiled(
+        "task_save",
         update(tasks)
         .where(*this_version)
         .values(title=_title, updated_at=_updated_at, completed_at=_completed_at, version=counter.c.value)
-        .returning(tasks.c.created_at, tasks.c.version)
+        .returning(tasks.c.created_at, tasks.c.version),
     )
 
 
@@ -108,15 +87,16 @@ def _remove() -> Statement:
     counter = _next_number(*expected)
     gone = delete(tasks).where(*expected, counter.c.value > literal_column("0")).returning(tasks.c.id).cte("gone")
     tombstone = select(_user_id, gone.c.id, counter.c.value, bindparam("removed_at", type_=_TIME))
-    return Statement(
+    return Statement.compiled(
+        "task_remove",
         insert(task_tombstones)
         .from_select(["user_id", "task_id", "version", "removed_at"], tombstone)
-        .returning(task_tombstones.c.version)
+        .returning(task_tombstones.c.version),
     )
 
 
 def _get() -> Statement:
-    return Statement(select(tasks).where(*_this_task))
+    return Statement.compiled("task_get", select(tasks).where(*_this_task), is_read=True)
 
 
 def _page(completed: bool | None, *, after: bool) -> Statement:
@@ -129,7 +109,7 @@ def _page(completed: bool | None, *, after: bool) -> Statement:
         before = tuple_(bindparam("after_created_at", type_=_TIME), bindparam("after_id", type_=Uuid()))
         page = page.where(tuple_(*place) < before)
     page = page.order_by(*(column.desc() for column in place))
-    return Statement(page.limit(bindparam("limit", type_=Integer())))
+    return Statement.compiled("task_list", page.limit(bindparam("limit", type_=Integer())), is_read=True)
 
 
 ADD = _add()

@@ -11,7 +11,8 @@ from weakref import WeakValueDictionary
 import asyncpg
 
 from adapters.postgres.database import Database
-from adapters.postgres.statements import ADD, GET, PAGES, REMOVE, SAVE, Statement
+from adapters.postgres.statement import Statement
+from adapters.postgres.statements import ADD, GET, PAGES, REMOVE, SAVE
 from application import PageRequest, TaskAlreadyExists, TaskContended, TaskNotFound, TaskPage, VersionConflict
 from domain import Task
 
@@ -84,7 +85,7 @@ class PostgresTaskRepository:
             raise TaskNotFound
 
     async def _read(self, statement: Statement, **values: Any) -> Sequence[Mapping[str, Any]]:
-        return await self._database.read(statement.sql, *statement.arguments(values))
+        return await self._database.fetch(statement, statement.arguments(values))
 
     async def _write(self, statement: Statement, **values: Any) -> Sequence[Mapping[str, Any]]:
         """Run a writing statement, again only if it provably did nothing.
@@ -102,6 +103,6 @@ class PostgresTaskRepository:
         except TimeoutError:
             raise TaskContended from None
         try:
-            return await self._database.fetch(statement.sql, *statement.arguments(values), deadline=deadline)
+            return await self._database.fetch(statement, statement.arguments(values), deadline=deadline)
         finally:
             turn.release()

@@ -13,8 +13,8 @@ import msgspec
 from application import StorageUnavailable
 from domain import InvalidText
 from entrypoints.settings import Settings, SettingsError
-from entrypoints.start import StartError, development_token, prepared, why, with_secret
-from entrypoints.storage import PostgresStorage
+from entrypoints.start import StartError, describe_failure, development_token, prepared, with_secret
+from entrypoints.storage import opened_postgres
 
 
 def run(given: argparse.Namespace) -> int:
@@ -24,7 +24,9 @@ def run(given: argparse.Namespace) -> int:
     except (SettingsError, StartError, InvalidText) as error:
         return _failed(str(error))
     except StorageUnavailable as error:
-        return _failed(f"the database cannot be used: {why(error)}; look at DATABASE_URL, or type: hextasks doctor")
+        return _failed(
+            f"the database cannot be used: {describe_failure(error)}; look at DATABASE_URL, or type: hextasks doctor"
+        )
     except KeyboardInterrupt:
         return 130
 
@@ -45,15 +47,13 @@ def _migrate(_: argparse.Namespace) -> int:
     with prepared(Settings.load()) as settings:
         if settings.storage == "memory":
             raise StartError("memory:// has nothing to migrate")
-        print(asyncio.run(_migrated(PostgresStorage(settings))))
+        print(asyncio.run(_migrated(settings)))
     return 0
 
 
-async def _migrated(storage: PostgresStorage) -> str:
-    try:
+async def _migrated(settings: Settings) -> str:
+    async with opened_postgres(settings) as storage:
         before, after = await storage.migrate()
-    finally:
-        await storage.close()
     if before == after:
         return f"already at revision {after.current}"
     return f"migrated from revision {before.current or 'none'} to {after.current}"

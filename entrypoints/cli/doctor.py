@@ -7,8 +7,8 @@ from typing import NamedTuple
 from adapters.tokens import KeysUnavailable
 from application import StorageUnavailable
 from entrypoints.settings import Settings, SettingsError
-from entrypoints.start import StartError, prepared, why
-from entrypoints.storage import PostgresStorage
+from entrypoints.start import StartError, describe_failure, prepared
+from entrypoints.storage import opened_postgres
 
 
 class Finding(NamedTuple):
@@ -67,15 +67,14 @@ async def _count_keys(url: str) -> int:
 
 
 async def _database(settings: Settings) -> list[Finding]:
-    storage = PostgresStorage(settings)
     try:
-        name, encoding, state = await storage.examine()
+        async with opened_postgres(settings) as storage:
+            found = await storage.examine()
     except StorageUnavailable as error:
-        return [Finding("database", f"cannot be used: {why(error)}", "start it, or correct DATABASE_URL")]
-    finally:
-        await storage.close()
-    remedy = "" if encoding == "UTF8" else "create a database with encoding UTF8"
-    findings = [Finding("database", f"PostgreSQL {name}, {encoding}", remedy)]
-    remedy = "" if state.is_current else "type: hextasks migrate"
-    findings.append(Finding("migrations", f"at revision {state.current or 'none'} of {state.head}", remedy))
+        return [Finding("database", f"cannot be used: {describe_failure(error)}", "start it, or correct DATABASE_URL")]
+    remedy = "" if found.encoding == "UTF8" else "create a database with encoding UTF8"
+    findings = [Finding("database", f"PostgreSQL {found.server_version}, {found.encoding}", remedy)]
+    remedy = "" if found.schema.is_current else "type: hextasks migrate"
+    revision = f"at revision {found.schema.current or 'none'} of {found.schema.head}"
+    findings.append(Finding("migrations", revision, remedy))
     return findings

@@ -22,6 +22,7 @@ from entrypoints.log_writer import LogWriter
 from entrypoints.logs import configure_logging
 from entrypoints.settings import Settings
 from entrypoints.start import StartError, development_token, prepared
+from entrypoints.storage import opened_postgres
 
 BACKLOG = 2048
 STOP_TIMEOUT_SECONDS = 15
@@ -108,15 +109,15 @@ def _listening(settings: Settings) -> socket.socket:
 
 
 async def _check_storage(settings: Settings) -> None:
-    """Raise what keeps the service from starting; in production a storage that is away does not."""
-    storage = Container(settings=settings).storage()
-    try:
-        await storage.start()
-    except StorageUnavailable:
-        if not settings.in_production:
-            raise
-    finally:
-        await storage.close()
+    """Raise what keeps the service from starting; in production an unavailable database does not."""
+    if settings.storage == "memory":
+        return
+    async with opened_postgres(settings) as storage:
+        try:
+            await storage.start()
+        except StorageUnavailable:
+            if not settings.in_production:
+                raise
 
 
 def _announce(given: Settings, ready: Settings, port: int) -> None:

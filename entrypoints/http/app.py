@@ -23,7 +23,7 @@ from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.observers import RequestObserver
 from entrypoints.settings import Settings
-from entrypoints.start import why
+from entrypoints.start import describe_failure
 from entrypoints.storage import Storage
 
 _log = logging.getLogger("hextasks.storage")
@@ -58,7 +58,7 @@ def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_s
             try:
                 await storage.start()
             except StorageUnavailable as error:  # requests are served as soon as the database is available
-                _log.warning("starting while the database is unavailable: %s", why(error))
+                _log.warning("starting while the database is unavailable: %s", describe_failure(error))
             async with container.keys().running():
                 yield
         finally:

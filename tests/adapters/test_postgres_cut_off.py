@@ -1,18 +1,25 @@
-"""Statements that are cut off, by a deadline or by whoever waited for them: nothing leaks, nothing goes on alone."""
+"""Statements that are cut off, by a deadline or by their callers: nothing leaks, and none goes on alone."""
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, migrate
+from adapters.postgres.deadline import Deadline
 from application import PageRequest, StorageUnavailable
 from domain import Task
 from tests.contract.test_task_repository import a_task
 from tests.databases import Server
+from tests.patience import until
+from tests.sql import fetch
 
 pytestmark = pytest.mark.database
+
+
+ACTIVE = "SELECT count(*) AS number FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'"
 
 
 @pytest.fixture
@@ -23,13 +30,66 @@ async def small(server: Server) -> AsyncIterator[Database]:
     await database.close()
 
 
-async def test_the_server_is_told_to_stop_too(small: Database) -> None:
+async def active(url: str, number: int) -> None:
+    """Wait until the server runs so many of the long statements."""
+    database = Database(url)
+
+    async def reached() -> bool:
+        return bool((await fetch(database, ACTIVE))[0]["number"] == number)
+
+    await until(reached, 20)
+    await database.close()
+
+
+async def test_a_statement_beyond_the_time_limit_is_cancelled_on_the_server_too(url: str, small: Database) -> None:
+    began = time.monotonic()
     with pytest.raises(StorageUnavailable):
-        await small.fetch("SELECT pg_sleep(60)")
-    asleep = "SELECT count(*) AS number FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'"
-    async with asyncio.timeout(20):
-        while (await small.fetch(asleep))[0]["number"]:
-            await asyncio.sleep(0.01)
+        await fetch(small, "SELECT pg_sleep(60)")
+    assert small.timeout <= time.monotonic() - began < 15
+    await active(url, 0)
+    await small.ping()
+
+
+async def test_it_is_cancelled_even_if_the_next_caller_leaves_as_well(url: str) -> None:
+    database = Database(url, PoolSettings(size=1, max_overflow=0, timeout=30))
+    callers = [asyncio.create_task(fetch(database, "SELECT pg_sleep(60)"))]
+    await active(url, 1)
+    callers.append(asyncio.create_task(fetch(database, "SELECT 1")))  # waits for the connection
+    callers[0].cancel()
+    for _ in range(3):  # until it pings the connection, which waits for the cancellation
+        await asyncio.sleep(0)
+    callers[1].cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
+    assert all(caller.cancelled() for caller in callers)
+    await active(url, 0)
+    assert await fetch(database, "SELECT 1")
+    await database.close()
+
+
+async def test_a_deadline_ends_a_wait_and_leaves_the_task_as_it_was() -> None:
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task
+    with pytest.raises(TimeoutError), Deadline(loop, loop.time() + 0.01):
+        await asyncio.sleep(60)
+    assert task.cancelling() == 0
+    with Deadline(loop, loop.time() + 60):
+        await asyncio.sleep(0)
+
+
+async def test_who_is_cancelled_at_the_deadline_stays_cancelled() -> None:
+    loop = asyncio.get_running_loop()
+
+    async def wait() -> None:
+        with Deadline(loop, loop.time() + 0.01):
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    loop.call_later(0.02, task.cancel)
+    time.sleep(0.05)  # noqa: ASYNC251  # so that both are due in one iteration of the loop
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -47,10 +107,8 @@ async def test_callers_who_leave_at_any_moment_leak_nothing_and_leave_nothing_ha
             await asyncio.sleep(chance.uniform(0, 0.03))
     outcomes = await asyncio.gather(*callers, return_exceptions=True)
     assert any(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
-    pool = small.engine.sync_engine.pool
-    assert pool.checkedout() == 0  # type: ignore[attr-defined]  # of the class that asyncio engines use
     async with small.connection(), small.connection(), small.connection():
-        pass
+        pass  # as many as there may be: none is still in use
     for number in range(7):
         kept = (await tasks.list(f"user {number}", PageRequest(limit=500))).tasks
         assert len({task.version for task in kept}) == len(kept)

@@ -7,16 +7,13 @@ import pytest
 
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository
 from application import StorageUnavailable, TaskNotFound
-from tests.adapters.test_postgres_pool import backend
+from tests.adapters.test_postgres_pool import two_backends
 from tests.contract.test_task_repository import a_task
 from tests.patience import until
+from tests.sql import fetch
+from tests.wires import wired
 
 pytestmark = pytest.mark.database
-
-
-async def two_backends(database: Database) -> list[int]:
-    async with database.connection() as first, database.connection() as second:
-        return [await connection.fetchval("SELECT pg_backend_pid()") for connection in (first, second)]
 
 
 async def end_the_active(url: str) -> None:
@@ -25,34 +22,35 @@ async def end_the_active(url: str) -> None:
     end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query LIKE $1 AND state = 'active'"
 
     async def ended() -> bool:
-        return bool(await other.fetch(f"{end} AND pid <> pg_backend_pid()", "%pg_sleep(60)%"))
+        return bool(await fetch(other, f"{end} AND pid <> pg_backend_pid()", "%pg_sleep(60)%"))
 
     await until(ended)
     await other.close()
 
 
 async def test_a_connection_that_is_just_being_told_of_its_end_loses_no_write(url: str) -> None:
-    database = Database(url)
-    old = await two_backends(database)
-    async with database.connection() as connection:
-        fields = b"SFATAL\0" + b"C57P01\0" + b"Mterminating connection\0" + b"\0"
-        connection._protocol.data_received(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
-        assert not connection.is_closed()
-    assert await backend(database) not in old
-    assert not {*old} & {*await two_backends(database)}
-    await database.close()
+    fields = b"SFATAL\0" + b"C57P01\0" + b"Mterminating connection\0" + b"\0"
+    async with wired(url) as (wire, through):
+        database = Database(through, PoolSettings(timeout=30))
+        old = await two_backends(database)
+        for client in wire.clients:
+            client.write(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+        await asyncio.sleep(0.05)
+        await fetch(database, "CREATE TABLE written_once ()")
+        assert not {*old} & {*await two_backends(database)}
+        await database.close()
 
 
 async def test_a_read_whose_connection_is_lost_runs_again_and_a_write_does_not(url: str) -> None:
     database = Database(url, PoolSettings(size=1, max_overflow=0, timeout=30))
-    await database.fetch("CREATE SEQUENCE runs")
+    await fetch(database, "CREATE SEQUENCE runs")
     count_and_wait = "SELECT CASE WHEN nextval('runs') IN (1, 3) THEN pg_sleep(60) END"
-    for run, runs in ((database.read, 2), (database.fetch, 3)):
-        running = asyncio.create_task(run(count_and_wait))
+    for is_read, runs in ((True, 2), (False, 3)):
+        running = asyncio.create_task(fetch(database, count_and_wait, is_read=is_read))
         await end_the_active(url)
         outcomes: list[Any] = await asyncio.gather(running, return_exceptions=True)
-        assert isinstance(outcomes[0], StorageUnavailable) == (run == database.fetch)
-        ((last,),) = [row.values() for row in await database.fetch("SELECT last_value FROM runs")]
+        assert isinstance(outcomes[0], StorageUnavailable) == (not is_read)
+        ((last,),) = [row.values() for row in await fetch(database, "SELECT last_value FROM runs")]
         assert last == runs
     await database.close()
 
@@ -61,7 +59,7 @@ async def test_who_lost_a_connection_is_not_given_another_that_may_be_about_to_e
     database = Database(url, PoolSettings(timeout=30))
     old = await two_backends(database)
     asleep = "SELECT CASE WHEN pg_backend_pid() = ANY($1) THEN pg_sleep(60) END"
-    running = asyncio.create_task(database.read(asleep, old))
+    running = asyncio.create_task(fetch(database, asleep, old, is_read=True))
     await end_the_active(url)
     await running
     assert not {*old} & {*await two_backends(database)}
@@ -88,14 +86,15 @@ async def test_a_server_that_stays_read_only_cannot_serve(url: str) -> None:
 
 async def test_a_statement_that_provably_did_nothing_runs_again(url: str) -> None:
     database = Database(url)
-    await database.fetch("CREATE SEQUENCE tries")
-    await database.fetch(
+    await fetch(database, "CREATE SEQUENCE tries")
+    await fetch(
+        database,
         """
         CREATE FUNCTION fail_once() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
           IF nextval('tries') = 1 THEN RAISE EXCEPTION USING ERRCODE = 'serialization_failure'; END IF;
           RETURN currval('tries');
         END $$
-        """
+        """,
     )
-    assert [tuple(row.values()) for row in await database.fetch("SELECT fail_once()")] == [(2,)]
+    assert [tuple(row.values()) for row in await fetch(database, "SELECT fail_once()")] == [(2,)]
     await database.close()

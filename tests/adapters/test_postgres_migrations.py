@@ -23,7 +23,7 @@ from adapters.postgres import (
     migrate,
     schema_state,
 )
-from adapters.postgres.migrations import LOCK_KEY, alembic_config
+from adapters.postgres.migrations import LOCK_KEY, alembic_config, sqlalchemy_connection
 from domain import TITLE, USER_ID, DomainError
 from tests.contract.test_task_repository import NOW, a_task
 from tests.databases import Server
@@ -45,7 +45,7 @@ async def empty(empty_url: str) -> AsyncIterator[Database]:
 
 
 async def alembic(database: Database, run: Callable[..., Any], *arguments: str) -> None:
-    async with database.engine.connect() as connection:
+    async with sqlalchemy_connection(database.connect) as connection:
         await connection.run_sync(lambda c: run(alembic_config(c), *arguments))
 
 

@@ -1,22 +1,28 @@
-"""The pool: no dead connection reaches a request, its bounds hold, and its faults are StorageUnavailable."""
+"""The pool: no dead connection reaches a request, and its faults are StorageUnavailable."""
 
 import asyncio
 import time
-from typing import Any
 
 import pytest
 
-import adapters.postgres.database as module
+import adapters.postgres.pool as module
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, migrate
 from application import PageRequest, StorageUnavailable, TaskContended
 from tests.contract.test_task_repository import LATER, a_task
 from tests.databases import Server
+from tests.sql import fetch
+from tests.wires import wired
 
 pytestmark = pytest.mark.database
 
 
 async def backend(database: Database) -> int:
-    return int((await database.fetch("SELECT pg_backend_pid() AS pid"))[0]["pid"])
+    return int((await fetch(database, "SELECT pg_backend_pid() AS pid"))[0]["pid"])
+
+
+async def two_backends(database: Database) -> list[int]:
+    async with database.connection() as first, database.connection() as second:
+        return [await connection.fetchval("SELECT pg_backend_pid()") for connection in (first, second)]
 
 
 async def end_backends(url: str) -> None:
@@ -45,21 +51,20 @@ async def test_a_connection_that_the_server_ended_is_replaced_before_its_use(url
     await database.close()
 
 
-async def test_a_connection_that_died_silently_is_found_out_after_it_idled(
-    small: Database, monkeypatch: pytest.MonkeyPatch
+async def test_a_server_that_stopped_answering_is_found_out_by_the_first_ping(
+    url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "TRUST_SECONDS", 0.0)
     monkeypatch.setattr(module, "PING_TIMEOUT_SECONDS", 0.2)
-    with monkeypatch.context() as once:
-        once.setattr(module, "TRUST_SECONDS", 0.0)
-        async with small.connection() as connection:
-            first = connection
-
-    async def never(*_: Any) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(type(first), "fetchval", never)
-    async with small.connection() as connection:
-        assert connection is not first
+    async with wired(url) as (wire, through):
+        database = Database(through, PoolSettings(timeout=30))
+        old = await two_backends(database)
+        wire.cut()
+        wire.mend(and_deliver=False)
+        pinged = time.monotonic()
+        assert not {*old} & {*await two_backends(database)}
+        assert 0.2 <= time.monotonic() - pinged < 15
+        await database.close()
 
 
 async def test_a_busy_connection_is_not_pinged_and_an_idle_one_is(
@@ -81,36 +86,6 @@ async def test_an_old_connection_is_recycled(url: str) -> None:
     await asyncio.sleep(0.1)
     assert await backend(database) != first
     await database.close()
-
-
-async def test_beyond_its_bounds_the_pool_refuses_in_time(small: Database) -> None:
-    async with small.connection(), small.connection():
-        started = time.monotonic()
-        with pytest.raises(StorageUnavailable):
-            await backend(small)
-        assert time.monotonic() - started < 5
-    await backend(small)
-
-
-async def test_a_statement_has_a_time_limit_and_leaves_its_connection_usable(small: Database) -> None:
-    with pytest.raises(StorageUnavailable):
-        await small.fetch("SELECT pg_sleep(60)")
-    await small.ping()
-
-
-async def test_cancelled_requests_leak_no_connection(small: Database) -> None:
-    async def slow() -> None:
-        async with small.connection() as connection:
-            await connection.execute("SELECT pg_sleep(60)")
-
-    for _ in range(5):
-        tasks = [asyncio.create_task(slow()) for _ in range(4)]
-        await asyncio.sleep(0.02)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    async with small.connection(), small.connection():
-        pass
 
 
 @pytest.mark.parametrize(

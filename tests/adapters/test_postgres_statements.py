@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from adapters.postgres import Database, PostgresTaskRepository, migrate
-from adapters.postgres.statements import ADD, GET, PAGES, REMOVE, SAVE, Statement
+from adapters.postgres.statement import Statement
+from adapters.postgres.statements import ADD, GET, PAGES, REMOVE, SAVE
 from domain import TaskChange
 from tests.contract.test_task_repository import LATER, a_task
 from tests.databases import Server

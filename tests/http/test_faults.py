@@ -16,6 +16,7 @@ from entrypoints.logs import JsonFormatter
 from tests.databases import Server, patient
 from tests.http.wire import JSON, Json, assert_problem, bearer, listed, made, one, raw
 from tests.services import Client, Service, running_service
+from tests.sql import fetch
 
 INSIDE = "the inside: SELECT password FROM vault"
 CALLS = [
@@ -161,9 +162,9 @@ async def test_a_service_that_started_without_its_database_checks_it_before_it_i
                 assert_problem(client.get(client.tasks), "storage_unavailable")
                 database = patient(url)
                 await migrate(database)
-                await database.fetch("UPDATE alembic_version SET version_num = 'of yore' || version_num")
+                await fetch(database, "UPDATE alembic_version SET version_num = 'of yore' || version_num")
                 assert_problem(client.post(client.tasks, json={"title": "too early"}), "storage_unavailable")
-                await database.fetch("UPDATE alembic_version SET version_num = replace(version_num, 'of yore', '')")
+                await fetch(database, "UPDATE alembic_version SET version_num = replace(version_num, 'of yore', '')")
                 await database.close()
             assert made(client)["version"] == 1
             assert client.get("/health/ready").status_code == 200

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from tests.patience import until
 from tests.torture.client import Client
-from tests.torture.postgres import ROLE, OwnPostgres, Wire
+from tests.torture.postgres import ROLE, OwnPostgres
 from tests.torture.report import Finding, at_most, none_of
 from tests.torture.service import Service
 from tests.torture.storm import LIST, READ
 from tests.torture.watch import CALM_SECONDS, Bounds, Fault, Watch
+from tests.wires import Wire
 
 SILENT = ("paused", "wire cut, resumed", "wire cut, moved")
 """Faults that only a time limit reveals, so that they must last longer than that."""
@@ -67,7 +68,7 @@ async def under_load(
 ) -> list[Finding]:
     """Strike one of the faults while requests keep coming, so often and each time for so long."""
     database = await postgres.new_database()
-    wire = Wire(postgres.port)
+    wire = Wire(("127.0.0.1", postgres.port))
     fault = faults(postgres, database, wire)[name]
     through = wire.port if "wire" in name else None
     service = Service(folder, postgres, database, port=through)

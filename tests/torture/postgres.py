@@ -1,6 +1,5 @@
-"""A PostgreSQL server whose life and death the test decides, and a wire to it that can go dead."""
+"""A PostgreSQL server that the test may kill and pause."""
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -141,66 +140,3 @@ def own_postgres() -> Iterator[OwnPostgres]:
             yield postgres
         finally:
             postgres.kill()
-
-
-class Wire:
-    """A TCP proxy in front of a server. What it holds back it neither forwards nor refuses."""
-
-    def __init__(self, to_port: int) -> None:
-        self.port = free_port()
-        self._to_port = to_port
-        self._flows = asyncio.Event()
-        self._flows.set()
-        self._pairs: set[asyncio.Task[None]] = set()
-
-    @asynccontextmanager
-    async def laid(self) -> AsyncIterator["Wire"]:
-        """Forward inside."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        try:
-            yield self
-        finally:
-            server.close()
-            for pair in self._pairs:
-                pair.cancel()
-            await asyncio.gather(*self._pairs, return_exceptions=True)
-
-    def cut(self) -> None:
-        """Hold everything back from now on, on old connections and new ones."""
-        self._flows.clear()
-
-    def mend(self, *, and_deliver: bool) -> None:
-        """Forward again; what was sent on the old connections arrives late, or never, and without a word.
-
-        Never is what clients see of an address that has moved to another machine.
-        """
-        if not and_deliver:
-            self._flows = asyncio.Event()
-        self._flows.set()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._pairs.add(task)
-        flows = self._flows
-        try:
-            await flows.wait()
-            their_reader, their_writer = await asyncio.open_connection("127.0.0.1", self._to_port)
-            try:
-                await asyncio.gather(_forward(reader, their_writer, flows), _forward(their_reader, writer, flows))
-            finally:
-                their_writer.close()
-        except (OSError, asyncio.CancelledError):
-            pass  # the other end hangs up as well
-        finally:
-            writer.close()
-            self._pairs.discard(task)
-
-
-async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event) -> None:
-    while data := await reader.read(65_536):
-        await flows.wait()
-        writer.write(data)
-        await writer.drain()
-    await flows.wait()
-    writer.close()

@@ -1,0 +1,110 @@
+"""A database as a service needs it: examined and migrated at the start, checked while in use, closed at the end."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import asyncpg
+
+from adapters.postgres.database import Database
+from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
+from adapters.postgres.pool import PoolSettings
+from adapters.postgres.tasks import PostgresTaskRepository
+from application import StorageUnavailable
+
+_log = logging.getLogger("hextasks.storage")
+
+
+class DatabaseNotReady(Exception):
+    """The database answers, but cannot serve until an operator acts. The text is one line: why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """What a database is."""
+
+    server_version: str
+    encoding: str
+    schema: SchemaState
+
+
+class PostgresStorage:
+    """Tasks in a PostgreSQL database. Every method may raise StorageUnavailable."""
+
+    def __init__(self, url: str, pool: PoolSettings | None = None, *, migrates: bool) -> None:
+        """Prepare, without connecting. Raises ValueError for a bad URL.
+
+        `migrates` has `start` bring an older schema to the newest revision, rather than reject it.
+        """
+        self.database = Database(url, pool)
+        self.tasks = PostgresTaskRepository(self.database)
+        self._migrates = migrates
+        self._is_checked = False
+
+    async def start(self) -> None:
+        """Prove that the database is ready for this code. Raises DatabaseNotReady."""
+        found = await self.examine()
+        if found.encoding != "UTF8":
+            raise DatabaseNotReady(f"the database's encoding is {found.encoding}; create one with encoding UTF8")
+        if not found.schema.is_current:
+            if not self._migrates:
+                raise DatabaseNotReady(
+                    f"the database is at revision {found.schema.current or 'none'}, this version needs "
+                    f"{found.schema.head}; type: hextasks migrate"
+                )
+            await self.migrate()
+        self._is_checked = True
+
+    async def examine(self) -> Examined:
+        """Read what the database is and how far it is migrated. Raises DatabaseNotReady."""
+        with _rejections():
+            async with self.database.connection() as connection:
+                version, encoding = await connection.fetchrow(
+                    "SELECT current_setting('server_version'), current_setting('server_encoding')"
+                )
+            schema = await schema_state(self.database)
+        return Examined(server_version=version, encoding=encoding, schema=schema)
+
+    async def migrate(self) -> tuple[SchemaState, SchemaState]:
+        """Bring the schema to the newest revision; return the states before and after. Raises DatabaseNotReady."""
+        with _rejections():
+            before = await schema_state(self.database)
+            if before.is_current:
+                return before, before
+            try:
+                await migrate(self.database)
+            except MigrationTimeout:
+                raise DatabaseNotReady(
+                    "another process has been migrating the database for too long; look for it"
+                ) from None
+            except UnknownRevision:
+                raise DatabaseNotReady("a newer version migrated this database; install that version") from None
+            return before, await schema_state(self.database)
+
+    async def check(self) -> None:
+        """Do what `start` does unless it has succeeded before. While the database is not ready, it is unavailable."""
+        if not self._is_checked:
+            try:
+                await self.start()
+            except DatabaseNotReady as error:
+                _log.warning("not ready: %s", error)
+                raise StorageUnavailable from error
+
+    async def ping(self) -> None:
+        """Prove that the database can serve now."""
+        await self.check()
+        await self.database.ping()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.database.close()
+
+
+@contextmanager
+def _rejections() -> Iterator[None]:
+    """Turn what the database rejects, for this role or at all, into DatabaseNotReady."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        raise DatabaseNotReady(f"the database rejects this: {str(error).splitlines()[0]}") from error

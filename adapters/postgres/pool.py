@@ -1,0 +1,187 @@
+"""A pool of asyncpg connections. To lend one that served a moment ago, and to take it back, are list operations."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from math import inf
+from time import monotonic
+
+import asyncpg
+
+from adapters.postgres.errors import Fault, fault
+
+# HikariCP's bypass window: a connection that served this recently is taken as alive, so a busy pool pays for no ping.
+TRUST_SECONDS = 0.5
+PING_TIMEOUT_SECONDS = 0.5
+RENEWAL_PAUSE_SECONDS = 1.0
+"""How long after all connections were replaced a read-only server does not have them replaced again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    """How connections are kept. Times are in seconds."""
+
+    size: int = 10
+    """Connections kept open."""
+    max_overflow: int = 20
+    """Connections opened beyond `size` while all are in use, and closed when they are returned."""
+    pre_ping: bool = True
+    """Whether a connection that has idled for half a second is pinged before it is lent."""
+    recycle: float = 3600.0
+    """The age at which a connection is replaced."""
+    timeout: float = 1.5
+    """How long a statement may take in all: waiting for a connection, opening it, and the answer."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class PooledConnection:
+    """A connection and what the pool knows about it. Times are those of the monotonic clock."""
+
+    connection: asyncpg.Connection
+    opened_at: float
+    expires_at: float
+    trusted_until: float = 0.0
+    lent_at: float = 0.0
+
+
+class Pool:
+    """Connections to one database, for one event loop.
+
+    Up to `size` are kept. A caller who finds all of them in use waits, first come, first served; after half of the
+    time limit one more is opened, up to `max_overflow`. Every connection that was lent has to be released.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]], settings: PoolSettings) -> None:
+        self._connect = connect
+        self._settings = settings
+        self._idle: list[PooledConnection] = []  # the one used last stands last
+        self._waiters: deque[asyncio.Future[PooledConnection | None]] = deque()
+        # How many are lent or being opened. Together with the idle ones no more than `size`, unless it alone is more;
+        # so nothing idles while somebody waits.
+        self._in_use = 0
+        self._renewed_at = -inf
+
+    def take(self) -> PooledConnection | None:
+        """Lend the connection used last, if it is known to be alive; otherwise return None, and `acquire` has to."""
+        if not self._idle:
+            return None
+        lent, now = self._idle[-1], monotonic()
+        if now >= lent.trusted_until or lent.connection.is_closed():
+            return None
+        self._idle.pop()
+        self._in_use += 1
+        lent.lent_at = now
+        return lent
+
+    async def acquire(self, *, at_once: bool = False) -> PooledConnection:
+        """Lend a live connection, waiting for it, pinging or opening it as needed.
+
+        `at_once` opens one beyond `size` without waiting before. Raises what opening raises; has no time limit.
+        """
+        lent = await self._acquire_slot(at_once=at_once)
+        try:
+            if lent is None or not await self._is_alive(lent):
+                lent = None
+                lent = await self._open()
+        except BaseException:
+            self._free_slot(lent)
+            raise
+        lent.lent_at = monotonic()
+        return lent
+
+    def release(self, lent: PooledConnection, error: BaseException | None = None) -> None:
+        """Take a connection back, with the error that ended its use, if any."""
+        if error is None:
+            trusted_for = TRUST_SECONDS if self._settings.pre_ping else inf
+            lent.trusted_until = min(monotonic() + trusted_for, lent.expires_at)
+        else:
+            lent.trusted_until = 0.0
+            # What ended this connection may be about to end the others: replace them all, so that a retry does not meet
+            # the same fault. A server that was demoted still answers pings; a new connection looks for its successor.
+            if fault(error) in (Fault.LOST, Fault.UNSENT) or (
+                isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+                and lent.lent_at > self._renewed_at + RENEWAL_PAUSE_SECONDS
+            ):
+                self._renew(lent.lent_at)
+        self._free_slot(lent)
+
+    def close(self) -> None:
+        """Terminate the connections that are not in use now, and the others as soon as they are released."""
+        self._renew(inf)
+
+    async def _acquire_slot(self, *, at_once: bool) -> PooledConnection | None:
+        """Wait until one more connection may be in use; return an idle one, or None when it has to be opened."""
+        settings = self._settings
+        if self._in_use < settings.size + (settings.max_overflow if at_once else 0):
+            self._in_use += 1
+            return self._idle.pop() if self._idle else None
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[PooledConnection | None] = loop.create_future()
+        self._waiters.append(waiter)
+        patience = loop.call_later(settings.timeout / 2, self._allow_overflow, waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():  # the slot came together with the cancellation
+                self._free_slot(waiter.result())
+            raise
+        finally:
+            patience.cancel()
+
+    def _allow_overflow(self, waiter: "asyncio.Future[PooledConnection | None]") -> None:
+        if not waiter.done() and self._in_use < self._settings.size + self._settings.max_overflow:
+            self._in_use += 1
+            waiter.set_result(None)
+
+    def _free_slot(self, lent: PooledConnection | None) -> None:
+        """Pass a slot, and the connection in it, to the caller who has waited longest; without any, let it idle."""
+        if lent is not None and lent.opened_at < self._renewed_at:
+            lent.connection.terminate()
+            lent = None
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(lent)
+                return
+        self._in_use -= 1
+        if lent is None:
+            return
+        if self._in_use + len(self._idle) >= self._settings.size:
+            lent.connection.terminate()
+        elif lent.trusted_until:
+            self._idle.append(lent)
+        else:
+            self._idle.insert(0, lent)  # behind those that need no ping
+
+    async def _open(self) -> PooledConnection:
+        now = monotonic()
+        connection = await self._connect()
+        return PooledConnection(connection=connection, opened_at=now, expires_at=now + self._settings.recycle)
+
+    async def _is_alive(self, lent: PooledConnection) -> bool:
+        """Tell whether a connection can serve, by a ping unless it is known; terminate one that cannot."""
+        now = monotonic()
+        if not lent.connection.is_closed() and now < lent.expires_at:
+            if now < lent.trusted_until:
+                return True
+            lent.trusted_until = 0.0
+            try:
+                async with asyncio.timeout(PING_TIMEOUT_SECONDS):
+                    await lent.connection.execute("SELECT 1")
+                if lent.opened_at >= self._renewed_at:  # nobody found out meanwhile that the others are lost
+                    return True
+            except TimeoutError:
+                self._renew(now)  # a server that stopped answering does so on the other connections, too
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
+                pass
+        lent.connection.terminate()  # without a handshake, which a server that is gone would not answer
+        return False
+
+    def _renew(self, opened_before: float) -> None:
+        """Have every connection that was opened before a time replaced before its next use."""
+        self._renewed_at = max(self._renewed_at, opened_before)
+        old = [lent for lent in self._idle if lent.opened_at < self._renewed_at]
+        self._idle = [lent for lent in self._idle if lent.opened_at >= self._renewed_at]
+        for lent in old:
+            lent.connection.terminate()

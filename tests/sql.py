@@ -1,0 +1,10 @@
+"""Ad-hoc SQL for tests."""
+
+from typing import Any
+
+from adapters.postgres import Database, Statement
+
+
+async def fetch(database: Database, sql: str, *arguments: Any, is_read: bool = False) -> list[Any]:
+    """Run a statement as the repository runs its own, and return the rows."""
+    return await database.fetch(Statement(name="test", sql=sql, is_read=is_read), arguments)

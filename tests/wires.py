@@ -1,0 +1,90 @@
+"""A TCP connection to a server that a test may interrupt."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qs, urlsplit
+
+from tests.torture.client import free_port
+
+
+class Wire:
+    """A TCP proxy in front of a server. What it holds back it neither forwards nor refuses."""
+
+    def __init__(self, to: str | tuple[str, int]) -> None:
+        """Forward to a Unix socket, or to a host and port."""
+        self.port = free_port()
+        self.clients: set[asyncio.StreamWriter] = set()
+        self._to = to
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._pairs: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def laid(self) -> AsyncIterator["Wire"]:
+        """Forward inside."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        try:
+            yield self
+        finally:
+            server.close()
+            for pair in self._pairs:
+                pair.cancel()
+            await asyncio.gather(*self._pairs, return_exceptions=True)
+
+    def cut(self) -> None:
+        """Hold everything back from now on, on old connections and new ones."""
+        self._flows.clear()
+
+    def mend(self, *, and_deliver: bool) -> None:
+        """Forward again; what was sent on the old connections arrives late, or never, without an error.
+
+        Never is what clients see of an address that has moved to another machine.
+        """
+        if not and_deliver:
+            self._flows = asyncio.Event()
+        self._flows.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._pairs.add(task)
+        self.clients.add(writer)
+        flows = self._flows
+        try:
+            await flows.wait()
+            their_reader, their_writer = await (
+                asyncio.open_unix_connection(self._to)
+                if isinstance(self._to, str)
+                else asyncio.open_connection(*self._to)
+            )
+            try:
+                await asyncio.gather(_forward(reader, their_writer, flows), _forward(their_reader, writer, flows))
+            finally:
+                their_writer.close()
+        except (OSError, asyncio.CancelledError):
+            pass  # the other end closes as well
+        finally:
+            writer.close()
+            self._pairs.discard(task)
+            self.clients.discard(writer)
+
+
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event) -> None:
+    while data := await reader.read(65_536):
+        await flows.wait()
+        writer.write(data)
+        await writer.drain()
+    await flows.wait()
+    writer.close()
+
+
+@asynccontextmanager
+async def wired(url: str) -> AsyncIterator[tuple[Wire, str]]:
+    """Put a wire in front of a database; yields the URL that leads through it, too."""
+    parts = urlsplit(url)
+    folder = parse_qs(parts.query).get("host")
+    to = f"{folder[0]}/.s.PGSQL.5432" if folder else (parts.hostname or "127.0.0.1", parts.port or 5432)
+    user = parts.netloc.rpartition("@")[0]
+    async with Wire(to).laid() as wire:
+        yield wire, parts._replace(netloc=f"{user}@127.0.0.1:{wire.port}", query="").geturl()
