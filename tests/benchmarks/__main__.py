@@ -1,6 +1,7 @@
 """`python -m tests.benchmarks`: hextasks beside the usual stack, the limit and the database."""
 
 import argparse
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,8 +13,13 @@ from tests.benchmarks.postgres import running_postgres
 from tests.benchmarks.report import as_json, comparison_table, save
 from tests.benchmarks.workload import Operation
 
-NAMES = ("hextasks", "usual", "limit", "database")
-MAKERS = {"hextasks": contenders.hextasks, "usual": contenders.usual_stack, "limit": contenders.limit}
+MAKERS = {
+    "hextasks": contenders.hextasks,
+    "usual": contenders.usual_stack,
+    "limit": contenders.limit,
+    "fastify": contenders.fastify,
+}
+NAMES = (*MAKERS, "database")
 
 
 def main() -> None:
@@ -50,7 +56,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="less of everything, within two minutes")
     parser.add_argument("--only", type=words, default=list(Operation), help="operations: get,list,create,…")
     parser.add_argument("--clients", type=lambda text: [int(word) for word in text.split(",")])
-    parser.add_argument("--contenders", type=words, default=NAMES, help=",".join(NAMES))
+    parser.add_argument("--contenders", type=words, help=",".join(NAMES))
     parser.add_argument("--also", type=_also, action="append", default=[], help="NAME=CHECKOUT with a .venv")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="of each window")
@@ -58,6 +64,9 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     quick = arguments.quick
     arguments.clients = arguments.clients or ([16] if quick else [16, 64])
+    if not arguments.contenders:
+        skipped = "fastify" if quick or shutil.which("npm") is None else None
+        arguments.contenders = [name for name in NAMES if name != skipped]
     arguments.rounds = arguments.rounds or (1 if quick else 5)
     arguments.seconds = arguments.seconds or (1.0 if quick else 3.0)
     arguments.output = arguments.output or TOOLS / "results"

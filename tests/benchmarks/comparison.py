@@ -111,9 +111,18 @@ class Comparison:
             ]
             if self._plan.with_database:
                 subjects.append(PgBench(self._postgres, self._folder))
+            for subject in subjects:  # compilers, pools and caches
+                self._load_without_measuring(subject)
             for clients in self._plan.clients:
                 for operation in self._plan.operations:
                     yield from self._compared(subjects, operation, clients)
+
+    def _load_without_measuring(self, subject: Subject) -> None:
+        seconds = 3 * self._plan.warm_up_seconds
+        requests = Requests.lasting(seconds, run=next(self._runs), operation=Operation.MIX)
+        fill(self._postgres, subject, requests)
+        file = write_requests(self._folder / "requests", requests)
+        subject.load(requests, file, clients=self._plan.clients[0], seconds=seconds, sent=0)
 
     def _compared(self, subjects: Sequence[Subject], operation: Operation, clients: int) -> Iterator[Result]:
         rounds: dict[str, list[Figures]] = {subject.name: [] for subject in subjects}

@@ -1,19 +1,22 @@
 """The services that are compared, each a process of its own with a database of its own."""
 
 import http.client
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.benchmarks.load import Load, run_wrk
 from tests.benchmarks.postgres import Postgres
 from tests.benchmarks.processes import SERVICE_CORES, cpu_seconds, free_port, memory_bytes, pinned, process_tree
 from tests.benchmarks.seeding import HEXTASKS, USUAL_STACK, Schema
+from tests.benchmarks.statements import STATEMENTS
 from tests.benchmarks.workload import SECRET, Requests
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +34,7 @@ class Contender:
     checkout: Path | None = ROOT
     """The checkout of hextasks that migrates the database; None where the service creates its tables."""
     schema: Schema = HEXTASKS
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,16 @@ def limit() -> Contender:
     return Contender(name="limit", command=(sys.executable, "-m", "uvicorn", *app))
 
 
+def fastify() -> Contender:
+    """Return Fastify with postgres.js."""
+    server = TOOLS / "fastify" / "server.js"
+    shutil.copytree(Path(__file__).with_name("fastify"), server.parent, dirs_exist_ok=True)
+    if not (server.parent / "node_modules").exists():
+        subprocess.run(["npm", "install", "--silent", "--no-package-lock"], check=True, cwd=server.parent)
+    environment = {"NODE_ENV": "production", "STATEMENTS": json.dumps(STATEMENTS)}
+    return Contender(name="fastify", command=("node", str(server)), environment=environment)
+
+
 def _executable(checkout: Path) -> Path:
     return checkout / ".venv" / "bin" / "hextasks"
 
@@ -97,7 +111,8 @@ def running(
         else:
             postgres.create_database(database)
     port = free_port()
-    environment = _environment(postgres, database) | {"PORT": str(port), "LOG_LEVEL": "INFO", **settings}
+    environment = _environment(postgres, database) | {"PORT": str(port), "LOG_LEVEL": "INFO"}
+    environment |= {**contender.environment, **settings}
     command = [part.format(port=port) for part in contender.command]
     log_file = folder / f"{database}.log"
     with log_file.open("ab") as log:

@@ -23,7 +23,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-class Task(msgspec.Struct):
+class Task(msgspec.Struct, gc=False):
     user_id: str
     id: UUID
     title: str
@@ -52,14 +52,15 @@ _decode = msgspec.json.Decoder(Title).decode
 async def app(scope: Message, receive: Receive, send: Send) -> None:
     """Answer one request."""
     if scope["type"] == "lifespan":
-        return await _lifespan(receive, send)
+        await _lifespan(receive, send)
+        return
     path = scope["path"].split("/")
     if path[1] == "health":
-        return await _answer(send, 200, b"{}")
-    user = _user(scope["headers"])
-    if user != path[2]:
-        return await _answer(send, 403, b"{}")
-    status, body = await _result(scope["method"], user, path[4:], receive)
+        status, body = 200, b"{}"
+    elif (user := _user(scope["headers"])) != path[2]:
+        status, body = 403, b"{}"
+    else:
+        status, body = await _result(scope["method"], user, path[4:], receive)
     await _answer(send, status, body)
 
 
@@ -71,20 +72,21 @@ async def _result(method: str, user: str, rest: list[str], receive: Receive) -> 
         rows = await _fetch(LIST, user, 51)
         tasks = [_task(row) for row in rows[:50]]
         return 200, _encode(Page(tasks, str(tasks[-1].id) if len(rows) > 50 else None))
-    id = UUID(rest[0])
+    task_id = UUID(rest[0])
     if method == "GET":
-        row = await _row(GET, user, id)
+        row = await _row(GET, user, task_id)
     elif method == "PUT":
-        row = await _row(UPDATE, user, id, _decode(await _body(receive)).title, datetime.now(UTC))
+        row = await _row(UPDATE, user, task_id, _decode(await _body(receive)).title, datetime.now(UTC))
     elif method == "PATCH":
-        row = await _row(COMPLETE, user, id, datetime.now(UTC))
+        row = await _row(COMPLETE, user, task_id, datetime.now(UTC))
     else:
-        return (204 if await _row(DELETE, user, id, datetime.now(UTC)) else 404), b""
+        return (204 if await _row(DELETE, user, task_id, datetime.now(UTC)) else 404), b""
     return (200, _encode(_task(row))) if row else (404, b"{}")
 
 
 def _task(row: Any) -> Task:
-    return Task(*row, row[5] is not None)
+    user_id, task_id, title, created_at, updated_at, completed_at, version = row
+    return Task(user_id, task_id, title, created_at, updated_at, completed_at, version, completed_at is not None)
 
 
 def _new_id() -> UUID:

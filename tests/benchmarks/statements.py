@@ -1,4 +1,4 @@
-"""The single statements that the limit, Fastify and pgbench execute: what hextasks does, without asking for a version."""
+"""The single statements that the limit, Fastify and pgbench execute: those of hextasks, for any version of a task."""
 
 _COLUMNS = "user_id, id, title, created_at, updated_at, completed_at, version"
 _TASK = "WHERE user_id = $1 AND id = $2"
