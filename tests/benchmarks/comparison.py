@@ -91,6 +91,11 @@ class Result:
         rounds = [asdict(figures) for figures in self.rounds]
         return Figures(**{field.name: median(figures[field.name] for figures in rounds) for field in fields(Figures)})
 
+    def __str__(self) -> str:
+        if self.figures is None:
+            return f"FAILED: {self.failure}"
+        return f"{self.figures.requests_per_second:,.0f}/s, {self.figures.service_microseconds:,.0f} µs"
+
 
 class Comparison:
     """Runs a plan on a server."""

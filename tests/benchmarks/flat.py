@@ -9,11 +9,10 @@ import random
 import re
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Self
+from typing import Protocol, Self
 
 from tests.benchmarks.contenders import Contender, Service, running
 from tests.benchmarks.postgres import Postgres
@@ -92,7 +91,7 @@ class Table:
     """The number of the user's tasks."""
     open_each: int
     """Each how manyth of them is open, from the first on."""
-    last_page: str
+    last_cursor: str
 
     @classmethod
     def of(cls, service: Service, tasks: int, open_each: int) -> Self:
@@ -106,19 +105,21 @@ class Table:
                 raise RuntimeError(f"the list ends {left - limit} tasks too early")
             cursor = f"&cursor={found[1].decode()}"
             left -= limit
-        return cls(caller=caller, tasks=tasks, open_each=open_each, last_page=cursor)
+        return cls(caller=caller, tasks=tasks, open_each=open_each, last_cursor=cursor)
 
     def any_task(self) -> str:
         return f"/{task_id(SHARE * random.randrange(self.tasks))}"
 
     def open_task(self) -> str:
-        return f"/{task_id(SHARE * self.open_each * random.randrange(min(OPEN_IN_SMALL, self.tasks // self.open_each)))}"
+        return (
+            f"/{task_id(SHARE * self.open_each * random.randrange(min(OPEN_IN_SMALL, self.tasks // self.open_each)))}"
+        )
 
     def first_page(self) -> float:
         return self.caller.call("GET", f"?limit={PAGE}")[0]
 
-    def deep_page(self) -> float:
-        return self.caller.call("GET", f"?limit={PAGE}{self.last_page}")[0]
+    def last_page(self) -> float:
+        return self.caller.call("GET", f"?limit={PAGE}{self.last_cursor}")[0]
 
     def open_page(self) -> float:
         return self.caller.call("GET", f"?limit={PAGE}&completed=false")[0]
@@ -137,14 +138,25 @@ class Table:
         return seconds
 
 
-CALLS: dict[str, Callable[[Table], float]] = {
-    "first page": Table.first_page,
-    "last page": Table.deep_page,
-    "first page of open tasks": Table.open_page,
-    "get": Table.get,
-    "complete": Table.complete,
-    "create": Table.create,
-}
+class Measured(Protocol):
+    """A user's tasks. Each call returns the seconds that it took."""
+
+    def first_page(self) -> float: ...
+    def last_page(self) -> float: ...
+    def open_page(self) -> float: ...
+    def get(self) -> float: ...
+    def complete(self) -> float: ...
+    def create(self) -> float: ...
+
+
+def compared(small: Measured, large: Measured, calls: int) -> list[Flatness]:
+    """Call either in turn."""
+    found = []
+    for name in ("first_page", "last_page", "open_page", "get", "complete", "create"):
+        pairs = [(getattr(small, name)(), getattr(large, name)()) for _ in range(calls)]
+        few, many = zip(*pairs, strict=True)
+        found.append(Flatness(call=name.replace("_", " "), small=median(few), large=median(many)))
+    return found
 
 
 def flatness(
@@ -158,14 +170,7 @@ def flatness(
         _fill(postgres, large, rows, is_open=f"n / {SHARE} % 1000 = 0")
         loading = time.monotonic() - began
         tables = (Table.of(small, small_tasks, 1), Table.of(large, large_tasks, 1000))
-        found = []
-        for name, call in CALLS.items():
-            times: tuple[list[float], list[float]] = ([], [])
-            for _ in range(calls):
-                for table, seconds in zip(tables, times, strict=True):
-                    seconds.append(call(table))
-            found.append(Flatness(call=name, small=median(times[0]), large=median(times[1])))
-        return found, loading
+        return compared(*tables, calls), loading
 
 
 def _fill(postgres: Postgres, service: Service, rows: int, *, is_open: str) -> None:

@@ -1,13 +1,18 @@
-"""The results as a table and as JSON."""
+"""What was measured, as Markdown tables, as JSON and as a plot."""
 
 import json
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import isnan
 from pathlib import Path
+from statistics import median
 
-from tests.benchmarks.comparison import Figures, Result
+from tests.benchmarks.comparison import Result
+from tests.benchmarks.flat import BOUND, Flatness
+from tests.benchmarks.many import Crowd
+from tests.benchmarks.plot import bar_charts
 
 HEAD = (
     "clients",
@@ -20,55 +25,108 @@ HEAD = (
     "database µs",
     "round trips",
     "MB",
-    "usual/it: µs",
-    "it/usual: rate",
-    "it/limit: µs",
-    "limit/it: rate",
+    "usual/it µs",
+    "it/usual rate",
+    "it/limit µs",
+    "limit/it rate",
 )
+_MICROSECONDS, _RATE = "service_microseconds", "requests_per_second"
 
 
 def comparison_table(results: Sequence[Result]) -> str:
-    """Return the results as a Markdown table, each with its ratios to the usual stack and to the limit."""
-    found = {(result.clients, result.operation, result.contender): result.figures for result in results}
+    """Return the results with their ratios to the usual stack and to the limit.
+
+    A ratio is the median of the rounds' ratios: what disturbs one round disturbs all contenders in it.
+    """
+    found = {(result.clients, result.operation, result.contender): result for result in results}
     rows = []
     for result in results:
-        key = (result.clients, result.operation)
+        usual, limit = (found.get((result.clients, result.operation, name)) for name in ("usual", "limit"))
         row = [str(result.clients), result.operation, result.contender]
-        if result.figures is None:
+        if (figures := result.figures) is None:
             rows.append([*row, "FAILED", *[""] * (len(HEAD) - 4)])
-        else:
-            usual, limit = found.get((*key, "usual")), found.get((*key, "limit"))
-            rows.append([*row, *_cells(result.figures), *_ratios(result.figures, usual, limit)])
-    failures = [
-        f"{result.contender}, {result.operation}, {result.clients} clients: {result.failure}"
-        for result in results
-        if result.failure
-    ]
-    return "\n".join([table(HEAD, rows), *failures])
+            continue
+        row += [
+            number(figures.requests_per_second),
+            number(figures.p50_milliseconds, 2),
+            number(figures.p99_milliseconds, 2),
+            number(figures.service_microseconds),
+            number(figures.database_microseconds),
+            number(figures.round_trips, 2),
+            number(figures.memory_megabytes),
+            _ratio(usual, result, _MICROSECONDS, 1),
+            _ratio(result, usual, _RATE, 1),
+            _ratio(result, limit, _MICROSECONDS, 2),
+            _ratio(limit, result, _RATE, 2),
+        ]
+        rows.append(row)
+    return table(HEAD, rows)
 
 
-def _cells(figures: Figures) -> list[str]:
-    return [
-        _number(figures.requests_per_second, 0),
-        _number(figures.p50_milliseconds, 2),
-        _number(figures.p99_milliseconds, 2),
-        _number(figures.service_microseconds, 0),
-        _number(figures.database_microseconds, 0),
-        _number(figures.round_trips, 2),
-        _number(figures.memory_megabytes, 0),
-    ]
+def failures(results: Sequence[Result]) -> list[str]:
+    """Return what failed."""
+    return [f"{it.contender}, {it.operation}, {it.clients} clients: {it.failure}" for it in results if it.failure]
 
 
-def _ratios(it: Figures, usual: Figures | None, limit: Figures | None) -> list[str]:
-    return [
-        _number(usual.service_microseconds / it.service_microseconds, 1) if usual else "",
-        _number(it.requests_per_second / usual.requests_per_second, 1) if usual else "",
-        _number(it.service_microseconds / limit.service_microseconds, 2) if limit else "",
-        _number(limit.requests_per_second / it.requests_per_second, 2) if limit else "",
-    ]
+def _ratio(above: Result | None, below: Result | None, name: str, digits: int) -> str:
+    if above is None or below is None or above.failure or below.failure:
+        return ""
+    pairs = zip(above.rounds, below.rounds, strict=True)
+    return number(median(getattr(one, name) / getattr(other, name) for one, other in pairs), digits)
 
 
-def _number(value: float, digits: int) -> str:
+def flatness_table(found: Sequence[Flatness]) -> str:
+    """Return how calls on a large table compare with those on a small one."""
+    head = ("call", "small µs", "large µs", f"ratio (at most {BOUND})", "verdict")
+    return table(
+        head,
+        [
+            [
+                it.call,
+                number(it.small * 1e6, 1),
+                number(it.large * 1e6, 1),
+                number(it.ratio, 2),
+                "kept" if it.ratio <= BOUND else "BROKEN",
+            ]
+            for it in found
+        ],
+    )
+
+
+def crowd_table(found: Sequence[Crowd]) -> str:
+    """Return what processes did for clients."""
+    head = ("processes", "clients", "requests/s", "p99 ms", "MB", "connections", "failed")
+    return table(
+        head,
+        [
+            [
+                str(it.processes),
+                str(it.clients),
+                number(it.requests_per_second),
+                number(it.p99_milliseconds, 1),
+                number(it.memory_megabytes),
+                str(it.connections),
+                str(it.failed),
+            ]
+            for it in found
+        ],
+    )
+
+
+def story_table(found: dict[str, tuple[float, float]]) -> str:
+    """Return what the use-cases cost beside a plain dict."""
+    head = ("use-case", "plain dict µs", "use-case µs", "ratio (at most 10)")
+    return table(
+        head,
+        [
+            [story, number(plain * 1e6, 2), number(ours * 1e6, 2), number(ours / plain, 1)]
+            for story, (plain, ours) in found.items()
+        ],
+    )
+
+
+def number(value: float, digits: int = 0) -> str:
+    """Return a number for a table; nothing for what is not a number."""
     return "" if isnan(value) else f"{value:,.{digits}f}"
 
 
@@ -81,12 +139,35 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def save(file: Path, **sections: object) -> None:
-    """Write everything that was measured as JSON."""
-    machine = {"machine": platform.machine(), "system": platform.platform(), "python": platform.python_version()}
-    file.write_text(json.dumps({"machine": machine, **sections}, indent=1) + "\n")
+def machine() -> str:
+    """Return what everything was measured on."""
+    processor = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    return f"{os.cpu_count()} cores, {processor}; Python {platform.python_version()}"
 
 
-def as_json(results: Sequence[Result]) -> list[dict[str, object]]:
-    """Return results with all of their rounds."""
-    return [asdict(result) for result in results]
+def save(folder: Path, report: str, results: Sequence[Result], **others: object) -> None:
+    """Write the report, everything that was measured, and the plot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.md").write_text(report + "\n")
+    content = {"machine": machine(), "comparison": [asdict(result) for result in results], **others}
+    (folder / "results.json").write_text(json.dumps(content, indent=1, default=asdict) + "\n")
+    if results:
+        (folder / "comparison.svg").write_text(_plot(results))
+
+
+def _plot(results: Sequence[Result]) -> str:
+    names = list(dict.fromkeys(result.contender for result in results))
+    charts: dict[str, dict[str, dict[str, float]]] = {}
+    for what, name in (("Requests per second", _RATE), ("Processor time per request, µs", _MICROSECONDS)):
+        for result in results:
+            if (figures := result.figures) and not isnan(value := getattr(figures, name)):
+                chart = charts.setdefault(f"{what}, {result.clients} clients", {})
+                chart.setdefault(result.operation, {})[result.contender] = value
+    return bar_charts(charts, names)
