@@ -5,7 +5,7 @@ READY := .venv/.ready
 # Trust what the machine trusts, as behind a company's proxy.
 export UV_SYSTEM_CERTS = true
 
-.PHONY: serve test test-fast torture check format clean
+.PHONY: serve test test-fast torture bench check format clean
 
 serve: $(READY)  ## Run the service; settings come from the environment and .env
 	@exec .venv/bin/hextasks serve
@@ -23,6 +23,9 @@ test-fast: $(READY)  ## Run the tests that need neither a database nor a running
 torture: $(READY)  ## Kill, stop, starve, overload and soak a service of its own; takes about 20 minutes
 	.venv/bin/python -m tests.torture $(TORTURE_ARGS)
 
+bench: $(READY) .bench/usual/.ready  ## Measure beside the usual stack, the limit and the database; BENCH_ARGS=--quick takes two minutes
+	.venv/bin/python -m tests.benchmarks $(BENCH_ARGS)
+
 check: $(READY)  ## Lint, types and walls
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
@@ -34,10 +37,14 @@ format: $(READY)  ## Put the code into shape
 	.venv/bin/ruff format
 
 clean:  ## Remove what was built, but not the data
-	rm -rf .venv .tools dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	rm -rf .venv .tools .bench dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
 $(READY): pyproject.toml uv.lock | $(UV)
 	@$(UV) sync --frozen --all-extras --quiet
+	@touch $@
+
+.bench/usual/.ready: pyproject.toml uv.lock | $(UV)
+	@UV_PROJECT_ENVIRONMENT=.bench/usual $(UV) sync --frozen --only-group bench --quiet
 	@touch $@
 
 .tools/bin/uv:

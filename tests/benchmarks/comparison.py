@@ -1,0 +1,187 @@
+"""The contenders side by side: each operation, in turns, the median of the rounds."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields
+from itertools import count
+from pathlib import Path
+from statistics import median
+from typing import Protocol
+
+from tests.benchmarks.contenders import Contender, running
+from tests.benchmarks.load import Load, write_requests
+from tests.benchmarks.pgbench import PgBench
+from tests.benchmarks.postgres import Postgres
+from tests.benchmarks.processes import cpu_seconds
+from tests.benchmarks.seeding import Schema, fill, writes
+from tests.benchmarks.workload import Operation, Requests
+
+
+class Subject(Protocol):
+    """A contender that runs."""
+
+    @property
+    def name(self) -> str:
+        """Return what the tables call it."""
+
+    @property
+    def database(self) -> str:
+        """Return the name of its database."""
+
+    @property
+    def schema(self) -> Schema:
+        """Return how it keeps tasks."""
+
+    def load(self, requests: Requests, file: Path, *, clients: int, seconds: float, sent: int) -> Load:
+        """Have some clients send requests, from a number on; a file has them ready."""
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time used so far, not a number where it does not apply."""
+
+    def memory_bytes(self) -> float:
+        """Return the memory in use, not a number where it does not apply."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is measured, and for how long."""
+
+    contenders: Sequence[Contender]
+    with_database: bool
+    """Whether pgbench takes part."""
+    operations: Sequence[Operation]
+    clients: Sequence[int]
+    rounds: int
+    seconds: float
+    warm_up_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What one window showed; not a number where something does not apply."""
+
+    requests_per_second: float
+    p50_milliseconds: float
+    p99_milliseconds: float
+    service_microseconds: float
+    """Processor time of the service for each request."""
+    database_microseconds: float
+    """Processor time of PostgreSQL for each request."""
+    round_trips: float
+    """Statements for each request, BEGIN and COMMIT included."""
+    memory_megabytes: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One contender at one operation."""
+
+    contender: str
+    operation: str
+    clients: int
+    rounds: Sequence[Figures]
+    failure: str | None
+
+    @property
+    def figures(self) -> Figures | None:
+        """Return the median of each figure; None when the contender failed."""
+        if self.failure or not self.rounds:
+            return None
+        rounds = [asdict(figures) for figures in self.rounds]
+        return Figures(**{field.name: median(figures[field.name] for figures in rounds) for field in fields(Figures)})
+
+    def __str__(self) -> str:
+        if self.figures is None:
+            return f"FAILED: {self.failure}"
+        return f"{self.figures.requests_per_second:,.0f}/s, {self.figures.service_microseconds:,.0f} µs"
+
+
+class Comparison:
+    """Runs a plan on a server."""
+
+    def __init__(self, plan: Plan, postgres: Postgres, folder: Path) -> None:
+        """Write requests and logs to a folder."""
+        self._plan = plan
+        self._postgres = postgres
+        self._folder = folder
+        self._runs = count(1)
+
+    def run(self) -> Iterator[Result]:
+        """Yield the results, operation by operation."""
+        with ExitStack() as stack:
+            subjects: list[Subject] = [
+                stack.enter_context(running(contender, self._postgres, self._folder))
+                for contender in self._plan.contenders
+            ]
+            if self._plan.with_database:
+                subjects.append(PgBench(self._postgres, self._folder))
+            for subject in subjects:  # compilers, pools and caches
+                self._load_without_measuring(subject)
+            for clients in self._plan.clients:
+                for operation in self._plan.operations:
+                    yield from self._compared(subjects, operation, clients)
+
+    def _load_without_measuring(self, subject: Subject) -> None:
+        seconds = 3 * self._plan.warm_up_seconds
+        requests = Requests.lasting(seconds, run=next(self._runs), operation=Operation.MIX)
+        fill(self._postgres, subject, requests)
+        file = write_requests(self._folder / "requests", requests)
+        subject.load(requests, file, clients=self._plan.clients[0], seconds=seconds, sent=0)
+
+    def _compared(self, subjects: Sequence[Subject], operation: Operation, clients: int) -> Iterator[Result]:
+        rounds: dict[str, list[Figures]] = {subject.name: [] for subject in subjects}
+        failures: dict[str, str] = {}
+        for number in range(self._plan.rounds):
+            lasting = self._plan.seconds + self._plan.warm_up_seconds
+            requests = Requests.lasting(lasting, run=next(self._runs), operation=operation)
+            file = write_requests(self._folder / "requests", requests)
+            for subject in subjects if number % 2 == 0 else subjects[::-1]:
+                if subject.name not in failures:
+                    try:
+                        rounds[subject.name].append(self._window(subject, requests, file, clients))
+                    except RuntimeError as error:
+                        failures[subject.name] = str(error)
+        for subject in subjects:
+            yield Result(
+                contender=subject.name,
+                operation=operation.value,
+                clients=clients,
+                rounds=rounds[subject.name],
+                failure=failures.get(subject.name),
+            )
+
+    def _window(self, subject: Subject, requests: Requests, file: Path, clients: int) -> Figures:
+        postgres = self._postgres
+        fill(postgres, subject, requests)
+        warm_up = subject.load(requests, file, clients=clients, seconds=self._plan.warm_up_seconds, sent=0)
+        time.sleep(max(0.02, 2 * warm_up.p99))  # what is still under way
+        written = writes(postgres, subject)
+        postgres.reset_statement_count()
+        before, database_before = subject.cpu_seconds(), cpu_seconds(postgres.processes())
+        load = subject.load(requests, file, clients=clients, seconds=self._plan.seconds, sent=warm_up.sent)
+        after, database_after = subject.cpu_seconds(), cpu_seconds(postgres.processes())
+        memory = subject.memory_bytes()
+        time.sleep(max(0.02, 2 * load.p99))
+        statements = postgres.statement_count(subject.database)
+        written = abs(writes(postgres, subject) - written)
+        _check(load, requests.operation, written, clients)
+        return Figures(
+            requests_per_second=load.completed / load.seconds,
+            p50_milliseconds=load.p50 * 1000,
+            p99_milliseconds=load.p99 * 1000,
+            service_microseconds=(after - before) / load.completed * 1e6,
+            database_microseconds=(database_after - database_before) / load.completed * 1e6,
+            round_trips=statements / load.sent,
+            memory_megabytes=memory / 1e6,
+        )
+
+
+def _check(load: Load, operation: Operation, written: int, clients: int) -> None:
+    """Raise RuntimeError unless every request succeeded and, if it should, changed something."""
+    if load.is_exhausted:
+        raise RuntimeError("faster than the prepared requests last: raise SENT_AT_MOST")
+    if load.rejected or load.broken or not load.completed:
+        raise RuntimeError(f"{load.rejected} rejected and {load.broken} without an answer, of {load.sent}")
+    if operation.writes and not load.completed <= written <= load.sent + clients:
+        raise RuntimeError(f"{load.completed} answered, {load.sent} sent, but {written} changed something")

@@ -1,0 +1,62 @@
+"""Processes that are measured: pinned, with their processor time and memory, children included."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+_CORES = sorted(os.sched_getaffinity(0))
+ALL_CORES = tuple(_CORES)
+SERVICE_CORES = (_CORES[0],)
+"""The service has one core to itself."""
+LOAD_CORES = tuple(_CORES[1:]) or SERVICE_CORES
+"""PostgreSQL and the load generator share the others."""
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def pinned(cores: Iterable[int], *command: str) -> list[str]:
+    """Return a command that runs on some cores only."""
+    return ["taskset", "-c", ",".join(map(str, cores)), *command]
+
+
+def free_port() -> int:
+    """Return a TCP port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def process_tree(root: int) -> list[int]:
+    """Return a process and all its descendants."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    children: dict[int, list[int]] = {}
+    for line in listed.splitlines():
+        pid, parent = map(int, line.split())
+        children.setdefault(parent, []).append(pid)
+    tree = [root]
+    for pid in tree:  # grows while it is walked
+        tree += children.get(pid, [])
+    return tree
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return the processor time, user and system, that processes and the children they waited for have used."""
+    total = 0
+    for pid in pids:
+        with suppress(OSError):
+            fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15]))
+    return total / _TICKS
+
+
+def memory_bytes(pids: Iterable[int]) -> int:
+    """Return the proportional set size of processes: memory that several share is counted once."""
+    total = 0
+    for pid in pids:
+        with suppress(OSError):
+            for line in Path("/proc", str(pid), "smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
+    return total

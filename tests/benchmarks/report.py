@@ -1,0 +1,173 @@
+"""What was measured, as Markdown tables, as JSON and as a plot."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from math import isnan
+from pathlib import Path
+from statistics import median
+
+from tests.benchmarks.comparison import Result
+from tests.benchmarks.flat import BOUND, Flatness
+from tests.benchmarks.many import Crowd
+from tests.benchmarks.plot import bar_charts
+
+HEAD = (
+    "clients",
+    "operation",
+    "contender",
+    "requests/s",
+    "p50 ms",
+    "p99 ms",
+    "service µs",
+    "database µs",
+    "round trips",
+    "MB",
+    "usual/it µs",
+    "it/usual rate",
+    "it/limit µs",
+    "limit/it rate",
+)
+_MICROSECONDS, _RATE = "service_microseconds", "requests_per_second"
+
+
+def comparison_table(results: Sequence[Result]) -> str:
+    """Return the results with their ratios to the usual stack and to the limit.
+
+    A ratio is the median of the rounds' ratios: what disturbs one round disturbs all contenders in it.
+    """
+    found = {(result.clients, result.operation, result.contender): result for result in results}
+    rows = []
+    for result in results:
+        usual, limit = (found.get((result.clients, result.operation, name)) for name in ("usual", "limit"))
+        row = [str(result.clients), result.operation, result.contender]
+        if (figures := result.figures) is None:
+            rows.append([*row, "FAILED", *[""] * (len(HEAD) - 4)])
+            continue
+        row += [
+            number(figures.requests_per_second),
+            number(figures.p50_milliseconds, 2),
+            number(figures.p99_milliseconds, 2),
+            number(figures.service_microseconds),
+            number(figures.database_microseconds),
+            number(figures.round_trips, 2),
+            number(figures.memory_megabytes),
+            _ratio(usual, result, _MICROSECONDS, 1),
+            _ratio(result, usual, _RATE, 1),
+            _ratio(result, limit, _MICROSECONDS, 2),
+            _ratio(limit, result, _RATE, 2),
+        ]
+        rows.append(row)
+    return table(HEAD, rows)
+
+
+def failures(results: Sequence[Result]) -> list[str]:
+    """Return what failed."""
+    return [f"{it.contender}, {it.operation}, {it.clients} clients: {it.failure}" for it in results if it.failure]
+
+
+def _ratio(above: Result | None, below: Result | None, name: str, digits: int) -> str:
+    if above is None or below is None or above.failure or below.failure:
+        return ""
+    pairs = zip(above.rounds, below.rounds, strict=True)
+    return number(median(getattr(one, name) / getattr(other, name) for one, other in pairs), digits)
+
+
+def flatness_table(found: Sequence[Flatness]) -> str:
+    """Return how calls on a large table compare with those on a small one."""
+    head = ("call", "small µs", "large µs", f"ratio (at most {BOUND})", "verdict")
+    return table(
+        head,
+        [
+            [
+                it.call,
+                number(it.small * 1e6, 1),
+                number(it.large * 1e6, 1),
+                number(it.ratio, 2),
+                "kept" if it.ratio <= BOUND else "BROKEN",
+            ]
+            for it in found
+        ],
+    )
+
+
+def crowd_table(found: Sequence[Crowd]) -> str:
+    """Return what processes did for clients."""
+    head = ("processes", "clients", "requests/s", "p99 ms", "MB", "connections", "failed")
+    return table(
+        head,
+        [
+            [
+                str(it.processes),
+                str(it.clients),
+                number(it.requests_per_second),
+                number(it.p99_milliseconds, 1),
+                number(it.memory_megabytes),
+                str(it.connections),
+                str(it.failed),
+            ]
+            for it in found
+        ],
+    )
+
+
+def story_table(found: dict[str, tuple[float, float]]) -> str:
+    """Return what the use-cases cost beside a plain dict."""
+    head = ("use-case", "plain dict µs", "use-case µs", "ratio (at most 10)")
+    return table(
+        head,
+        [
+            [story, number(plain * 1e6, 2), number(ours * 1e6, 2), number(ours / plain, 1)]
+            for story, (plain, ours) in found.items()
+        ],
+    )
+
+
+def number(value: float, digits: int = 0) -> str:
+    """Return a number for a table; nothing for what is not a number."""
+    return "" if isnan(value) else f"{value:,.{digits}f}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table whose columns are aligned."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = [head, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |" for line in lines
+    )
+
+
+def machine() -> str:
+    """Return what everything was measured on."""
+    processor = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    return f"{os.cpu_count()} cores, {processor}; Python {platform.python_version()}"
+
+
+def save(folder: Path, report: str, results: Sequence[Result], **others: object) -> None:
+    """Write the report, everything that was measured, and the plot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.md").write_text(report + "\n")
+    content = {"machine": machine(), "comparison": [asdict(result) for result in results], **others}
+    (folder / "results.json").write_text(json.dumps(content, indent=1, default=asdict) + "\n")
+    if results:
+        (folder / "comparison.svg").write_text(_plot(results))
+
+
+def _plot(results: Sequence[Result]) -> str:
+    names = list(dict.fromkeys(result.contender for result in results))
+    charts: dict[str, dict[str, dict[str, float]]] = {}
+    for what, name in (("Requests per second", _RATE), ("Processor time per request, µs", _MICROSECONDS)):
+        for result in results:
+            if (figures := result.figures) and not isnan(value := getattr(figures, name)):
+                chart = charts.setdefault(f"{what}, {result.clients} clients", {})
+                chart.setdefault(result.operation, {})[result.contender] = value
+    return bar_charts(charts, names)
