@@ -15,7 +15,17 @@ MAX_CALLS = 128
 class Call:
     """An operation on one task, and the outcome that its caller waits for."""
 
-    __slots__ = ("arguments", "deadline", "lane", "operation", "outcome", "runs_alone", "statement", "task_id", "user_id")
+    __slots__ = (
+        "arguments",
+        "deadline",
+        "lane",
+        "operation",
+        "outcome",
+        "runs_alone",
+        "statement",
+        "task_id",
+        "user_id",
+    )
 
     deadline: float
     lane: "_Lane"
@@ -43,7 +53,7 @@ class _Lane:
         self.waiting = deque((call,))
 
 
-Together = Callable[[list[Call], float], Awaitable[Sequence[Any]]]
+Together = Callable[[Sequence[Call], float], Awaitable[Sequence[Any]]]
 """Carries out calls of one operation by one statement before a deadline, and returns their outcomes in order.
 
 An outcome is a result, an exception for the caller, or None where nothing was done and the call has to run alone.
