@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from adapters.memory import MemoryTaskRepository
-from adapters.postgres import Database, PostgresTaskRepository, migrate
+from adapters.postgres import Coalescing, Database, PostgresTaskRepository, migrate
 from application import TaskRepository
 from tests.cli.processes import COVERAGE
 from tests.databases import Server, patient, running_server, server_kind
@@ -21,6 +22,10 @@ settings.register_profile("torture", settings.get_profile("test"), max_examples=
 settings.load_profile("test")
 
 STORAGES = ["memory", pytest.param("postgres", marks=pytest.mark.database)]
+REPOSITORIES = [
+    "memory",
+    *(pytest.param(mode, id=f"postgres-{mode}", marks=pytest.mark.database) for mode in get_args(Coalescing)),
+]
 
 
 def pytest_collection_finish() -> None:
@@ -47,7 +52,7 @@ async def server(server_url: str) -> AsyncIterator[Server]:
 
 @pytest.fixture(scope="session")
 async def database(server: Server) -> AsyncIterator[Database]:
-    """One migrated database for the whole run; `postgres_tasks` empties it for each test."""
+    """One migrated database for the whole run; `empty_database` empties it for each test."""
     database = patient(await server.new_database())
     await migrate(database)
     yield database
@@ -55,19 +60,23 @@ async def database(server: Server) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def postgres_tasks(database: Database) -> PostgresTaskRepository:
+async def empty_database(database: Database) -> Database:
     async with database.connection() as connection:
         await connection.execute("TRUNCATE tasks, task_counters, task_tombstones")
-    return PostgresTaskRepository(database)
+    return database
 
 
-@pytest.fixture(params=STORAGES)
+@pytest.fixture
+def postgres_tasks(empty_database: Database) -> PostgresTaskRepository:
+    return PostgresTaskRepository(empty_database)
+
+
+@pytest.fixture(params=REPOSITORIES)
 def tasks(request: pytest.FixtureRequest) -> TaskRepository:
-    """A repository without tasks: each test runs once with every adapter."""
+    """A repository without tasks: each test runs once with every adapter and every way to share statements."""
     if request.param == "memory":
         return MemoryTaskRepository()
-    repository: TaskRepository = request.getfixturevalue("postgres_tasks")
-    return repository
+    return PostgresTaskRepository(request.getfixturevalue("empty_database"), coalescing=request.param)
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,10 @@ from adapters.postgres.lifecycle import DatabaseNotReady, Examined, PostgresStor
 from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
 from adapters.postgres.pool import PoolSettings
 from adapters.postgres.statement import Statement
-from adapters.postgres.tasks import PostgresTaskRepository
+from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
 
 __all__ = [
+    "Coalescing",
     "Database",
     "DatabaseNotReady",
     "Examined",

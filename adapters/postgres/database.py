@@ -9,13 +9,12 @@ import asyncpg
 
 from adapters.postgres.deadline import Deadline
 from adapters.postgres.dsn import connect_arguments
-from adapters.postgres.errors import Fault, fault, storage_errors
+from adapters.postgres.errors import DID_NOTHING, Fault, fault, storage_errors
 from adapters.postgres.pool import Pool, PoolSettings
 from adapters.postgres.statement import Statement
 from application import StorageUnavailable
 
-_RUNS_AGAIN = frozenset({Fault.REFUSED, Fault.UNSENT})
-_READ_RUNS_AGAIN = _RUNS_AGAIN | {Fault.LOST}
+_READ_RUNS_AGAIN = DID_NOTHING | {Fault.LOST}
 _CAN_SERVE = "SELECT current_setting('transaction_read_only'), 'tasks'::regclass"
 
 
@@ -55,7 +54,7 @@ class Database:
                 try:
                     return await self._fetch_once(statement.sql, arguments)
                 except Exception as error:
-                    if fault(error) not in (_READ_RUNS_AGAIN if statement.is_read else _RUNS_AGAIN):
+                    if fault(error) not in (_READ_RUNS_AGAIN if statement.is_read else DID_NOTHING):
                         raise
                 return await self._fetch_once(statement.sql, arguments)
         except Exception as error:

@@ -22,6 +22,9 @@ class Fault(Enum):
     """Nobody can tell whether it was carried out. Another connection may serve: what only reads may run again."""
 
 
+DID_NOTHING = frozenset({Fault.REFUSED, Fault.UNSENT})
+"""After these a statement may run again, whatever it is."""
+
 # By SQLSTATE class or code (PostgreSQL, appendix A), the longest that fits.
 _BY_SQLSTATE = {
     "08": Fault.LOST,  # connection exception

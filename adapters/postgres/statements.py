@@ -4,18 +4,21 @@ A write is one statement, so one round trip and atomic without BEGIN and COMMIT:
 and the outer part writes with it. Taking the number locks the user's counter row until the statement commits, so one
 user's writes commit in the order of their numbers, and two of them can never deadlock. A CTE takes no number
 for a task that is not there in the version asked for; only a write that loses a race while it waits leaves a gap.
+
+Parameters have the names of the columns that they fill or are compared with. Each statement is for one user, whose id it
+compares with `user_id` of every table.
 """
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     CTE,
-    TIMESTAMP,
     BigInteger,
+    Column,
     Integer,
     Select,
     Text,
-    Uuid,
     bindparam,
     delete,
     exists,
@@ -28,27 +31,32 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
 
 from adapters.postgres.statement import Statement
 from adapters.postgres.tables import task_counters, task_tombstones, tasks
 
-_TIME = TIMESTAMP(timezone=True)
+ADDED = [column for column in tasks.c if column is not tasks.c.version]
+"""The columns that an added task fills; its version comes from the counter."""
+SAVED = [column for column in ADDED if column.name not in ("user_id", "id", "created_at")]
+"""The columns that a save replaces."""
 
-_user_id = bindparam("user_id", type_=Text())
-_id = bindparam("id", type_=Uuid())
-_version = bindparam("version", type_=BigInteger())
-_title = bindparam("title", type_=Text())
-_updated_at = bindparam("updated_at", type_=_TIME)
-_completed_at = bindparam("completed_at", type_=_TIME)
+
+def value_type(column: Column[Any]) -> TypeEngine[Any]:
+    """Return the type of the values of a column, of which its collation is no part."""
+    return Text() if isinstance(column.type, Text) else column.type
+
+
+_given = {column.name: bindparam(column.name, type_=value_type(column)) for column in tasks.c}
 _one = literal_column("1", BigInteger())
-
-_this_task = (tasks.c.user_id == _user_id, tasks.c.id == _id)
+_this_task = (tasks.c.user_id == _given["user_id"], tasks.c.id == _given["id"])
+_this_version = (*_this_task, tasks.c.version == _given["version"])
 
 
 def _next_number(*conditions: Any) -> CTE:
     return (
         update(task_counters)
-        .where(task_counters.c.user_id == _user_id, exists(select(1).select_from(tasks).where(*conditions)))
+        .where(task_counters.c.user_id == _given["user_id"], exists(select(1).select_from(tasks).where(*conditions)))
         .values(value=task_counters.c.value + _one)
         .returning(task_counters.c.value)
         .cte("counter")
@@ -56,7 +64,7 @@ def _next_number(*conditions: Any) -> CTE:
 
 
 def _add() -> Statement:
-    first = postgresql.insert(task_counters).values(user_id=_user_id, value=_one)
+    first = postgresql.insert(task_counters).values(user_id=_given["user_id"], value=_one)
     counter = (
         first.on_conflict_do_update(
             index_elements=[task_counters.c.user_id], set_={"value": task_counters.c.value + _one}
@@ -64,50 +72,40 @@ def _add() -> Statement:
         .returning(task_counters.c.value)
         .cte("counter")
     )
-    created_at = bindparam("created_at", type_=_TIME)
-    row = select(_user_id, _id, _title, created_at, _updated_at, _completed_at, counter.c.value)
-    columns = ["user_id", "id", "title", "created_at", "updated_at", "completed_at", "version"]
-    return Statement.compiled("task_add", insert(tasks).from_select(columns, row).returning(tasks.c.version))
+    row = select(*(_given[column.name] for column in ADDED), counter.c.value)
+    added = insert(tasks).from_select([*ADDED, tasks.c.version], row).returning(tasks.c.version)
+    return Statement.compiled("task_add", added)
 
 
 def _save() -> Statement:
-    this_version = (*_this_task, tasks.c.version == _version)
-    counter = _next_number(*this_version)
+    counter = _next_number(*_this_version)
+    saved = update(tasks).where(*_this_version).values({column: _given[column.name] for column in SAVED})
     return Statement.compiled(
-        "task_save",
-        update(tasks)
-        .where(*this_version)
-        .values(title=_title, updated_at=_updated_at, completed_at=_completed_at, version=counter.c.value)
-        .returning(tasks.c.created_at, tasks.c.version),
+        "task_save", saved.values(version=counter.c.value).returning(tasks.c.created_at, tasks.c.version)
     )
 
 
 def _remove() -> Statement:
-    expected = (*_this_task, or_(_version.is_(null()), tasks.c.version == _version))
+    expected = (*_this_task, or_(_given["version"].is_(null()), tasks.c.version == _given["version"]))
     counter = _next_number(*expected)
     gone = delete(tasks).where(*expected, counter.c.value > literal_column("0")).returning(tasks.c.id).cte("gone")
-    tombstone = select(_user_id, gone.c.id, counter.c.value, bindparam("removed_at", type_=_TIME))
+    removed_at = bindparam("removed_at", type_=task_tombstones.c.removed_at.type)
+    tombstone = select(_given["user_id"], gone.c.id, counter.c.value, removed_at)
     return Statement.compiled(
         "task_remove",
-        insert(task_tombstones)
-        .from_select(["user_id", "task_id", "version", "removed_at"], tombstone)
-        .returning(task_tombstones.c.version),
+        insert(task_tombstones).from_select([*task_tombstones.c], tombstone).returning(task_tombstones.c.version),
     )
 
 
-def _get() -> Statement:
-    return Statement.compiled("task_get", select(tasks).where(*_this_task), is_read=True)
-
-
-def _page(completed: bool | None, *, after: bool) -> Statement:
-    """One text for each filter, not one with optional parts, so that each can be planned onto its own index."""
+@cache
+def page_statement(completed: bool | None, *, after: bool) -> Statement:
+    """Return the statement for a page: one for each filter, so that each can be planned onto its own index."""
     place = (tasks.c.created_at, tasks.c.id)
-    page: Select[Any] = select(tasks).where(tasks.c.user_id == _user_id)
+    page: Select[Any] = select(tasks).where(tasks.c.user_id == _given["user_id"])
     if completed is not None:
         page = page.where(tasks.c.completed_at.is_not(None) if completed else tasks.c.completed_at.is_(None))
     if after:
-        before = tuple_(bindparam("after_created_at", type_=_TIME), bindparam("after_id", type_=Uuid()))
-        page = page.where(tuple_(*place) < before)
+        page = page.where(tuple_(*place) < tuple_(*(bindparam(f"after_{c.name}", type_=c.type) for c in place)))
     page = page.order_by(*(column.desc() for column in place))
     return Statement.compiled("task_list", page.limit(bindparam("limit", type_=Integer())), is_read=True)
 
@@ -115,7 +113,4 @@ def _page(completed: bool | None, *, after: bool) -> Statement:
 ADD = _add()
 SAVE = _save()
 REMOVE = _remove()
-GET = _get()
-PAGES = {
-    (completed, after): _page(completed, after=after) for completed in (None, True, False) for after in (False, True)
-}
+GET = Statement.compiled("task_get", select(tasks).where(*_this_task), is_read=True)

@@ -53,7 +53,7 @@ async def plan(database: Database, statement: Statement) -> str:
 async def test_a_page_is_read_in_order_from_its_index(
     crowded: Database, completed: bool | None, after: bool, index: str
 ) -> None:
-    explained = await plan(crowded, PAGES[completed, after])
+    explained = await plan(crowded, page_statement(completed, after))
     assert f"Index Scan Backward using {index} on tasks" in explained
     assert "Sort" not in explained
     assert "ROW(created_at, id) <" in explained or not after
