@@ -15,7 +15,7 @@ from uvicorn.supervisors import Multiprocess
 from application import StorageUnavailable
 from entrypoints.container import Container
 from entrypoints.http import create_app
-from entrypoints.http.server.connection import BoundedHttpProtocol
+from entrypoints.http.server.connection import HttpConnection
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.observers import AccessLog, RequestObserver
 from entrypoints.log_writer import LogWriter
@@ -90,7 +90,7 @@ def server_config(app: object, workers: int = 1) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        http=BoundedHttpProtocol,  # which has the other limits
+        http=HttpConnection,  # which has the other limits
         ws="none",
         timeout_graceful_shutdown=STOP_TIMEOUT_SECONDS,
     )

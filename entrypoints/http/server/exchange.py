@@ -2,15 +2,14 @@
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
-from entrypoints.http.server.admission import Slot
-
-Headers = Iterable[tuple[bytes, bytes]]
+from entrypoints.http.server.admission import UNCOUNTED, Slot
+from entrypoints.http.server.asgi import HeaderList, Headers, Scope
 
 SCOPE_KEY = "exchange"
 CLIENT_GONE = 499
@@ -28,6 +27,8 @@ class Exchange:
     """Percent-encoded as sent, without the query."""
     request_id: str
     slot: Slot
+    origin: bytes | None = None
+    """The origin of the page that sent the request, if it says so."""
     started: float = field(default_factory=time.perf_counter)
     route: str | None = None
     """The template that the path matched."""
@@ -35,20 +36,32 @@ class Exchange:
     status: int = 0
     """0 until the response starts."""
     problem_code: str | None = None
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    headers: HeaderList = field(default_factory=list)
     """Headers for the response, whichever it will be, beside those that the application sends with it."""
     client_gone: bool = False
     """Whether the client disconnected before the response started, so that a missing body is no fault."""
 
     @classmethod
-    def begin(cls, scope: Mapping[str, Any], slot: Slot) -> "Exchange":
-        """Start the exchange of a request with an ASGI scope."""
-        return cls(
+    def begin(cls, scope: Scope, slot: Slot) -> "Exchange":
+        """Start the exchange of a request, put it into its ASGI scope, and prepare that for routing."""
+        exchange = cls(
             method=scope["method"],
             path=(scope.get("raw_path") or quote(scope["path"]).encode()).decode("ascii", "replace"),
             request_id=request_id_of(scope["headers"]),
+            origin=next((value for name, value in scope["headers"] if name == b"origin"), None),
             slot=slot,
         )
+        scope[SCOPE_KEY] = exchange
+        # Routed before it is decoded, so that an encoded slash in a user id does not end a segment.
+        scope["path"] = exchange.path
+        if exchange.method == "HEAD":  # answered as the GET that it stands for
+            scope["method"] = "GET"
+        return exchange
+
+    @classmethod
+    def unparsed(cls) -> "Exchange":
+        """Start the exchange of what is not a request."""
+        return cls(method=None, path="/", request_id=str(uuid4()), slot=UNCOUNTED)
 
     @classmethod
     def of(cls, scope: Mapping[str, Any]) -> "Exchange":

@@ -4,23 +4,16 @@ Each request gets its exchange, its place in the capacity and its deadline here;
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
 
 from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, encoded_problem
 from entrypoints.http.server.admission import UNCOUNTED, Admission, Rejected
+from entrypoints.http.server.asgi import CLOSE, App, HeaderList, Message, Receive, Scope, Send
 from entrypoints.http.server.drain import draining_on_signal
-from entrypoints.http.server.exchange import CLIENT_GONE, SCOPE_KEY, Exchange, Headers
+from entrypoints.http.server.exchange import CLIENT_GONE, SCOPE_KEY, Exchange
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.observers import RequestObserver
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Any, Any, Any], Awaitable[None]]
-HeaderList = list[tuple[bytes, bytes]]
-
-CLOSE = (b"connection", b"close")
 SECURITY_HEADERS = (
     (b"cache-control", b"private, no-cache"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -53,57 +46,55 @@ class ExchangeLayer:
         self._observers = observers
         self._allows_origin = allows_origin
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and tell the observers when it is over, however it ends."""
         if scope["type"] == "lifespan":
             async with draining_on_signal(self.admission):
                 await self._app(scope, receive, send)
-            return
-        exchange = scope.get(SCOPE_KEY)
-        if exchange is None:  # called without the parser, which admits requests before it calls
+        elif SCOPE_KEY in scope:
+            await self._answer(scope, receive, send)
+        else:  # called without the connection that admits requests before it passes them on
+            scope = {**scope}
             exchange = Exchange.begin(scope, UNCOUNTED)
             try:
                 exchange.slot = self.admission.admit(exchange.path.encode())
             except Rejected as rejected:
-                await self._respond(exchange, rejected.code, scope["headers"], send)
+                await self._respond(exchange, rejected.code, send)
                 self.finish(exchange)
-                return
+            else:
+                await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange.of(scope)
         call = _Call(exchange, receive, send, self)
-        # A copy: the server goes on reading its own, in which a HEAD stays a HEAD and so gets no body.
-        inner = {
-            **scope,
-            # A HEAD is answered as the GET that it stands for.
-            "method": "GET" if exchange.method == "HEAD" else exchange.method,
-            # Routed before it is decoded, so that an encoded slash in a user id does not end a segment.
-            "path": exchange.path,
-            SCOPE_KEY: exchange,
-        }
+        task = asyncio.current_task()
+        deadline = asyncio.get_running_loop().call_later(self.limits.request_seconds, call.expire, task)
         try:
-            async with asyncio.timeout(self.limits.request_seconds):
-                await self._app(inner, call.receive, call.send)
-        except TimeoutError:
+            await self._app(scope, call.receive, call.send)
+        except asyncio.CancelledError:
+            # Cancelled by its deadline, or by somebody else, who is to hear of it?
+            if not call.is_late or task is None or task.uncancel():
+                raise
             if not exchange.status:
                 # Whether a write was carried out is as unknown as when the database is unavailable.
-                await self._respond(exchange, "storage_unavailable", scope["headers"], send)
+                await self._respond(exchange, "storage_unavailable", send)
         finally:
-            exchange.route = exchange.route or inner.get("path_template")
+            deadline.cancel()
+            exchange.route = exchange.route or scope.get("path_template")
             self.finish(exchange)
 
-    def problem(
-        self, exchange: Exchange, code: str, request_headers: Headers = (), detail: str = ""
-    ) -> tuple[HeaderList, bytes]:
+    def problem(self, exchange: Exchange, code: str, detail: str = "") -> tuple[HeaderList, bytes]:
         """Make a problem the response of an exchange, and return its headers and body."""
         exchange.problem_code = code
         exchange.status = exchange.status or KINDS[code].status
         body = encoded_problem(code, detail, instance=exchange.path, request_id=exchange.request_id)
         headers = [
             _PROBLEM,
-            (b"content-length", str(len(body)).encode()),
+            (b"content-length", b"%d" % len(body)),
             *((name.lower().encode(), value.encode()) for name, value in KINDS[code].headers.items()),
         ]
-        origin = next((value for name, value in request_headers if name == b"origin"), b"")
-        if self._allows_origin and origin and self._allows_origin(origin.decode("latin-1")):
-            headers += [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
+        if exchange.origin and self._allows_origin and self._allows_origin(exchange.origin.decode("latin-1")):
+            headers += [(b"access-control-allow-origin", exchange.origin), (b"vary", b"Origin")]
         self.complete(headers, exchange)
         return headers, body
 
@@ -127,9 +118,9 @@ class ExchangeLayer:
         for observer in self._observers:
             observer.finished(exchange)
 
-    async def _respond(self, exchange: Exchange, code: str, request_headers: Headers, send: Send) -> None:
+    async def _respond(self, exchange: Exchange, code: str, send: Send) -> None:
         """Send a problem in the application's place, the last response on its connection."""
-        headers, body = self.problem(exchange, code, request_headers)
+        headers, body = self.problem(exchange, code)
         if CLOSE not in headers:
             headers.append(CLOSE)
         await send({"type": "http.response.start", "status": KINDS[code].status, "headers": headers})
@@ -137,17 +128,24 @@ class ExchangeLayer:
 
 
 class _Call:
-    """The application's view of its client."""
+    """The application's view of its client, for one request."""
 
-    __slots__ = ("_exchange", "_layer", "_receive", "_replaced", "_send")
+    __slots__ = ("_exchange", "_layer", "_receive", "_replaced", "_send", "is_late")
 
     def __init__(self, exchange: Exchange, receive: Receive, send: Send, layer: ExchangeLayer) -> None:
+        self.is_late = False
         self._exchange = exchange
         self._receive = receive
         self._send = send
         self._layer = layer
         self._replaced = b""
         """The body to send in place of the application's."""
+
+    def expire(self, task: "asyncio.Task[None] | None") -> None:
+        """Cancel the task of a request at its deadline."""
+        if task:
+            self.is_late = True
+            task.cancel()
 
     async def receive(self) -> Message:
         """Pass on what the client sends."""
@@ -162,7 +160,8 @@ class _Call:
         if message["type"] == "http.response.start":
             headers = [*message["headers"]]
             if message["status"] >= 400 and _PROBLEM not in headers:
-                # The framework refuses a CORS preflight in plain text.
+                # The framework refuses a CORS preflight in plain text; a refused page may not read the reason.
+                exchange.origin = None
                 headers, self._replaced = self._layer.problem(exchange, "validation_error")
             else:
                 exchange.status = exchange.status or message["status"]

@@ -1,0 +1,188 @@
+"""One request on a connection, and the response to it, between the wire and ASGI."""
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import Protocol
+
+from entrypoints.http.server.asgi import CLOSE, App, HeaderList, Headers, Message, Scope
+
+_log = logging.getLogger("hextasks.http")
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_CHUNKED = (b"transfer-encoding", b"chunked")
+
+
+class Wire(Protocol):
+    """What a cycle needs of its connection."""
+
+    @property
+    def default_headers(self) -> HeaderList:
+        """Those of every response, such as the date."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+
+    async def drain(self) -> None:
+        """Wait while the client does not read what was written."""
+
+    def resume_reading(self) -> None:
+        """Read more of the request's body, which the application asks for."""
+
+    def end_response(self, cycle: "Cycle") -> None:
+        """Go on with the next request, or close if the cycle says so."""
+
+    def abandon(self) -> None:
+        """Close, for the response will never be complete."""
+
+
+def encode_head(status: int, headers: Headers) -> bytes:
+    """Return the status line and the headers of a response. Raises ValueError for a header that would end its line."""
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    head = b"".join(lines)
+    if not head.count(b"\n") == head.count(b"\r") == len(lines) or b"\0" in head:
+        raise ValueError("a response header contains a control character")
+    return _STATUS_LINES[status] + head + b"\r\n"
+
+
+class Cycle:
+    """A request that is arriving, waiting for its turn, or being answered."""
+
+    __slots__ = (
+        "_content_left",
+        "_has_body_been_read",
+        "_head",
+        "_is_head_request",
+        "_news",
+        "_status",
+        "_wire",
+        "body",
+        "expects_continue",
+        "is_complete",
+        "is_disconnected",
+        "is_finished",
+        "is_started",
+        "keep_alive",
+        "scope",
+    )
+
+    def __init__(self, wire: Wire, scope: Scope, *, keep_alive: bool, expects_continue: bool) -> None:
+        """Begin when the head of a request has arrived."""
+        self.scope = scope
+        self.keep_alive = keep_alive
+        """Whether the connection outlives the response."""
+        self.expects_continue = expects_continue
+        """Whether the client waits for permission to send the body."""
+        self.body = bytearray()
+        """What has arrived and was not yet handed to the application."""
+        self.is_complete = False
+        """Whether the whole request has arrived."""
+        self.is_started = False
+        """Whether it was passed to the application, or rejected."""
+        self.is_finished = False
+        """Whether the whole response was written."""
+        self.is_disconnected = False
+        self._wire = wire
+        self._is_head_request = scope["method"] == "HEAD"
+        self._news: asyncio.Event | None = None
+        self._has_body_been_read = False
+        self._status = 0
+        self._head = b""
+        """Not yet written, so that head and body become one write."""
+        self._content_left: int | None = None
+        """How much of the announced content is still to come; None if it comes in chunks."""
+
+    async def run(self, app: App, tasks: set[asyncio.Task[None]]) -> None:
+        """Call the application as one of the server's tasks."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except Exception as error:
+            _log.error("internal_error", exc_info=error)
+        finally:
+            tasks.discard(asyncio.current_task())
+            if not self.is_finished and not self.is_disconnected:
+                self._wire.abandon()
+
+    def add_to_body(self, body: bytes) -> None:
+        """Take in a part of the body, unless the response is already complete."""
+        if not self.is_finished:
+            self.body += body
+            self._tell()
+
+    def complete(self) -> None:
+        """Take note that the request has arrived as a whole."""
+        self.is_complete = True
+        self._tell()
+
+    def disconnect(self) -> None:
+        """Take note that the client is disconnected."""
+        self.is_disconnected = True
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._news:
+            self._news.set()
+
+    async def receive(self) -> Message:
+        """Return the next part of the request, or wait for the client to disconnect or the response to be complete."""
+        while not (self.body or self.is_finished or self.is_disconnected) and (
+            self._has_body_been_read or not self.is_complete
+        ):
+            self._news = self._news or asyncio.Event()
+            self._news.clear()
+            self._wire.resume_reading()
+            await self._news.wait()
+        if self.is_finished or self.is_disconnected:
+            return {"type": "http.disconnect"}
+        body, self.body = bytes(self.body), bytearray()
+        self._has_body_been_read = self.is_complete
+        return {"type": "http.request", "body": body, "more_body": not self.is_complete}
+
+    async def send(self, message: Message) -> None:
+        """Write a part of the response. Raises ValueError for one that is not well-formed."""
+        await self._wire.drain()
+        if self.is_disconnected:
+            return
+        if message["type"] == "http.response.start":
+            self._start(message["status"], message["headers"])
+        else:
+            self._write(message.get("body", b""), more=message.get("more_body", False))
+
+    def _start(self, status: int, headers: HeaderList) -> None:
+        if self._status:
+            raise ValueError("a second response")
+        named = dict(headers)
+        lines = [*self._wire.default_headers, *headers]
+        if (length := named.get(b"content-length")) is not None:
+            self._content_left = int(length)
+        elif self._is_head_request or status in (204, 304):
+            self._content_left = 0
+        elif self.scope["http_version"] == "1.1":
+            lines.append(_CHUNKED)
+        else:
+            self.keep_alive = False  # the end of the connection is the end of the content
+        if CLOSE in headers:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            lines.append(CLOSE)
+        self._status, self._head = status, encode_head(status, lines)
+        if self._content_left is None:  # it may take its time
+            self._write(b"", more=True)
+
+    def _write(self, body: bytes, *, more: bool) -> None:
+        if not self._status or self.is_finished:
+            raise ValueError("content without a response")
+        if self._is_head_request:
+            body, self._content_left = b"", 0
+        elif self._content_left is not None:
+            self._content_left -= len(body)
+            if self._content_left < 0 or (self._content_left and not more):
+                raise ValueError("the content has not the announced length")
+        elif self.scope["http_version"] == "1.1":
+            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
+        if data := self._head + body:
+            self._wire.write(data)
+            self._head = b""
+        if not more:
+            self.is_finished = True
+            self._tell()
+            self._wire.end_response(self)
