@@ -2,9 +2,10 @@
 
 from domain.errors import DomainError, InvalidTask, InvalidText
 from domain.rules import TITLE, USER_ID, TextRule
-from domain.task import UNCHANGED, Task, TaskChange, TaskDraft, Unchanged
+from domain.task import TASK_FIELDS, UNCHANGED, Task, TaskChange, TaskDraft, Unchanged
 
 __all__ = [
+    "TASK_FIELDS",
     "TITLE",
     "UNCHANGED",
     "USER_ID",

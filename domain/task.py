@@ -1,6 +1,7 @@
 """The Task entity and the value objects that create and change it. Each checks itself when it is made."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final, Self
@@ -85,6 +86,18 @@ class Task:
         """Return a new, open task. Raises InvalidText, and InvalidTask when `now` is not in UTC."""
         return cls(id=id, user_id=user_id, title=draft.title, created_at=now, updated_at=now)
 
+    @classmethod
+    def restore(cls, values: Iterable[object]) -> Self:
+        """Return a task as it was stored, from the values of its fields in the order of TASK_FIELDS.
+
+        The values are not checked again: a repository stores nothing but what was a Task. That, and setting the slots
+        directly, takes a quarter of the constructor's time, which is most of the time that a page of tasks takes.
+        """
+        task = object.__new__(cls)
+        for set_slot, value in zip(_SET_SLOT, values, strict=True):
+            set_slot(task, value)
+        return task
+
     @property
     def is_completed(self) -> bool:
         """Whether the task is done: true exactly when `completed_at` is set."""
@@ -106,6 +119,12 @@ class Task:
         if (title, completed_at) == (self.title, self.completed_at):
             return self
         return replace(self, title=title, completed_at=completed_at, updated_at=moment)
+
+
+TASK_FIELDS = tuple(field.name for field in fields(Task))
+"""The names of a task's fields, in their order."""
+
+_SET_SLOT = tuple(getattr(Task, name).__set__ for name in TASK_FIELDS)  # past the `__setattr__` of a frozen class
 
 
 def _check_utc(*moments: object) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.postgres import Database, PostgresTaskRepository, migrate
 from adapters.postgres.statement import Statement
-from adapters.postgres.statements import ADD, GET, PAGES, REMOVE, SAVE
+from adapters.postgres.statements import ADD, GET, REMOVE, SAVE
 from domain import TaskChange
 from tests.contract.test_task_repository import LATER, a_task
 from tests.databases import Server

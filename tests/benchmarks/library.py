@@ -26,7 +26,7 @@ from application import (
     TaskPage,
     UpdateTask,
 )
-from domain import Task
+from domain import Task, TaskChange, TaskDraft
 from tests.benchmarks.flat import OPEN_IN_SMALL, PAGE, Flatness, compared
 
 IMPORT = "import time; began = time.perf_counter(); import application; print(time.perf_counter() - began)"
@@ -102,7 +102,7 @@ class Stories:
         self._delete = DeleteTask(tasks=tasks, clock=clock)
 
     async def create(self, _: UUID) -> Task:
-        return await self._create(**self._who, title="Buy milk")
+        return await self._create(**self._who, draft=TaskDraft(title="Buy milk"))
 
     async def get(self, task_id: UUID) -> Task:
         return await self._get(**self._who, task_id=task_id)
@@ -111,13 +111,14 @@ class Stories:
         return await self._list(**self._who, page=page)
 
     async def update(self, task_id: UUID) -> Task:
-        return await self._update(**self._who, task_id=task_id, title=f"Buy milk {time.perf_counter_ns()}")
+        change = TaskChange(title=f"Buy milk {time.perf_counter_ns()}")
+        return await self._update(**self._who, task_id=task_id, change=change)
 
     async def complete(self, task_id: UUID) -> Task:
         return await self._complete(**self._who, task_id=task_id)
 
     async def reopen(self, task_id: UUID) -> Task:
-        return await self._update(**self._who, task_id=task_id, is_completed=False)
+        return await self._update(**self._who, task_id=task_id, change=TaskChange(is_completed=False))
 
     async def delete(self, task_id: UUID) -> None:
         await self._delete(**self._who, task_id=task_id)

@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain import TITLE, UNCHANGED, USER_ID, DomainError, InvalidTask, InvalidText, Task, TaskChange, TaskDraft
+from domain import (
+    TASK_FIELDS,
+    TITLE,
+    UNCHANGED,
+    USER_ID,
+    DomainError,
+    InvalidTask,
+    InvalidText,
+    Task,
+    TaskChange,
+    TaskDraft,
+)
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 SOON = NOW + timedelta(seconds=1)
@@ -54,6 +65,14 @@ def test_a_wrong_task_cannot_be_built(changes: dict[str, Any], code: str) -> Non
     with pytest.raises(DomainError) as error:
         replace(TASK, **changes)
     assert error.value.code == code
+
+
+@pytest.mark.parametrize("task", [TASK, DONE])
+def test_a_stored_task_is_restored_from_its_fields(task: Task) -> None:
+    values = [getattr(task, name) for name in TASK_FIELDS]
+    assert Task.restore(values) == task
+    with pytest.raises(ValueError, match="zip"):
+        Task.restore(values[:-1])
 
 
 def test_a_task_cannot_be_changed_in_place() -> None:
