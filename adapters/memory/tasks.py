@@ -4,12 +4,20 @@ from bisect import bisect_left, insort
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import attrgetter
 from uuid import UUID
 
 from application import PageRequest, TaskAlreadyExists, TaskNotFound, TaskPage, VersionConflict
-from domain import Task
+from domain import TASK_FIELDS, Task
 
 _Place = tuple[datetime, UUID]  # compares as Position does, but in C
+
+
+_values = attrgetter(*TASK_FIELDS)
+
+
+def _copy(task: Task) -> Task:
+    return Task.restore(_values(task))
 
 
 def _place(task: Task) -> _Place:
@@ -65,11 +73,11 @@ class MemoryTaskRepository:
         user = self._users[task.user_id]
         if task.id in user.by_id:
             raise TaskAlreadyExists
-        return replace(user.store(task))
+        return _copy(user.store(task))
 
     async def get(self, user_id: str, task_id: UUID) -> Task:
         """See TaskRepository.get."""
-        return replace(self._find(user_id, task_id))
+        return _copy(self._find(user_id, task_id))
 
     async def list(self, user_id: str, page: PageRequest) -> TaskPage:
         """See TaskRepository.list. Costs a binary search and the page itself, however many tasks there are."""
@@ -80,7 +88,7 @@ class MemoryTaskRepository:
         after = page.after
         end = bisect_left(places, (after.created_at, after.id)) if after else len(places)
         newest_first = reversed(places[max(0, end - page.limit - 1) : end])
-        return TaskPage.cut([replace(user.by_id[task_id]) for _, task_id in newest_first], page.limit)
+        return TaskPage.cut([_copy(user.by_id[task_id]) for _, task_id in newest_first], page.limit)
 
     async def save(self, task: Task) -> Task:
         """See TaskRepository.save."""
@@ -88,7 +96,7 @@ class MemoryTaskRepository:
         if stored.version != task.version:
             raise VersionConflict
         changed = replace(task, created_at=stored.created_at)
-        return replace(self._users[task.user_id].store(changed))
+        return _copy(self._users[task.user_id].store(changed))
 
     async def remove(
         self, user_id: str, task_id: UUID, *, removed_at: datetime, expected_version: int | None = None
