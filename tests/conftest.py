@@ -10,8 +10,7 @@ from adapters.memory import MemoryTaskRepository
 from adapters.postgres import Database, PostgresTaskRepository, migrate
 from application import TaskRepository
 from tests.cli.processes import COVERAGE
-from tests.databases import Server, patient, running_server, server_kind
-from tests.services import Service, running_service
+from tests.databases import STORAGES, Server, patient, running_server, server_kind
 
 # How much Hypothesis tries by default, and with --hypothesis-profile=torture.
 settings.register_profile(
@@ -19,8 +18,6 @@ settings.register_profile(
 )
 settings.register_profile("torture", settings.get_profile("test"), max_examples=5000, stateful_step_count=60)
 settings.load_profile("test")
-
-STORAGES = ["memory", pytest.param("postgres", marks=pytest.mark.database)]
 
 
 def pytest_collection_finish() -> None:
@@ -68,16 +65,3 @@ def tasks(request: pytest.FixtureRequest) -> TaskRepository:
         return MemoryTaskRepository()
     repository: TaskRepository = request.getfixturevalue("postgres_tasks")
     return repository
-
-
-@pytest.fixture(scope="session")
-async def service_database_url(server: Server) -> str:
-    return await server.new_database()
-
-
-@pytest.fixture(scope="session", params=STORAGES)
-def service(request: pytest.FixtureRequest) -> Iterator[Service]:
-    """The whole service on a real socket, once over every adapter. Tests keep apart by using users of their own."""
-    url = "memory://" if request.param == "memory" else request.getfixturevalue("service_database_url")
-    with running_service(DATABASE_URL=url, CORS_ORIGINS="https://app.example.com") as service:
-        yield service
