@@ -12,7 +12,6 @@ from adapters.postgres import Coalescing, Database, PostgresTaskRepository, migr
 from application import TaskRepository
 from tests.cli.processes import COVERAGE
 from tests.databases import Server, patient, running_server, server_kind
-from tests.services import Service, running_service
 
 # How much Hypothesis tries by default, and with --hypothesis-profile=torture.
 settings.register_profile(
@@ -21,7 +20,6 @@ settings.register_profile(
 settings.register_profile("torture", settings.get_profile("test"), max_examples=5000, stateful_step_count=60)
 settings.load_profile("test")
 
-STORAGES = ["memory", pytest.param("postgres", marks=pytest.mark.database)]
 REPOSITORIES = [
     "memory",
     *(pytest.param(mode, id=f"postgres-{mode}", marks=pytest.mark.database) for mode in get_args(Coalescing)),
@@ -77,16 +75,3 @@ def tasks(request: pytest.FixtureRequest) -> TaskRepository:
     if request.param == "memory":
         return MemoryTaskRepository()
     return PostgresTaskRepository(request.getfixturevalue("empty_database"), coalescing=request.param)
-
-
-@pytest.fixture(scope="session")
-async def service_database_url(server: Server) -> str:
-    return await server.new_database()
-
-
-@pytest.fixture(scope="session", params=STORAGES)
-def service(request: pytest.FixtureRequest) -> Iterator[Service]:
-    """The whole service on a real socket, once over every adapter. Tests keep apart by using users of their own."""
-    url = "memory://" if request.param == "memory" else request.getfixturevalue("service_database_url")
-    with running_service(DATABASE_URL=url, CORS_ORIGINS="https://app.example.com") as service:
-        yield service

@@ -11,12 +11,15 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
+import pytest
 
 from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.postgres import Database, PoolSettings
 from adapters.postgres.dsn import connect_arguments
 from tests.patience import DATABASE_TIMEOUT_SECONDS
 
+STORAGES = ["memory", pytest.param("postgres", marks=pytest.mark.database)]
+"""The adapters over which a test runs, as parameters of a fixture."""
 POSTGRES_IMAGE = os.environ.get("TEST_POSTGRES_IMAGE", "postgres:18-alpine")
 
 

@@ -63,8 +63,8 @@ class Server:
         new = self._folder / f"new-{os.urandom(4).hex()}"
         new.mkdir(mode=0o700)
         if self._identity:
-            self._grant_access()
             shutil.chown(new, _UNPRIVILEGED_USER)
+        self._grant_access()
         made = self._run(
             new,
             *("initdb", "-D", DATA, "-U", "postgres", "-A", "trust"),
@@ -106,6 +106,7 @@ class Server:
 
     def stop(self) -> None:
         """Stop the server, waiting for one that is still starting. A paused server keeps running."""
+        self._grant_access()
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
         while self.data.exists() and self.is_alive() and time.monotonic() < deadline:
             self._run(self.data, "pg_ctl", "stop", "-m", "fast", "-w", "-D", DATA, "-s")
@@ -133,8 +134,7 @@ class Server:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
-            if self._identity:
-                self._grant_access()
+            self._grant_access()
             for stale in ("postmaster.pid", _SOCKET, f"{_SOCKET}.lock"):
                 (self.data / stale).unlink(missing_ok=True)
             with self._server_log.open("a") as log:
@@ -170,10 +170,12 @@ class Server:
         )
 
     def _grant_access(self) -> None:
-        """Let the unprivileged user run the binaries, changing as few permissions as that takes, and log the change.
+        """As root, let the unprivileged user run the binaries, changing few permissions, and log what was changed.
 
         Where `DATA` is a path, that user must be able to pass through the folders above the data, too.
         """
+        if not self._identity:
+            return
         program = self._binaries / "postgres"
         try:
             is_runnable = self._run(Path("/"), program.name, "--version").returncode == 0

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from adapters.embedded_postgres import EmbeddedPostgres, server
-from tests.embedded_servers import needs_proc, query
+from tests.embedded_servers import is_alive, needs_proc, query
 from tests.patience import SERVER_DEADLINE_SECONDS
 
 pytestmark = pytest.mark.database
@@ -72,26 +72,55 @@ def test_closed_folders_above_the_data_stay_closed(closed: Path, caplog: pytest.
     assert not caplog.records
 
 
+@pytest.fixture
+def program(closed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The server's program, installed in the closed folder."""
+    package = server.binaries().parents[1]
+    for installed in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(installed, closed / installed.name, ignore=shutil.ignore_patterns("include"))
+    program = closed / package.name / "pginstall18" / "bin" / "postgres"
+    monkeypatch.setattr(server, "binaries", lambda: program.parent)
+    return program
+
+
+def granted(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage().partition("to: ")[2] for record in caplog.records]
+
+
 @needs_root
 @needs_proc
-@pytest.mark.parametrize("removed", ["", "go-rwx"], ids=["as shipped", "installed with a strict umask"])
-def test_closed_folders_above_the_binaries_are_opened_for_passage_and_named_once(
-    closed: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, removed: str
+def test_closed_folders_above_the_binaries_are_opened_for_passage_and_named_in_one_line(
+    closed: Path, program: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shipped = server.binaries().parents[1]
-    package, libraries = closed / shipped.name, closed / f"{shipped.name}.libs"
-    for copy in (package, libraries):
-        shutil.copytree(shipped.with_name(copy.name), copy, ignore=shutil.ignore_patterns("include"))
-        subprocess.run(["chmod", "-R", removed or "u+r", copy], check=True)
-    program = package / "pginstall18" / "bin" / "postgres"
-    monkeypatch.setattr(server, "binaries", lambda: program.parent)
     for _ in range(2):
         with EmbeddedPostgres(closed / "pg").running() as url:
             assert query(url, "SELECT 42") == 42
+    assert granted(caplog) == [str(closed)]
     assert mode(closed) == 0o701
-    (record,) = caplog.records
-    named = sorted([closed, *([package, *program.parents[:2], libraries] if removed else [])])
-    assert record.getMessage().partition("to: ")[2] == ", ".join(map(str, named))
+
+
+@needs_root
+@needs_proc
+def test_binaries_installed_with_a_strict_umask_are_opened(
+    closed: Path, program: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    subprocess.run(["chmod", "-R", "go-rwx", closed], check=True)
+    with EmbeddedPostgres(closed / "pg").running() as url:
+        assert query(url, "SELECT 42") == 42
+    package = program.parents[2]
+    named = [closed, package, *program.parents[:2], package.with_name(f"{package.name}.libs")]
+    assert granted(caplog) == [", ".join(map(str, sorted(named)))]
+
+
+@needs_root
+@needs_proc
+def test_folders_that_are_closed_while_it_runs_do_not_keep_it_from_being_stopped(
+    closed: Path, program: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with EmbeddedPostgres(closed / "pg").running():
+        closed.chmod(0o700)
+    assert not is_alive(closed / "pg")
+    assert granted(caplog) == [str(closed)] * 2
 
 
 def test_it_works_as_an_ordinary_user() -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from adapters.postgres.dsn import connect_arguments
+from entrypoints.cli import main
 from tests.cli.processes import COMMANDS, ended, hextasks, said, serving, started
 from tests.databases import Server
 
@@ -29,17 +30,20 @@ class TestHelp:
         assert all(re.search(rf"^ +{command} ", shown.stdout, re.MULTILINE) for command in COMMANDS)
 
     @pytest.mark.parametrize("arguments", [(), ("sevre",), ("token",), ("serve", "8000"), ("--port", "1", "serve")])
-    def test_a_slip_of_the_hand_is_answered_with_the_usage(self, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-        shown = hextasks(*arguments, cwd=tmp_path)
-        assert (shown.returncode, shown.stdout) == (2, "")
-        assert shown.stderr.startswith("usage: hextasks")
-        assert list(tmp_path.iterdir()) == []
+    def test_wrong_arguments_are_answered_with_the_usage(
+        self, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+    ) -> None:
+        with pytest.raises(SystemExit, match="2"):
+            main([*arguments])
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert shown.err.startswith("usage: hextasks")
 
     @pytest.mark.parametrize("command", COMMANDS)
-    def test_every_command_explains_itself(self, tmp_path: Path, command: str) -> None:
-        shown = hextasks(command, "--help", cwd=tmp_path)
-        assert shown.returncode == 0
-        assert shown.stdout.startswith(f"usage: hextasks {command}")
+    def test_every_command_explains_itself(self, capsys: pytest.CaptureFixture[str], command: str) -> None:
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        assert capsys.readouterr().out.startswith(f"usage: hextasks {command}")
 
     def test_it_knows_its_version(self, tmp_path: Path) -> None:
         project = (Path(__file__).parents[2] / "pyproject.toml").read_text()

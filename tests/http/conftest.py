@@ -1,4 +1,4 @@
-"""Two users whom nobody has met, fresh for each test. Their connections are kept: making a client is the slow part."""
+"""The service, and two new users for each test. Their connections are kept: making a client is the slow part."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,14 +6,28 @@ from uuid import uuid4
 
 import pytest
 
+from tests.databases import STORAGES, Server
 from tests.http.wire import claims, token
-from tests.services import Client, Service
+from tests.services import Client, Service, running_service
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("service")
+
+
+@pytest.fixture(scope="session")
+async def service_database_url(server: Server) -> str:
+    return await server.new_database()
+
+
+@pytest.fixture(scope="session", params=STORAGES)
+def service(request: pytest.FixtureRequest) -> Iterator[Service]:
+    """The whole service on a real socket, once over every adapter. Tests keep apart by using users of their own."""
+    url = "memory://" if request.param == "memory" else request.getfixturevalue("service_database_url")
+    with running_service(DATABASE_URL=url, CORS_ORIGINS="https://app.example.com") as service:
+        yield service
 
 
 @pytest.fixture(scope="session")

@@ -46,9 +46,19 @@ class Calls:
             (b"content-type", b"application/json"),
         ]
         scope = {
-            **{"type": "http", "http_version": "1.1", "method": method, "scheme": "http", "root_path": ""},
-            **{"path": path, "raw_path": path.encode(), "query_string": b"", "headers": headers, "state": {}},
-            **{"server": ("127.0.0.1", 8000), "client": ("127.0.0.1", 50000), "asgi": {"version": "3.0"}},
+            "type": "http",
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "root_path": "",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": headers,
+            "state": {},
+            "server": ("127.0.0.1", 8000),
+            "client": ("127.0.0.1", 50000),
+            "asgi": {"version": "3.0"},
         }
         await self._app(scope, receive, send)
         return json.loads(b"".join(parts) or b"null")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from adapters.tokens import issue_token
-from tests.conftest import STORAGES
+from tests.databases import STORAGES
 from tests.forgeries import forgeries
 from tests.http.wire import assert_problem, made, raw
 from tests.issuers import AUDIENCE, ISSUER, Issuer, running_issuer, token

@@ -30,7 +30,7 @@ class Service:
         given |= dict.fromkeys(GENEROUS, "")  # as shipped: the limits are what scenarios are about
         stack = ExitStack()
         try:
-            yield await asyncio.to_thread(stack.enter_context, serving(self._folder, **given, **settings))
+            yield await asyncio.to_thread(stack.enter_context, serving(self._folder, **given | settings))
         finally:
             await asyncio.to_thread(stack.close)
 
