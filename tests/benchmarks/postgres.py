@@ -19,6 +19,7 @@ import asyncpg
 from tests.benchmarks.processes import LOAD_CORES, free_port, pinned, process_tree
 
 START_SECONDS = 60.0
+QUIET_LOOKS = 5
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -67,6 +68,21 @@ class Postgres:
         """Create a database and return its URL."""
         self.execute("postgres", f'CREATE DATABASE "{name}"')
         return self.url(name)
+
+    def settle(self, database: str) -> None:
+        """Return when clients of a database have executed nothing for some moments: the last load has ended."""
+        asyncio.run(self._settle(database))
+
+    async def _settle(self, database: str) -> None:
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE datid = {_oid(database)} AND state <> 'idle'"
+        connection = await asyncpg.connect(self.url("postgres"))
+        try:
+            quiet = 0
+            while quiet < QUIET_LOOKS:
+                quiet = 0 if await connection.fetchval(query) else quiet + 1
+                await asyncio.sleep(0.01)
+        finally:
+            await connection.close()
 
     def reset_statement_count(self) -> None:
         """Start to count statements at zero."""

@@ -22,6 +22,17 @@ def pinned(cores: Iterable[int], *command: str) -> list[str]:
     return ["taskset", "-c", ",".join(map(str, cores)), *command]
 
 
+def raise_priority(nice: int) -> None:
+    """Give this process and those it will start another priority.
+
+    Where Linux groups processes by terminal session, priority counts within the group only, so the group gets it too.
+    """
+    os.nice(nice)
+    group = Path("/proc/self/autogroup")
+    if group.exists():
+        group.write_text(str(nice))
+
+
 def free_port() -> int:
     """Return a TCP port that was free a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
