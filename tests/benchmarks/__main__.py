@@ -65,7 +65,7 @@ class Benchmarks:
             clients=arguments.clients,
             rounds=arguments.rounds,
             seconds=arguments.seconds,
-            warm_up_seconds=0.3 if arguments.quick else 1.0,
+            warm_up_seconds=0.3 if arguments.quick else 0.5,
         )
         for result in Comparison(plan, self._postgres, self._folder).run():
             self._results.append(result)
@@ -140,8 +140,8 @@ def _arguments() -> argparse.Namespace:
     has_fastify = not given.quick and shutil.which("npm") is not None
     given.contenders = given.contenders or [name for name in NAMES if name != "fastify" or has_fastify]
     given.clients = given.clients or ([16] if given.quick else [16, 64])
-    given.rounds = given.rounds or (1 if given.quick else 5)
-    given.seconds = given.seconds or (0.7 if given.quick else 3.0)
+    given.rounds = given.rounds or (1 if given.quick else 3)
+    given.seconds = given.seconds or (0.7 if given.quick else 2.0)
     return given
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import asyncpg
 
-from tests.benchmarks.processes import LOAD_CORES, free_port, pinned, process_tree
+from tests.benchmarks.processes import LOAD_CORES, free_port, pinned, process_tree, run
 
 START_SECONDS = 60.0
 QUIET_LOOKS = 5
@@ -123,7 +123,7 @@ def running_postgres() -> Iterator[Postgres]:
         if owner is not None:
             shutil.chown(folder, owner)
         initdb = [str(binaries / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-        subprocess.run([*initdb, "--locale=C"], check=True, stdout=subprocess.DEVNULL, cwd="/", user=owner)
+        run([*initdb, "--locale=C"], cwd="/", user=owner)
         settings = SETTINGS | {"port": str(port)}
         if counts_statements:
             settings["shared_preload_libraries"] = "pg_stat_statements"

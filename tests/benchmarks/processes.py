@@ -3,9 +3,10 @@
 import os
 import socket
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 _CORES = sorted(os.sched_getaffinity(0))
 ALL_CORES = tuple(_CORES)
@@ -31,6 +32,13 @@ def raise_priority(nice: int) -> None:
     group = Path("/proc/self/autogroup")
     if group.exists():
         group.write_text(str(nice))
+
+
+def run(command: Sequence[str], *, cwd: Path | str, **settings: Any) -> None:
+    """Run a command to its end. Raises RuntimeError with what it said when it fails."""
+    ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **settings)
+    if ended.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed: {ended.stderr[-2000:] or ended.stdout[-2000:]}")
 
 
 def free_port() -> int:

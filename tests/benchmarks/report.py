@@ -1,13 +1,13 @@
 """What was measured, as Markdown tables, as JSON and as a plot."""
 
-import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
 from math import isnan
 from pathlib import Path
 from statistics import median
+
+import msgspec
 
 from tests.benchmarks.comparison import Result
 from tests.benchmarks.flat import BOUND, Flatness
@@ -156,8 +156,8 @@ def save(folder: Path, report: str, results: Sequence[Result], **others: object)
     """Write the report, everything that was measured, and the plot."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.md").write_text(report + "\n")
-    content = {"machine": machine(), "comparison": [asdict(result) for result in results], **others}
-    (folder / "results.json").write_text(json.dumps(content, indent=1, default=asdict) + "\n")
+    content = msgspec.json.encode({"machine": machine(), "comparison": results, **others})
+    (folder / "results.json").write_bytes(msgspec.json.format(content, indent=1) + b"\n")
     if results:
         (folder / "comparison.svg").write_text(_plot(results))
 
