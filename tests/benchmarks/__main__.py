@@ -36,7 +36,8 @@ class Benchmarks:
         self._arguments = arguments
         self._postgres = postgres
         self._folder = folder
-        self._report: list[str] = [f"On {report.machine()}."]
+        version = postgres.execute("postgres", "SELECT current_setting('server_version')")
+        self._report = [report.method(version, arguments.nice)]
         self._ours = [contenders.hextasks()] if "hextasks" in arguments.contenders else []
         self._ours += arguments.also
         self._results: list[Result] = []
@@ -49,7 +50,7 @@ class Benchmarks:
                 getattr(self, f"_{section}")()
             except RuntimeError as error:
                 self._add(f"FAILED: {section}", str(error))
-        report.save(self._arguments.output, "\n\n".join(self._report), self._results, **self._others)
+        report.save(self._arguments.output, self._report, self._results, **self._others)
         print(f"\nsaved in {self._arguments.output}")
 
     def _add(self, title: str, text: str) -> None:
