@@ -1,6 +1,5 @@
 """The contenders side by side: each operation, in turns, the median of the rounds."""
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
@@ -155,14 +154,14 @@ class Comparison:
         postgres = self._postgres
         fill(postgres, subject, requests)
         warm_up = subject.load(requests, file, clients=clients, seconds=self._plan.warm_up_seconds, sent=0)
-        time.sleep(max(0.02, 2 * warm_up.p99))  # what is still under way
+        postgres.settle(subject.database)
         written = writes(postgres, subject)
         postgres.reset_statement_count()
         before, database_before = subject.cpu_seconds(), cpu_seconds(postgres.processes())
         load = subject.load(requests, file, clients=clients, seconds=self._plan.seconds, sent=warm_up.sent)
         after, database_after = subject.cpu_seconds(), cpu_seconds(postgres.processes())
         memory = subject.memory_bytes()
-        time.sleep(max(0.02, 2 * load.p99))
+        postgres.settle(subject.database)
         statements = postgres.statement_count(subject.database)
         written = abs(writes(postgres, subject) - written)
         _check(load, requests.operation, written, clients)

@@ -14,7 +14,15 @@ from pathlib import Path
 
 from tests.benchmarks.load import Load, run_wrk
 from tests.benchmarks.postgres import Postgres
-from tests.benchmarks.processes import SERVICE_CORES, cpu_seconds, free_port, memory_bytes, pinned, process_tree
+from tests.benchmarks.processes import (
+    SERVICE_CORES,
+    cpu_seconds,
+    free_port,
+    memory_bytes,
+    pinned,
+    process_tree,
+    run,
+)
 from tests.benchmarks.seeding import HEXTASKS, USUAL_STACK, Schema
 from tests.benchmarks.statements import STATEMENTS
 from tests.benchmarks.workload import SECRET, Requests
@@ -84,7 +92,7 @@ def fastify() -> Contender:
     server = TOOLS / "fastify" / "server.js"
     shutil.copytree(Path(__file__).with_name("fastify"), server.parent, dirs_exist_ok=True)
     if not (server.parent / "node_modules").exists():
-        subprocess.run(["npm", "install", "--silent", "--no-package-lock"], check=True, cwd=server.parent)
+        run(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"], cwd=server.parent)
     environment = {"NODE_ENV": "production", "STATEMENTS": json.dumps(STATEMENTS)}
     return Contender(name="fastify", command=("node", str(server)), environment=environment)
 
@@ -143,8 +151,7 @@ def running(
 def create_migrated_database(postgres: Postgres, name: str, checkout: Path = ROOT) -> None:
     """Create a database with the tables of hextasks."""
     postgres.create_database(name)
-    command = [str(_executable(checkout)), "migrate"]
-    subprocess.run(command, check=True, cwd=checkout, env=_environment(postgres, name), capture_output=True)
+    run([str(_executable(checkout)), "migrate"], cwd=checkout, env=_environment(postgres, name))
 
 
 def _environment(postgres: Postgres, database: str) -> dict[str, str]:

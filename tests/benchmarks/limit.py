@@ -1,9 +1,8 @@
-"""The limit: the same calls from a bare ASGI callable, one statement each, with nothing checked but the token.
+"""The limit: the same calls from a bare ASGI callable on asyncpg's pool, one statement each, only the token checked.
 
 Reads DATABASE_URL and JWT_SECRET. Run by `uvicorn tests.benchmarks.limit:app`.
 """
 
-import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -43,7 +42,7 @@ class Title(msgspec.Struct):
     title: str
 
 
-_idle: "asyncio.LifoQueue[asyncpg.Connection]" = asyncio.LifoQueue()
+_pool: asyncpg.Pool
 _users: dict[bytes, str] = {}
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Title).decode
@@ -69,7 +68,7 @@ async def _result(method: str, user: str, rest: list[str], receive: Receive) -> 
         if method == "POST":
             title = _decode(await _body(receive)).title
             return 201, _encode(_task(await _row(CREATE, user, _new_id(), title, datetime.now(UTC))))
-        rows = await _fetch(LIST, user, 51)
+        rows = await _pool.fetch(LIST, user, 51)
         tasks = [_task(row) for row in rows[:50]]
         return 200, _encode(Page(tasks, str(tasks[-1].id) if len(rows) > 50 else None))
     task_id = UUID(rest[0])
@@ -104,17 +103,8 @@ def _user(headers: list[tuple[bytes, bytes]]) -> str:
     return ""
 
 
-async def _fetch(sql: str, *arguments: object) -> Any:
-    connection = await _idle.get()
-    try:
-        return await connection.fetch(sql, *arguments)
-    finally:
-        _idle.put_nowait(connection)
-
-
 async def _row(sql: str, *arguments: object) -> Any:
-    rows = await _fetch(sql, *arguments)
-    return rows[0] if rows else None
+    return await _pool.fetchrow(sql, *arguments)
 
 
 async def _body(receive: Receive) -> bytes:
@@ -132,10 +122,16 @@ async def _answer(send: Send, status: int, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+async def _no_reset(_: asyncpg.Connection) -> None:
+    """Leave a connection as it is: the default is a statement of its own after each request."""
+
+
 async def _lifespan(receive: Receive, send: Send) -> None:
     await receive()
-    for _ in range(CONNECTIONS):
-        _idle.put_nowait(await asyncpg.connect(os.environ["DATABASE_URL"]))
+    global _pool
+    _pool = await asyncpg.create_pool(
+        os.environ["DATABASE_URL"], min_size=CONNECTIONS, max_size=CONNECTIONS, reset=_no_reset
+    )
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await send({"type": "lifespan.shutdown.complete"})

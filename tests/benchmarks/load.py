@@ -23,7 +23,7 @@ class Load:
     rejected: int
     """Answers with a status of 400 or above."""
     broken: int
-    """Connections refused or lost, and requests without an answer for two seconds."""
+    """Connections refused or lost, and requests without an answer for ten seconds."""
     sent: int
     seconds: float
     p50: float
@@ -55,7 +55,7 @@ def run_wrk(
     cores: Iterable[int] = LOAD_CORES,
 ) -> Load:
     """Send requests of a file, from the first-th on, on keep-alive connections, each as soon as the answer is there."""
-    command = ["wrk", "-t", "1", "-c", str(clients), "-d", "1h", "-s", str(SCRIPT)]
+    command = ["wrk", "-t", "1", "-c", str(clients), "-d", "1h", "--timeout", "10s", "-s", str(SCRIPT)]
     command += [f"http://127.0.0.1:{port}", "--", str(requests), str(first), "cycle" if cycle else "once"]
     with subprocess.Popen(pinned(cores, *command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as wrk:
         time.sleep(seconds)

@@ -4,7 +4,6 @@ Processes, clients and PostgreSQL share all processors. The mix of operations is
 request; MAX_CONCURRENT_REQUESTS is raised so that none is rejected.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -58,16 +57,18 @@ def crowds(
 
 
 def _crowd(service: Service, postgres: Postgres, file: Path, *, processes: int, clients: int, seconds: float) -> Crowd:
-    sent = run_wrk(service.port, file, clients=clients, seconds=seconds / 2, cycle=False, cores=ALL_CORES).sent
-    time.sleep(0.2)  # what is still under way
+    sent = run_wrk(service.port, file, clients=clients, seconds=seconds / 4, cycle=False, cores=ALL_CORES).sent
+    postgres.settle(service.database)
     load = run_wrk(service.port, file, clients=clients, seconds=seconds, first=sent, cycle=False, cores=ALL_CORES)
+    connections = postgres.connection_count(service.database)
+    postgres.settle(service.database)
     return Crowd(
         processes=processes,
         clients=clients,
         requests_per_second=(load.completed - load.rejected) / load.seconds,
         p99_milliseconds=load.p99 * 1000,
         memory_megabytes=service.memory_bytes() / 1e6,
-        connections=postgres.connection_count(service.database),
+        connections=connections,
         failed=load.rejected + load.broken,
     )
 

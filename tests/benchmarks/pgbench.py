@@ -1,6 +1,5 @@
 """The database alone: pgbench with the statements of the limit."""
 
-import subprocess
 from collections import Counter
 from math import ceil, nan
 from pathlib import Path
@@ -9,7 +8,7 @@ from statistics import quantiles
 from tests.benchmarks.contenders import create_migrated_database
 from tests.benchmarks.load import Load
 from tests.benchmarks.postgres import Postgres
-from tests.benchmarks.processes import SERVICE_CORES, pinned
+from tests.benchmarks.processes import SERVICE_CORES, pinned, run
 from tests.benchmarks.seeding import HEXTASKS
 from tests.benchmarks.statements import STATEMENTS
 from tests.benchmarks.workload import KEPT, USERS, Operation, Requests
@@ -71,7 +70,7 @@ class PgBench:
         command = [str(self._postgres.binaries / "pgbench"), "-n", "-M", "prepared", "-c", str(clients)]
         command += [*lasting, "-h", "127.0.0.1", "-p", str(self._postgres.port), "-U", "postgres", "--log"]
         command += [*scripts, "-D", f"turn={turn}", "-D", f"spent={turn}", self.database]
-        subprocess.run(pinned(SERVICE_CORES, *command), capture_output=True, check=True, cwd=self._folder)
+        run(pinned(SERVICE_CORES, *command), cwd=self._folder)
         logs = [line.split() for file in self._folder.glob("pgbench_log.*") for line in file.open()]
         self._turn = turn + max(Counter(fields[0] for fields in logs).values())
         times = sorted(int(fields[2]) / 1e6 for fields in logs)

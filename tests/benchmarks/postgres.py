@@ -16,9 +16,10 @@ from typing import Any
 
 import asyncpg
 
-from tests.benchmarks.processes import LOAD_CORES, free_port, pinned, process_tree
+from tests.benchmarks.processes import LOAD_CORES, free_port, pinned, process_tree, run
 
 START_SECONDS = 60.0
+QUIET_LOOKS = 5
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -68,6 +69,21 @@ class Postgres:
         self.execute("postgres", f'CREATE DATABASE "{name}"')
         return self.url(name)
 
+    def settle(self, database: str) -> None:
+        """Return when clients of a database have executed nothing for some moments: the last load has ended."""
+        asyncio.run(self._settle(database))
+
+    async def _settle(self, database: str) -> None:
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE datid = {_oid(database)} AND state <> 'idle'"
+        connection = await asyncpg.connect(self.url("postgres"))
+        try:
+            quiet = 0
+            while quiet < QUIET_LOOKS:
+                quiet = 0 if await connection.fetchval(query) else quiet + 1
+                await asyncio.sleep(0.01)
+        finally:
+            await connection.close()
+
     def reset_statement_count(self) -> None:
         """Start to count statements at zero."""
         if self.counts_statements:
@@ -107,7 +123,7 @@ def running_postgres() -> Iterator[Postgres]:
         if owner is not None:
             shutil.chown(folder, owner)
         initdb = [str(binaries / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-        subprocess.run([*initdb, "--locale=C"], check=True, stdout=subprocess.DEVNULL, cwd="/", user=owner)
+        run([*initdb, "--locale=C"], cwd="/", user=owner)
         settings = SETTINGS | {"port": str(port)}
         if counts_statements:
             settings["shared_preload_libraries"] = "pg_stat_statements"

@@ -3,9 +3,10 @@
 import os
 import socket
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 _CORES = sorted(os.sched_getaffinity(0))
 ALL_CORES = tuple(_CORES)
@@ -20,6 +21,24 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 def pinned(cores: Iterable[int], *command: str) -> list[str]:
     """Return a command that runs on some cores only."""
     return ["taskset", "-c", ",".join(map(str, cores)), *command]
+
+
+def raise_priority(nice: int) -> None:
+    """Give this process and those it will start another priority.
+
+    Where Linux groups processes by terminal session, priority counts within the group only, so the group gets it too.
+    """
+    os.nice(nice)
+    group = Path("/proc/self/autogroup")
+    if group.exists():
+        group.write_text(str(nice))
+
+
+def run(command: Sequence[str], *, cwd: Path | str, **settings: Any) -> None:
+    """Run a command to its end. Raises RuntimeError with what it said when it fails."""
+    ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **settings)
+    if ended.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed: {ended.stderr[-2000:] or ended.stdout[-2000:]}")
 
 
 def free_port() -> int:

@@ -1,13 +1,13 @@
 """What was measured, as Markdown tables, as JSON and as a plot."""
 
-import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
 from math import isnan
 from pathlib import Path
 from statistics import median
+
+import msgspec
 
 from tests.benchmarks.comparison import Result
 from tests.benchmarks.flat import BOUND, Flatness
@@ -139,8 +139,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def machine() -> str:
-    """Return what everything was measured on."""
+def method(postgres_version: str, priority: int) -> str:
+    """Return how and on what everything was measured."""
     processor = next(
         (
             line.partition(":")[2].strip()
@@ -149,15 +149,22 @@ def machine() -> str:
         ),
         platform.machine(),
     )
-    return f"{os.cpu_count()} cores, {processor}; Python {platform.python_version()}"
+    load = ", ".join(f"{load:.1f}" for load in os.getloadavg())
+    return f"""\
+Measured on {os.cpu_count()} cores of {processor}, Python {platform.python_version()}, PostgreSQL {postgres_version} with
+fsync and synchronous_commit; load average before: {load}; nice {priority}. Each service has one core and one process;
+PostgreSQL and wrk share the others; pgbench takes the place of the service. Windows alternate between contenders, tables
+are filled anew before each, and a figure is the median of the rounds. Service and database µs are processor time for each
+request; round trips are statements, BEGIN and COMMIT included; wrk corrects percentiles for coordinated omission. A window
+in which a request failed, or a write changed nothing, counts as failed."""
 
 
-def save(folder: Path, report: str, results: Sequence[Result], **others: object) -> None:
+def save(folder: Path, sections: Sequence[str], results: Sequence[Result], **others: object) -> None:
     """Write the report, everything that was measured, and the plot."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.md").write_text(report + "\n")
-    content = {"machine": machine(), "comparison": [asdict(result) for result in results], **others}
-    (folder / "results.json").write_text(json.dumps(content, indent=1, default=asdict) + "\n")
+    (folder / "results.md").write_text("\n\n".join(sections) + "\n")
+    content = msgspec.json.encode({"method": sections[0], "comparison": results, **others})
+    (folder / "results.json").write_bytes(msgspec.json.format(content, indent=1) + b"\n")
     if results:
         (folder / "comparison.svg").write_text(_plot(results))
 

@@ -1,0 +1,50 @@
+"""The workload of the benchmarks is what it claims to be."""
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+from tests.benchmarks.plot import bar_charts
+from tests.benchmarks.workload import KEPT, MIX, Operation, Requests
+
+
+def lines(operation: Operation) -> list[str]:
+    return [request.decode().split("\r\n")[0] for request in Requests.lasting(1, run=1, operation=operation)]
+
+
+def test_seven_of_ten_requests_of_the_mix_read() -> None:
+    methods = Counter(line.split()[0] for line in lines(Operation.MIX))
+    assert methods["GET"] == 0.7 * methods.total()
+    assert set(MIX) == set(Operation) - {Operation.MIX}
+
+
+@pytest.mark.parametrize("operation", [Operation.COMPLETE, Operation.DELETE, Operation.MIX])
+def test_what_can_be_done_once_is_asked_once_of_a_task_that_is_there(operation: Operation) -> None:
+    requests = Requests.lasting(1, run=1, operation=operation)
+    once = [line.split("/")[4].split()[0] for line in lines(operation) if line.startswith(("PATCH", "DELETE"))]
+    assert len(set(once)) == len(once) == requests.spare
+    assert sorted(int(task[-12:], 16) for task in once) == list(range(KEPT, KEPT + requests.spare))
+    assert not requests.may_cycle
+
+
+def test_an_update_never_sets_the_title_that_a_task_has() -> None:
+    titles: dict[str, bytes] = {}
+    updates = list(Requests.lasting(1, run=1, operation=Operation.UPDATE))
+    for request in updates * 2:
+        head, _, body = request.partition(b"\r\n\r\n")
+        path = head.decode().split()[1]
+        assert titles.get(path) != body
+        titles[path] = body
+
+
+def test_consecutive_requests_concern_different_users() -> None:
+    for operation in Operation:
+        if operation != Operation.MIX:  # whose tasks to complete and delete are counted apart
+            users = [line.split("/")[2] for line in lines(operation)]
+            assert all(one != other for one, other in pairwise(users))
+
+
+def test_a_plot_has_a_bar_for_each_value() -> None:
+    drawn = bar_charts({"Rate": {"get": {"one": 1.0, "two": 2.0}, "list": {"one": 1.0}}}, ["one", "two"])
+    assert drawn.count("<rect") == 1 + 2 + 3  # the ground, the legend, the bars
