@@ -1,4 +1,4 @@
-"""Writes the lines of the log without ever making their author wait for the reader."""
+"""Writes the log such that a reader who stalls never blocks the event loop."""
 
 import os
 import select
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-MAX_LINES, MAX_BYTES = 20_000, 8 * 1024 * 1024
+MAX_LINES, MAX_BYTES = 10_000, 4 * 1024 * 1024
 GATHER_SECONDS = 0.02
 """How long the thread lets lines gather after the first, so that it is woken a few times a second under any load."""
 

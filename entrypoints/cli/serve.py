@@ -1,8 +1,8 @@
-"""`hextasks serve`: prepare everything, say where the service is, and hand over to uvicorn."""
+"""`hextasks serve`: prepare, announce the address, and run uvicorn, in this process or in several."""
 
 import asyncio
 import logging
-import multiprocessing
+import multiprocessing.process
 import os
 import signal
 import socket
@@ -53,36 +53,44 @@ def serve(settings: Settings) -> int:
 
 
 def _stop(*_: object) -> None:
-    """End the process in good order, wherever it is.
+    """End the process in good order.
 
-    While uvicorn serves, it takes the signal first, and passes it on when the last request is answered.
+    While uvicorn serves, it receives the signal, and raises it again when the last request is answered.
     """
     sys.exit(0)
 
 
 def observers(writer: LogWriter) -> tuple[RequestObserver, ...]:
-    """Return those who are told of each request: the access log, if the level of the log includes it."""
+    """Return the observers of all requests: the access log, if the log level includes it."""
     return (AccessLog(writer.write),) if logging.getLogger("hextasks.request").isEnabledFor(logging.INFO) else ()
+
+
+class _Config(uvicorn.Config):
+    def configure_logging(self) -> None:
+        """Prepare a worker process; uvicorn calls this before anything else in it."""
+        super().configure_logging()
+        if parent := multiprocessing.parent_process():
+            # uvicorn raises the signal once more at the end, which would kill the process before its log is written.
+            signal.signal(signal.SIGTERM, _stop)
+            threading.Thread(target=_end_with, args=[parent], daemon=True).start()
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    """Terminate when the process that started this one is killed, because this one would keep the port."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def create_worker_app() -> ExchangeLayer:
     """Make the application of one worker process, from an environment that names database and token key."""
     settings = Settings.load()
     writer = configure_logging(settings.log_level)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     return create_app(Container(settings=settings), observers=observers(writer))
-
-
-def _end_with_parent() -> None:
-    """Terminate when the process that started this one is killed, because this one would keep the port."""
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def server_config(app: object, workers: int = 1) -> uvicorn.Config:
     """Return how uvicorn runs the application."""
-    return uvicorn.Config(
+    return _Config(
         app,  # type: ignore[arg-type]
         factory=isinstance(app, str),
         workers=workers,
@@ -90,14 +98,14 @@ def server_config(app: object, workers: int = 1) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        http=HttpConnection,  # which has the other limits
+        http=HttpConnection,
         ws="none",
         timeout_graceful_shutdown=STOP_TIMEOUT_SECONDS,
     )
 
 
 def _listening(settings: Settings) -> socket.socket:
-    """Take the port before anything else is started, so that a second service fails at once and touches nothing."""
+    """Bind the port before anything else is started, so that a second service fails at once and changes nothing."""
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
@@ -109,7 +117,7 @@ def _listening(settings: Settings) -> socket.socket:
 
 
 async def _check_storage(settings: Settings) -> None:
-    """Raise what keeps the service from starting; in production an unavailable database does not."""
+    """Raise what prevents a start; in production an unavailable database does not."""
     if settings.storage == "memory":
         return
     async with opened_postgres(settings) as storage:

@@ -130,11 +130,14 @@ class Served:
 
 
 @contextmanager
-def serving(cwd: Path, **settings: str) -> Iterator[Served]:
-    """Serve on a free port until the end of the block, unless it was stopped inside."""
+def serving(cwd: Path, stderr: int | None = None, /, **settings: str) -> Iterator[Served]:
+    """Serve on a free port until the end of the block, unless it was stopped inside.
+
+    The log goes to the descriptor `stderr`, or is shown if the service fails.
+    """
     with (
         tempfile.TemporaryFile("w+") as log,  # not a pipe, which fills up when nobody reads it
-        _started(("serve",), cwd, {"PORT": "0", **settings}, log) as process,
+        _started(("serve",), cwd, {"PORT": "0", **settings}, stderr or log) as process,
     ):
         served = Served(process)
         assert process.stdout

@@ -1,5 +1,6 @@
-"""The types of ASGI, as far as the server needs them."""
+"""ASGI, as far as the server needs it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
@@ -13,3 +14,16 @@ HeaderList = list[tuple[bytes, bytes]]
 """Names in lower case."""
 
 CLOSE = (b"connection", b"close")
+
+
+def connection_scope(transport: asyncio.Transport) -> Scope:
+    """Return what the scopes of all requests on a TCP connection have in common."""
+    server, client = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "scheme": "http",
+        "root_path": "",
+        "server": server and server[:2],
+        "client": client and client[:2],
+    }

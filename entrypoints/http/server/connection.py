@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 
 from entrypoints.http.problems import KINDS
 from entrypoints.http.server.admission import UNCOUNTED, Rejected
-from entrypoints.http.server.asgi import CLOSE, HeaderList, Scope
+from entrypoints.http.server.asgi import CLOSE, HeaderList, connection_scope
 from entrypoints.http.server.cycle import Cycle, encode_head
 from entrypoints.http.server.exchange import Exchange
 from entrypoints.http.server.layer import ExchangeLayer
@@ -28,7 +28,7 @@ class HttpConnection(asyncio.Protocol):
     _read_timer: asyncio.TimerHandle | None = None
     _idle_timer: asyncio.TimerHandle | None = None
     _incoming: Cycle | None = None
-    """The request whose body is arriving, or arrived last."""
+    """The request whose body is arriving."""
     _is_write_paused = _is_read_paused = False
 
     def __init__(
@@ -48,25 +48,16 @@ class HttpConnection(asyncio.Protocol):
         """Requests in order of arrival; the first is being answered, or waits until it is complete."""
         self._writable = asyncio.Event()
 
-    # What the transport and the server call.
-
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of a socket
         """Wait for the first request."""
         self._transport = transport
+        self.write = transport.write
         self._server.connections.add(self)  # type: ignore[arg-type]  # whose `shutdown` alone is called
-        server, client = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
-        self._scope: Scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "scheme": "http",
-            "root_path": "",
-            "server": server and server[:2],
-            "client": client and client[:2],
-        }
+        self._scope = connection_scope(transport)
         self._idle_since = self._loop.time()
         self._close_if_idle()
         if len(self._server.connections) > self._limits.connections:
-            self._close()
+            self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Forget the connection."""
@@ -78,7 +69,7 @@ class HttpConnection(asyncio.Protocol):
             cycle.disconnect()
         self._pipeline.clear()
         self._writable.set()
-        del self._parser  # which refers to this connection
+        self._parser.close()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and bound how long the rest of it may take."""
@@ -93,7 +84,7 @@ class HttpConnection(asyncio.Protocol):
         """Give the client some time to read its response."""
         self._is_write_paused = True
         self._writable.clear()
-        self._read_timer = self._loop.call_later(self._limits.read_seconds, self._transport.abort)
+        self._bound_reading()
 
     def resume_writing(self) -> None:
         """Go on."""
@@ -101,6 +92,7 @@ class HttpConnection(asyncio.Protocol):
         self._writable.set()
         if self._read_timer and not self._transport.is_closing():
             self._read_timer.cancel()
+            self._read_timer = None
         if self._pipeline and not self._pipeline[0].is_started:
             self.resume_reading()
             self._advance()
@@ -110,12 +102,10 @@ class HttpConnection(asyncio.Protocol):
         if self._pipeline:
             self._pipeline[-1].keep_alive = False
         else:
-            self._close()
-
-    # What the parser calls.
+            self.close()
 
     def begin_request(self, parts: dict[str, Any], *, keep_alive: bool, expects_continue: bool) -> None:
-        """Queue a request. Raises ValueError."""
+        """Queue a request. Raises ValueError if there are too many."""
         if len(self._pipeline) > self._limits.pipelined:
             raise ValueError("too many requests without waiting")
         scope = {**self._scope, **parts, "state": self._app_state.copy()}
@@ -138,18 +128,13 @@ class HttpConnection(asyncio.Protocol):
             self._arrival_timer = None
         if self._incoming:
             self._incoming.complete()
+            self._incoming = None
             self._advance()
-
-    # What the cycle of a request calls.
 
     @property
     def default_headers(self) -> HeaderList:
         """The date."""
         return self._server.default_headers
-
-    def write(self, data: bytes) -> None:
-        """Send bytes."""
-        self._transport.write(data)
 
     async def drain(self) -> None:
         """Wait while the client does not read what was written."""
@@ -165,7 +150,8 @@ class HttpConnection(asyncio.Protocol):
     def end_response(self, cycle: Cycle) -> None:
         """Go on with the next request, or close."""
         if not cycle.keep_alive:
-            self._close()
+            self.close()
+        if self._transport.is_closing():
             return
         self._pipeline.popleft()
         self._idle_since = self._loop.time()
@@ -173,11 +159,14 @@ class HttpConnection(asyncio.Protocol):
         if self._pipeline:
             self._advance()
 
-    def abandon(self) -> None:
-        """Close without the rest of a response."""
-        self._close()
+    def close(self) -> None:
+        """Close when the client has read what was written, or after the time it has for that."""
+        self._transport.close()
+        self._bound_reading()
 
-    # The rest is the connection's own.
+    def _bound_reading(self) -> None:
+        if not self._read_timer:
+            self._read_timer = self._loop.call_later(self._limits.read_seconds, self._transport.abort)
 
     def _advance(self) -> None:
         """Pass the first request on, if it is complete and there is capacity; read no more while others wait."""
@@ -195,7 +184,7 @@ class HttpConnection(asyncio.Protocol):
             self._admit(cycle)
         elif cycle.expects_continue:
             cycle.expects_continue = False
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _admit(self, cycle: Cycle) -> None:
         exchange = Exchange.begin(cycle.scope, UNCOUNTED)
@@ -206,13 +195,9 @@ class HttpConnection(asyncio.Protocol):
             self._respond(exchange, rejected.code, keep_alive=cycle.keep_alive)
             # Repeated rejections cost capacity, so the connection's next request is read later.
             self._pause_reading()
-            self._loop.call_later(self._limits.refused_pause_seconds, self._end_pause, cycle)
+            self._loop.call_later(self._limits.refused_pause_seconds, self.end_response, cycle)
         else:
             self._server.tasks.add(self._loop.create_task(cycle.run(self._app, self._server.tasks)))
-
-    def _end_pause(self, cycle: Cycle) -> None:
-        if not self._transport.is_closing():
-            self.end_response(cycle)
 
     def _reject_input(self, code: str, detail: str = "") -> None:
         """Respond with a problem and close the connection.
@@ -234,20 +219,15 @@ class HttpConnection(asyncio.Protocol):
         if not keep_alive and CLOSE not in headers:
             headers.append(CLOSE)
         head = encode_head(KINDS[code].status, [*self.default_headers, *headers])
-        self._transport.write(head if exchange.method == "HEAD" else head + body)
+        self.write(head if exchange.method == "HEAD" else head + body)
         if not keep_alive:
-            self._close()
+            self.close()
         self._app.finish(exchange)
 
     def _pause_reading(self) -> None:
         if not self._is_read_paused and not self._transport.is_closing():
             self._is_read_paused = True
             self._transport.pause_reading()
-
-    def _close(self) -> None:
-        """Close when the client has read what was written, or after the time it has for that."""
-        self._transport.close()
-        self._read_timer = self._read_timer or self._loop.call_later(self._limits.read_seconds, self._transport.abort)
 
     def _close_if_idle(self) -> None:
         """Close if nothing has happened for long, else look again when that may be so."""
@@ -258,7 +238,7 @@ class HttpConnection(asyncio.Protocol):
         if left > 0:
             self._idle_timer = self._loop.call_later(left, self._close_if_idle)
         else:
-            self._close()
+            self.close()
 
     def _time_arrival(self) -> None:
         self._arrival_timer = self._loop.call_later(self._limits.request_seconds, self._end_late_arrival)
@@ -269,4 +249,4 @@ class HttpConnection(asyncio.Protocol):
         elif self._pipeline or self._parser.is_in_head:
             self._reject_input("request_timeout")
         else:
-            self._close()  # it is the rest of a body whose request was answered already
+            self.close()  # it is the rest of a body whose request was answered already

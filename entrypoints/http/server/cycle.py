@@ -5,7 +5,7 @@ import logging
 from http import HTTPStatus
 from typing import Protocol
 
-from entrypoints.http.server.asgi import CLOSE, App, HeaderList, Headers, Message, Scope
+from entrypoints.http.server.asgi import CLOSE, App, HeaderList, Message, Scope
 
 _log = logging.getLogger("hextasks.http")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status} {status.phrase}\r\n".encode() for status in HTTPStatus}
@@ -31,17 +31,16 @@ class Wire(Protocol):
     def end_response(self, cycle: "Cycle") -> None:
         """Go on with the next request, or close if the cycle says so."""
 
-    def abandon(self) -> None:
-        """Close, for the response will never be complete."""
+    def close(self) -> None:
+        """Close, without the rest of a response."""
 
 
-def encode_head(status: int, headers: Headers) -> bytes:
+def encode_head(status: int, headers: HeaderList) -> bytes:
     """Return the status line and the headers of a response. Raises ValueError for a header that would end its line."""
-    lines = [b"%b: %b\r\n" % header for header in headers]
-    head = b"".join(lines)
-    if not head.count(b"\n") == head.count(b"\r") == len(lines) or b"\0" in head:
+    lines = b"\r\n".join(map(b": ".join, headers))
+    if not lines.count(b"\n") == lines.count(b"\r") == len(headers) - 1 or b"\0" in lines:
         raise ValueError("a response header contains a control character")
-    return _STATUS_LINES[status] + head + b"\r\n"
+    return b"%b%b\r\n\r\n" % (_STATUS_LINES[status], lines)
 
 
 class Cycle:
@@ -100,7 +99,7 @@ class Cycle:
         finally:
             tasks.discard(asyncio.current_task())
             if not self.is_finished and not self.is_disconnected:
-                self._wire.abandon()
+                self._wire.close()
 
     def add_to_body(self, body: bytes) -> None:
         """Take in a part of the body, unless the response is already complete."""
@@ -184,5 +183,6 @@ class Cycle:
             self._head = b""
         if not more:
             self.is_finished = True
+            self.body.clear()
             self._tell()
             self._wire.end_response(self)

@@ -4,16 +4,17 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
 
 from entrypoints.http.server.admission import UNCOUNTED, Slot
-from entrypoints.http.server.asgi import HeaderList, Headers, Scope
+from entrypoints.http.server.asgi import HeaderList, Scope
 
 SCOPE_KEY = "exchange"
 CLIENT_GONE = 499
 """The status recorded for a client that disconnected before its response; nginx's, for the standard has none."""
+_random = Random()  # noqa: S311  # an id has to be unique, not secret
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
 
 
@@ -26,6 +27,7 @@ class Exchange:
     path: str
     """Percent-encoded as sent, without the query."""
     request_id: str
+    """The client's, if it sent one that is short and plain, else a new one."""
     slot: Slot
     origin: bytes | None = None
     """The origin of the page that sent the request, if it says so."""
@@ -44,11 +46,18 @@ class Exchange:
     @classmethod
     def begin(cls, scope: Scope, slot: Slot) -> "Exchange":
         """Start the exchange of a request, put it into its ASGI scope, and prepare that for routing."""
+        request_ids, origin = [], None
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                request_ids.append(value)
+            elif name == b"origin":
+                origin = value
+        is_sane = len(request_ids) == 1 and _SANE_REQUEST_ID.fullmatch(request_ids[0])
         exchange = cls(
             method=scope["method"],
             path=(scope.get("raw_path") or quote(scope["path"]).encode()).decode("ascii", "replace"),
-            request_id=request_id_of(scope["headers"]),
-            origin=next((value for name, value in scope["headers"] if name == b"origin"), None),
+            request_id=request_ids[0].decode() if is_sane else new_request_id(),
+            origin=origin,
             slot=slot,
         )
         scope[SCOPE_KEY] = exchange
@@ -61,7 +70,7 @@ class Exchange:
     @classmethod
     def unparsed(cls) -> "Exchange":
         """Start the exchange of what is not a request."""
-        return cls(method=None, path="/", request_id=str(uuid4()), slot=UNCOUNTED)
+        return cls(method=None, path="/", request_id=new_request_id(), slot=UNCOUNTED)
 
     @classmethod
     def of(cls, scope: Mapping[str, Any]) -> "Exchange":
@@ -70,9 +79,7 @@ class Exchange:
         return exchange
 
 
-def request_id_of(headers: Headers) -> str:
-    """Return the client's request id if there is one that is short and plain, else a new one."""
-    given = [value for name, value in headers if name == b"x-request-id"]
-    if len(given) == 1 and _SANE_REQUEST_ID.fullmatch(given[0]):
-        return given[0].decode()
-    return str(uuid4())
+def new_request_id() -> str:
+    """Return a UUID of version 4, at a quarter of the price of `str(uuid4())`."""
+    digits = f"{_random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"

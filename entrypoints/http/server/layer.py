@@ -78,6 +78,10 @@ class ExchangeLayer:
             if not exchange.status:
                 # Whether a write was carried out is as unknown as when the database is unavailable.
                 await self._respond(exchange, "storage_unavailable", send)
+        except Exception:
+            if not exchange.status:
+                await self._respond(exchange, "internal_error", send)
+            raise
         finally:
             deadline.cancel()
             exchange.route = exchange.route or scope.get("path_template")

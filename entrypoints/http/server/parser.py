@@ -55,6 +55,10 @@ class RequestParser:
         if self._framing_bytes > self._limits.head_bytes:
             raise InvalidRequest("The headers are too large.")
 
+    def close(self) -> None:
+        """Let go of the sink and of httptools' parser, each of which refers back."""
+        del self._sink, self._parser
+
     def _parse(self, data: bytes) -> None:
         """Feed the parser. Offers of another protocol are ignored (RFC 9110, section 7.8).
 
