@@ -48,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     database_pool_pre_ping: bool = True
     database_pool_recycle: _Seconds = 3600.0
     database_timeout: _Seconds = 1.5
+    database_coalescing: Literal["all", "user", "off"] = "all"
     request_timeout: _Seconds = 10.0
     max_concurrent_requests: Annotated[int, Meta(ge=1, le=100_000)] = 100
     rate_limit_burst: Annotated[int, Meta(ge=0, le=1_000_000)] = 0

@@ -1,5 +1,6 @@
 """Whether a statement keeps to one user's rows, by the word of PostgreSQL's own planner."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ async def generic_plan(connection: asyncpg.Connection, sql: str, form: str) -> l
 async def judge(connection: asyncpg.Connection, sql: str, arguments: tuple[Any, ...], user: str) -> Verdict:
     """Walk through the plan of a statement. Raises PostgresSyntaxError for what has none."""
     ((explained,),) = await generic_plan(connection, sql, "VERBOSE, FORMAT JSON")
-    nodes = [*_walk(explained[0]["Plan"])]
+    nodes = [*_walk(json.loads(explained)[0]["Plan"])]
     # Before version 17, the results of sub-selects are shown as $0, $1 and so on, too.
     results = set(re.findall(r"\$\d+", " ".join(node.get("Subplan Name", "") for node in nodes)))
     user_places = {f"${n}" for n, value in enumerate(arguments, start=1) if value == user} - results

@@ -10,7 +10,7 @@ import asyncpg
 from adapters.postgres.database import Database
 from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
 from adapters.postgres.pool import PoolSettings
-from adapters.postgres.tasks import PostgresTaskRepository
+from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
 from application import StorageUnavailable
 
 _log = logging.getLogger("hextasks.storage")
@@ -32,13 +32,15 @@ class Examined:
 class PostgresStorage:
     """Tasks in a PostgreSQL database. Every method may raise StorageUnavailable."""
 
-    def __init__(self, url: str, pool: PoolSettings | None = None, *, migrates: bool) -> None:
+    def __init__(
+        self, url: str, pool: PoolSettings | None = None, *, coalescing: Coalescing = "all", migrates: bool
+    ) -> None:
         """Prepare, without connecting. Raises ValueError for a bad URL.
 
         `migrates` has `start` bring an older schema to the newest revision, rather than reject it.
         """
         self.database = Database(url, pool)
-        self.tasks = PostgresTaskRepository(self.database)
+        self.tasks = PostgresTaskRepository(self.database, coalescing=coalescing)
         self._migrates = migrates
         self._is_checked = False
 

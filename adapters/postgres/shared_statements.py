@@ -143,8 +143,10 @@ class SharedStatements:
             .lateral("counter")
         )
         place = func.row_number(type_=BigInteger()).over(partition_by=wanted.c.user_id, order_by=wanted.c.n)
+        count = func.count(type_=BigInteger()).over(partition_by=wanted.c.user_id)
+        numbers = [(counter.c.value + place).label("number"), (counter.c.value + count).label("last_number")]
         kept = [] if locked is None else [*locked.c]
-        rows = select(wanted, *kept, (counter.c.value + place).label("number")).select_from(wanted)
+        rows = select(wanted, *kept, *numbers).select_from(wanted)
         rows = rows.join(counter, true())
         if locked is not None:
             rows = rows.join(locked, true())
@@ -158,8 +160,8 @@ class SharedStatements:
         self, name: str, wanted: CTE, is_possible: ColumnElement[bool], numbered: CTE, done: CTE
     ) -> Statement:
         """Move the counters forward, and return what became of the calls."""
-        newest = select(self._user_of(numbered), func.max(numbered.c.number)).group_by(numbered.c.user_id)
-        moved = postgresql.insert(task_counters).from_select([*task_counters.c], newest)
+        last = select(self._user_of(numbered), numbered.c.number).where(numbered.c.number == numbered.c.last_number)
+        moved = postgresql.insert(task_counters).from_select([*task_counters.c], last)
         moved = moved.on_conflict_do_update(
             index_elements=[task_counters.c.user_id], set_={task_counters.c.value: moved.excluded.value}
         )

@@ -5,8 +5,8 @@ and the outer part writes with it. Taking the number locks the user's counter ro
 user's writes commit in the order of their numbers, and two of them can never deadlock. A CTE takes no number
 for a task that is not there in the version asked for; only a write that loses a race while it waits leaves a gap.
 
-Parameters have the names of the columns that they fill or are compared with. Each statement is for one user, whose id it
-compares with `user_id` of every table.
+Parameters have the names of the columns that they fill or are compared with. Each statement is for one user, and
+compares the user's id with `user_id` of every table.
 """
 
 from functools import cache

@@ -9,11 +9,10 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy import event
-from sqlalchemy.pool import Pool
 
 from adapters.postgres import Database, migrate
-from adapters.postgres.statements import ADD, GET, PAGES, REMOVE, SAVE
+from adapters.postgres.shared_statements import SharedStatements
+from adapters.postgres.statements import ADD, GET, REMOVE, SAVE, page_statement
 from tests.databases import Server, patient
 from tests.http.wire import made, one
 from tests.services import Client, Service, running_service
@@ -21,9 +20,16 @@ from tests.tenancy import OWNED, judge
 
 pytestmark = pytest.mark.database
 
-REPOSITORY = {statement.sql for statement in (ADD, GET, REMOVE, SAVE, *PAGES.values())}
-# What the start-up check reads beside its own settings, and what has no plan because it touches no table.
-CATALOGUE = {"alembic_version", "pg_class", "pg_namespace"}
+PAGES = [page_statement(completed, after=after) for completed in (None, True, False) for after in (False, True)]
+SHARED = SharedStatements(one_user=True)
+# The first write of a user finds no counter, so that it runs alone.
+REPOSITORY = {
+    "off": [ADD, GET, REMOVE, SAVE, *PAGES],
+    "user": [ADD, SHARED.add, SHARED.get, SHARED.remove, SHARED.save, *PAGES],
+}
+# What the start-up check reads beside its own settings, what the driver reads of array types, and what has no plan
+# because it touches no table.
+CATALOGUE = {"alembic_version", "pg_class", "pg_namespace", "pg_attribute", "pg_range", "pg_type"}
 COMMANDS = {"BEGIN", "COMMIT", "ROLLBACK", "SHOW"}
 Sent = dict[str, tuple[Any, ...]]
 
@@ -32,10 +38,12 @@ Sent = dict[str, tuple[Any, ...]]
 def captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
     """Collect every statement on every connection that a pool opens meanwhile, each once with its first arguments."""
     sent = Sent()
-    prepare = asyncpg.Connection.prepare
+    connect, prepare = Database.connect, asyncpg.Connection.prepare
 
-    def listen(connection: Any, _: object) -> None:
-        connection.driver_connection.add_query_logger(lambda query: sent.setdefault(query.query, tuple(query.args)))
+    async def listening(database: Database) -> asyncpg.Connection:
+        connection = await connect(database)
+        connection.add_query_logger(lambda query: sent.setdefault(query.query, tuple(query.args)))
+        return connection
 
     async def noting(connection: asyncpg.Connection, sql: str, **options: Any) -> Any:
         """SQLAlchemy, and so Alembic, prepares what it sends, of which the driver tells no logger."""
@@ -45,11 +53,8 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
 
     with monkeypatch.context() as patch:
         patch.setattr(asyncpg.Connection, "prepare", noting)
-        event.listen(Pool, "connect", listen, insert=True)
-        try:
-            yield sent
-        finally:
-            event.remove(Pool, "connect", listen)
+        patch.setattr(Database, "connect", listening)
+        yield sent
 
 
 def live(service: Service, me: Client, stranger: Client) -> None:
@@ -89,16 +94,19 @@ def live(service: Service, me: Client, stranger: Client) -> None:
     assert me.get(paths[5]).status_code == 200
 
 
-async def test_each_is_held_to_its_user_in_every_table(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mode", REPOSITORY)
+async def test_each_is_held_to_its_user_in_every_table(
+    server: Server, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
     url = await server.new_database()
     database = patient(url)
     await migrate(database)
     user, stranger = f"user {uuid4()}", f"stranger {uuid4()}"
     with captured(monkeypatch) as sent:
-        settings = {"DATABASE_URL": url, "ENVIRONMENT": "production"}
+        settings = {"DATABASE_URL": url, "ENVIRONMENT": "production", "DATABASE_COALESCING": mode}
         with running_service(**settings) as service, service.client(user) as me, service.client(stranger) as other:
             await asyncio.to_thread(live, service, me, other)
-    assert sent.keys() >= REPOSITORY, "a branch was not lived"
+    assert sent.keys() >= {statement.sql for statement in REPOSITORY[mode]}, "a branch was not lived"
     seen = set()
     async with database.connection() as connection:
         for sql, arguments in sent.items():
