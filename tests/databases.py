@@ -68,10 +68,11 @@ class Server:
         self.url = url
         self._made: list[str] = []
 
-    async def new_database(self, template: str = "template0") -> str:
+    async def new_database(self, encoding: str = "UTF8") -> str:
         """Make a database and return its URL."""
         name = f"hextasks_test_{uuid4().hex[:12]}"
-        await self._run(f'CREATE DATABASE {name} TEMPLATE {template} ENCODING "UTF8"')
+        locale = "" if encoding == "UTF8" else " LOCALE 'C'"  # the only one that fits every encoding
+        await self._run(f'CREATE DATABASE {name} TEMPLATE template0 ENCODING "{encoding}"{locale}')
         self._made.append(name)
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
 

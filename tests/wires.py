@@ -1,11 +1,22 @@
-"""A TCP connection to a server that a test may interrupt."""
+"""TCP for tests: a free port, and a connection to a server that may be interrupted."""
 
 import asyncio
+import random
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import parse_qs, urlsplit
 
-from tests.torture.client import free_port
+
+def free_port() -> int:
+    """Return a port from below those that the system lends to clients.
+
+    Among those, a client that keeps asking for an unavailable server would one day be lent the server's own port.
+    """
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Wire:

@@ -26,11 +26,11 @@ class Database:
     """
 
     def __init__(self, url: str, pool: PoolSettings | None = None) -> None:
-        """Prepare a pool for a URL as providers hand it out. Raises ValueError when it is none."""
+        """Prepare a pool for a URL as providers hand it out. Raises ValueError for any other."""
         pool = pool or PoolSettings()
         self.timeout = pool.timeout
-        # Statements stay prepared as long as their connection: to prepare them anew every few minutes, as is asyncpg's
-        # default, costs round trips, of which one has no time limit.
+        # Statements stay prepared as long as their connection is open. By default asyncpg forgets them after five
+        # minutes, which costs two round trips for each.
         self._arguments = {"timeout": pool.timeout, "max_cached_statement_lifetime": 0, **connect_arguments(url)}
         self._pool = Pool(self.connect, pool)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -90,11 +90,11 @@ class Database:
             self._pool.release(lent)
 
     async def ping(self) -> None:
-        """Prove that the database answers, has the tables and takes writes. Raises StorageUnavailable."""
+        """Prove that the database answers, has the tables and accepts writes. Raises StorageUnavailable."""
         with storage_errors():
             async with asyncio.timeout(self.timeout), self.connection(at_once=True) as connection:
                 if await connection.fetchval(_CAN_SERVE) == "on":
-                    raise asyncpg.ReadOnlySQLTransactionError("the server takes no writes")
+                    raise asyncpg.ReadOnlySQLTransactionError("the server accepts no writes")
 
     async def close(self) -> None:
         """Close every connection, those in use as soon as they are returned."""

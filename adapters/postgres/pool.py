@@ -11,8 +11,8 @@ import asyncpg
 
 from adapters.postgres.errors import Fault, fault
 
-# HikariCP's bypass window: a connection that served this recently is taken as alive, so a busy pool pays for no ping.
 TRUST_SECONDS = 0.5
+"""A connection that served this recently is taken as alive (HikariCP's bypass window), so a busy pool does not ping."""
 PING_TIMEOUT_SECONDS = 0.5
 RENEWAL_PAUSE_SECONDS = 1.0
 """How long after all connections were replaced a read-only server does not have them replaced again."""
@@ -48,8 +48,8 @@ class PooledConnection:
 class Pool:
     """Connections to one database, for one event loop.
 
-    Up to `size` are kept. A caller who finds all of them in use waits, first come, first served; after half of the
-    time limit one more is opened, up to `max_overflow`. Every connection that was lent has to be released.
+    Up to `size` are kept. A caller that finds all of them in use waits, first come, first served; after half of the
+    time limit one more is opened for it, up to `max_overflow`. Every connection that was lent has to be released.
     """
 
     def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]], settings: PoolSettings) -> None:
@@ -57,13 +57,13 @@ class Pool:
         self._settings = settings
         self._idle: list[PooledConnection] = []  # the one used last stands last
         self._waiters: deque[asyncio.Future[PooledConnection | None]] = deque()
-        # How many are lent or being opened. Together with the idle ones no more than `size`, unless it alone is more;
-        # so nothing idles while somebody waits.
+        # How many are lent or being opened. Idle ones are kept only up to `size` in all, so none idles while a caller
+        # waits.
         self._in_use = 0
         self._renewed_at = -inf
 
     def take(self) -> PooledConnection | None:
-        """Lend the connection used last, if it is known to be alive; otherwise return None, and `acquire` has to."""
+        """Lend the connection used last if it is known to be alive; return None where `acquire` is needed."""
         if not self._idle:
             return None
         lent, now = self._idle[-1], monotonic()
@@ -77,7 +77,7 @@ class Pool:
     async def acquire(self, *, at_once: bool = False) -> PooledConnection:
         """Lend a live connection, waiting for it, pinging or opening it as needed.
 
-        `at_once` opens one beyond `size` without waiting before. Raises what opening raises; has no time limit.
+        `at_once` opens one beyond `size` without waiting first. Raises what opening raises; has no time limit.
         """
         lent = await self._acquire_slot(at_once=at_once)
         try:
@@ -135,7 +135,7 @@ class Pool:
             waiter.set_result(None)
 
     def _free_slot(self, lent: PooledConnection | None) -> None:
-        """Pass a slot, and the connection in it, to the caller who has waited longest; without any, let it idle."""
+        """Pass a slot, and the connection in it, to the caller that has waited longest; without any, let it idle."""
         if lent is not None and lent.opened_at < self._renewed_at:
             lent.connection.terminate()
             lent = None
@@ -147,10 +147,14 @@ class Pool:
         self._in_use -= 1
         if lent is None:
             return
-        if self._in_use + len(self._idle) >= self._settings.size:
-            lent.connection.terminate()
-        elif lent.trusted_until:
-            self._idle.append(lent)
+        is_surplus = self._in_use + len(self._idle) >= self._settings.size
+        if lent.trusted_until:
+            if is_surplus:
+                lent.connection.terminate()
+            else:
+                self._idle.append(lent)
+        elif is_surplus:  # time for the driver to have a statement that was cut off cancelled on the server
+            asyncio.get_running_loop().call_later(PING_TIMEOUT_SECONDS, lent.connection.terminate)
         else:
             self._idle.insert(0, lent)  # behind those that need no ping
 
@@ -169,7 +173,7 @@ class Pool:
             try:
                 async with asyncio.timeout(PING_TIMEOUT_SECONDS):
                     await lent.connection.execute("SELECT 1")
-                if lent.opened_at >= self._renewed_at:  # nobody found out meanwhile that the others are lost
+                if lent.opened_at >= self._renewed_at:  # no connection was lost meanwhile
                     return True
             except TimeoutError:
                 self._renew(now)  # a server that stopped answering does so on the other connections, too

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 
-from adapters.postgres import Database, PoolSettings
+from adapters.postgres import Database, PoolSettings, migrate
 from adapters.postgres.dsn import connect_arguments
 from application import StorageUnavailable
 from tests.adapters.test_postgres_pool import backend
+from tests.databases import Server
 from tests.patience import until
 from tests.sql import fetch
 from tests.wires import wired
@@ -19,15 +20,26 @@ pytestmark = pytest.mark.database
 Count = Callable[[], Awaitable[int]]
 
 
+@pytest.fixture(scope="module")
+async def url(server: Server) -> str:
+    """One database for all tests here, each of which closes its connections."""
+    url = await server.new_database()
+    database = Database(url)
+    await migrate(database)
+    await database.close()
+    return url
+
+
 @pytest.fixture
 async def count(url: str) -> AsyncIterator[Count]:
-    """Counts the connections to the database, other than the one that counts."""
+    """Counts the connections to the database, other than the one that counts; begins when there are none."""
     connection = await asyncpg.connect(**connect_arguments(url))
 
     async def count() -> int:
         mine = "datname = current_database() AND backend_type = 'client backend'"
         return int(await connection.fetchval(f"SELECT count(*) - 1 FROM pg_stat_activity WHERE {mine}"))
 
+    await reaches(0, count)
     yield count
     await connection.close()
 

@@ -11,6 +11,7 @@ from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, mi
 from adapters.postgres.deadline import Deadline
 from application import PageRequest, StorageUnavailable
 from domain import Task
+from tests.adapters.test_postgres_pool import backend, two_backends
 from tests.contract.test_task_repository import a_task
 from tests.databases import Server
 from tests.patience import until
@@ -52,17 +53,31 @@ async def test_a_statement_beyond_the_time_limit_is_cancelled_on_the_server_too(
 
 async def test_it_is_cancelled_even_if_the_next_caller_leaves_as_well(url: str) -> None:
     database = Database(url, PoolSettings(size=1, max_overflow=0, timeout=30))
-    callers = [asyncio.create_task(fetch(database, "SELECT pg_sleep(60)"))]
-    await active(url, 1)
-    callers.append(asyncio.create_task(fetch(database, "SELECT 1")))  # waits for the connection
-    callers[0].cancel()
-    for _ in range(3):  # until it pings the connection, which waits for the cancellation
-        await asyncio.sleep(0)
-    callers[1].cancel()
-    await asyncio.gather(*callers, return_exceptions=True)
-    assert all(caller.cancelled() for caller in callers)
-    await active(url, 0)
+    for turns in range(6):  # of the event loop, in which the second gets the connection and pings it
+        callers = [asyncio.create_task(fetch(database, "SELECT pg_sleep(60)"))]
+        await active(url, 1)
+        callers.append(asyncio.create_task(fetch(database, "SELECT 1")))  # waits for the connection
+        callers[0].cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        callers[1].cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+        assert all(caller.cancelled() for caller in callers)
+        await active(url, 0)
     assert await fetch(database, "SELECT 1")
+    await database.close()
+
+
+async def test_the_next_caller_gets_another_connection_if_there_is_one(url: str) -> None:
+    database = Database(url, PoolSettings(timeout=30))
+    pids = await two_backends(database)
+    sleep = asyncio.create_task(fetch(database, "SELECT pg_sleep(60)"))
+    await active(url, 1)
+    free = await backend(database)
+    sleep.cancel()
+    await asyncio.gather(sleep, return_exceptions=True)
+    assert free in pids
+    assert await backend(database) == free
     await database.close()
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from adapters.postgres import Database, PoolSettings, PostgresTaskRepository
+from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, pool
 from application import StorageUnavailable, TaskNotFound
-from tests.adapters.test_postgres_pool import two_backends
+from tests.adapters.test_postgres_pool import backend, two_backends
 from tests.contract.test_task_repository import a_task
 from tests.patience import until
 from tests.sql import fetch
@@ -64,6 +64,27 @@ async def test_who_lost_a_connection_is_not_given_another_that_may_be_about_to_e
     await running
     assert not {*old} & {*await two_backends(database)}
     await database.close()
+
+
+async def test_nor_one_that_answered_a_ping_meanwhile(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "TRUST_SECONDS", 0.0)
+    monkeypatch.setattr(pool, "PING_TIMEOUT_SECONDS", 30.0)
+    async with wired(url) as (wire, through):
+        database = Database(through, PoolSettings(timeout=30))
+        async with database.connection():
+            (last_end,) = wire.clients
+            pinged = await backend(database)
+        running = asyncio.create_task(fetch(database, "SELECT pg_sleep(60)"))
+        await asyncio.sleep(0.05)  # in which it starts, on the connection returned last
+        wire.cut()
+        caller = asyncio.create_task(backend(database))
+        await asyncio.sleep(0.05)  # in which it pings the other connection
+        last_end.transport.abort()
+        with pytest.raises(StorageUnavailable):
+            await running
+        wire.mend(and_deliver=True)
+        assert await caller != pinged
+        await database.close()
 
 
 async def test_a_server_that_turned_read_only_is_left_at_the_first_write(small: Database) -> None:

@@ -87,6 +87,16 @@ async def test_alembic_works_from_the_repository_root(server: Server) -> None:
         assert await process.wait() == 0
 
 
+@pytest.mark.parametrize("url", ["", "memory://", "postgresql://ada:tell/tale@host/x"])
+async def test_its_command_says_what_is_wrong_with_the_url(url: str) -> None:
+    process = await python("alembic", "check", DATABASE_URL=url)
+    said = (await process.communicate())[0].decode()
+    assert process.returncode
+    assert "DATABASE_URL" in said
+    assert "Traceback" not in said
+    assert "tell" not in said
+
+
 async def test_many_processes_migrate_at_once_and_none_fails(server: Server) -> None:
     url = await server.new_database()
     processes = [await python("entrypoints.cli", "migrate", DATABASE_URL=url) for _ in range(4)]

@@ -2,11 +2,8 @@
 
 import asyncio
 import json
-import random
 import re
-import socket
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -207,14 +204,3 @@ class Client:
 
     def close(self) -> None:
         self.connection.close()
-
-
-def free_port() -> int:
-    """Return a port from below those that the system lends to clients.
-
-    Among those, a client that keeps asking for a server that is away would one day be lent the server's own port.
-    """
-    while True:
-        port = random.randrange(15_000, 32_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port

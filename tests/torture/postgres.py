@@ -15,7 +15,7 @@ import asyncpg
 from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.embedded_postgres.server import DATA, binaries, server_identity
 from adapters.postgres import Database, migrate
-from tests.torture.client import free_port
+from tests.wires import free_port
 
 START_SECONDS = 60.0
 ROLE = "hextasks"

@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.cli.processes import Served, end_group, serving
 from tests.patience import GENEROUS
 from tests.services import SECRET
-from tests.torture.client import free_port
 from tests.torture.postgres import ROLE, OwnPostgres
+from tests.wires import free_port
 
 
 class Service:

@@ -1,0 +1,49 @@
+"""What a database must be before the service uses it, and who is told otherwise."""
+
+import logging
+
+import pytest
+
+from adapters.postgres import Database, DatabaseNotReady, PostgresStorage, migrate
+from application import StorageUnavailable, TaskNotFound
+from tests.contract.test_task_repository import a_task
+from tests.databases import Server
+
+pytestmark = pytest.mark.database
+
+
+async def test_an_empty_database_is_migrated_where_that_is_wanted(server: Server) -> None:
+    storage = PostgresStorage(await server.new_database(), migrates=True)
+    await storage.ping()
+    found = await storage.examine()
+    assert found.encoding == "UTF8"
+    assert found.schema.is_current
+    with pytest.raises(TaskNotFound):
+        await storage.tasks.get("ada", a_task().id)
+    await storage.close()
+
+
+async def test_elsewhere_it_is_unavailable_until_it_was_migrated(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = await server.new_database()
+    storage = PostgresStorage(url, migrates=False)
+    with pytest.raises(DatabaseNotReady, match="hextasks migrate"):
+        await storage.start()
+    with pytest.raises(StorageUnavailable):
+        await storage.check()
+    (record,) = caplog.records
+    assert (record.levelno, "hextasks migrate" in record.getMessage()) == (logging.WARNING, True)
+    database = Database(url)
+    await migrate(database)
+    await database.close()
+    await storage.check()
+    await storage.ping()
+    await storage.close()
+
+
+async def test_text_in_another_encoding_cannot_be_kept(server: Server) -> None:
+    storage = PostgresStorage(await server.new_database(encoding="SQL_ASCII"), migrates=True)
+    with pytest.raises(DatabaseNotReady, match="SQL_ASCII"):
+        await storage.start()
+    await storage.close()
