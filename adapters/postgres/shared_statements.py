@@ -39,7 +39,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from adapters.postgres.statement import Statement
-from adapters.postgres.statements import ADDED, SAVED, value_type
+from adapters.postgres.statements import ADDED, SAVED, TASK, value_type
 from adapters.postgres.tables import task_counters, task_tombstones, tasks
 
 _KEY = [tasks.c.user_id, tasks.c.id]
@@ -62,7 +62,7 @@ class SharedStatements:
 
     def _get(self) -> Statement:
         calls = self._calls(_KEY)
-        stored = select(tasks).where(*self._is_task_of(calls)).limit(_one).lateral("stored")
+        stored = select(*TASK).where(*self._is_task_of(calls)).limit(_one).lateral("stored")
         return Statement.compiled("task_get_many", select(stored).select_from(calls).join(stored, true()), is_read=True)
 
     def _add(self) -> Statement:

@@ -35,7 +35,10 @@ from sqlalchemy.types import TypeEngine
 
 from adapters.postgres.statement import Statement
 from adapters.postgres.tables import task_counters, task_tombstones, tasks
+from domain import TASK_FIELDS
 
+TASK = [tasks.c[name] for name in TASK_FIELDS]
+"""The columns of a stored task, in the order in which `Task.restore` takes them."""
 ADDED = [column for column in tasks.c if column is not tasks.c.version]
 """The columns that an added task fills; its version comes from the counter."""
 SAVED = [column for column in ADDED if column.name not in ("user_id", "id", "created_at")]
@@ -101,7 +104,7 @@ def _remove() -> Statement:
 def page_statement(completed: bool | None, *, after: bool) -> Statement:
     """Return the statement for a page: one for each filter, so that each can be planned onto its own index."""
     place = (tasks.c.created_at, tasks.c.id)
-    page: Select[Any] = select(tasks).where(tasks.c.user_id == _given["user_id"])
+    page: Select[Any] = select(*TASK).where(tasks.c.user_id == _given["user_id"])
     if completed is not None:
         page = page.where(tasks.c.completed_at.is_not(None) if completed else tasks.c.completed_at.is_(None))
     if after:
@@ -113,4 +116,4 @@ def page_statement(completed: bool | None, *, after: bool) -> Statement:
 ADD = _add()
 SAVE = _save()
 REMOVE = _remove()
-GET = Statement.compiled("task_get", select(tasks).where(*_this_task), is_read=True)
+GET = Statement.compiled("task_get", select(*TASK).where(*_this_task), is_read=True)

@@ -1,4 +1,4 @@
-"""Prints how many bytecode instructions each call takes in the application, as JSON: `python -m tests.http.instructions`.
+"""Prints how many bytecode instructions each call takes, as JSON: `python -m tests.http.instructions`.
 
 The count is exact and repeats: no socket, no database, no other thread. It runs in a process of its own because the
 measurement of coverage traces, too.
@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -97,9 +98,9 @@ async def main() -> None:
     ):
         for task in tasks[:WARM_UP]:
             await call(method, end.format(id=task["id"]), body)
-        task = tasks.pop()
-        counts[operation] = await counted(lambda m=method, e=end, t=task, b=body: call(m, e.format(id=t["id"]), b))  # type: ignore[misc]
-    print(json.dumps(counts))
+        path = end.format(id=tasks.pop()["id"])
+        counts[operation] = await counted(partial(call, method, path, body))
+    sys.stdout.write(json.dumps(counts))
 
 
 if __name__ == "__main__":
