@@ -1,0 +1,100 @@
+"""What a request costs, in exact counts: round trips, prepared statements, bytecode instructions.
+
+Counts and not times, so that a busy machine fails nothing. A number that grew is either a regression or the price of a
+feature; in the second case, change it here, in the same commit.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, migrate
+from adapters.postgres.statement import Statement
+from tests.contract.test_task_repository import LATER, a_task
+from tests.databases import Server
+from tests.http.wire import made, one
+from tests.patience import DATABASE_TIMEOUT_SECONDS
+from tests.services import Client, running_service
+
+# One coalesced statement each; an update and a completion read before they write.
+ROUND_TRIPS = {"get": 1, "unchanged": 1, "list": 1, "create": 1, "update": 2, "complete": 2, "again": 1, "delete": 1}
+
+# Measured with the locked versions of the dependencies; 5 % more is the margin for other versions of Python.
+INSTRUCTIONS = {"get": 3497, "list": 10579, "create": 4737, "update": 6013, "complete": 5438, "delete": 3887}
+
+
+def test_instructions_of_each_call() -> None:
+    printed = subprocess.run(
+        [sys.executable, "-m", "tests.http.instructions"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    counts = json.loads(printed)
+    assert counts.keys() == INSTRUCTIONS.keys()
+    for operation, limit in INSTRUCTIONS.items():
+        assert counts[operation] <= limit * 1.05, counts
+
+
+@pytest.mark.database
+class TestStatements:
+    """What the calls of one client at a time send to PostgreSQL."""
+
+    @pytest.fixture
+    def sent(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The names of the statements, in the order in which they were sent."""
+        names: list[str] = []
+        fetch = Database.fetch
+
+        async def noted(database: Database, statement: Statement, *arguments: Any, **options: Any) -> Any:
+            names.append(statement.name)
+            return await fetch(database, statement, *arguments, **options)
+
+        monkeypatch.setattr(Database, "fetch", noted)
+        return names
+
+    def test_round_trips_of_each_call(self, service_database_url: str, sent: list[str]) -> None:
+        with running_service(DATABASE_URL=service_database_url) as service, service.client() as me:
+            self.call_everything(me, sent)
+
+    async def test_no_more_statements_are_prepared_however_many_calls_share_one(self, server: Server) -> None:
+        url = await server.new_database()
+        database = Database(url, PoolSettings(size=1, max_overflow=0, timeout=DATABASE_TIMEOUT_SECONDS))
+        await migrate(database)
+        tasks = PostgresTaskRepository(database)
+        counts = []
+        for many in (1, 2, 3, 7, 50, 200):
+            added = await asyncio.gather(*(tasks.add(a_task(user_id=f"user {n}")) for n in range(many) for _ in "ab"))
+            await asyncio.gather(*(tasks.get(task.user_id, task.id) for task in added))
+            saved = await asyncio.gather(*(tasks.save(replace(task, title="Buy oat milk")) for task in added))
+            await asyncio.gather(*(tasks.remove(task.user_id, task.id, removed_at=LATER) for task in saved))
+            async with database.connection() as connection:
+                counts.append(await connection.fetchval("SELECT count(*) FROM pg_prepared_statements"))
+        await database.close()
+        assert len(set(counts[1:])) == 1, counts
+
+    def call_everything(self, me: Client, sent: list[str]) -> None:
+        """Make each call, and compare the number of statements that it took."""
+        made(me)  # a user's first write finds no counter
+        task = made(me)
+        path = one(me, task)
+        calls: dict[str, Callable[[], httpx.Response]] = {
+            "get": lambda: me.get(path),
+            "unchanged": lambda: me.get(path, headers={"If-None-Match": "*"}),
+            "list": lambda: me.get(me.tasks),
+            "create": lambda: me.post(me.tasks, json={"title": "Buy milk"}),
+            "update": lambda: me.put(path, json={"title": "Buy oat milk"}),
+            "complete": lambda: me.patch(f"{path}/complete"),
+            "again": lambda: me.patch(f"{path}/complete"),
+            "delete": lambda: me.delete(path),
+        }
+        counts = {}
+        for name, call in calls.items():
+            before = len(sent)
+            assert call().is_success or name == "unchanged"
+            counts[name] = len(sent) - before
+        assert counts == ROUND_TRIPS
