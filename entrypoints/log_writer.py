@@ -17,7 +17,7 @@ GATHER_SECONDS = 0.02
 class LogWriter:
     """A bounded buffer of lines in front of a file descriptor, which one daemon thread empties in order.
 
-    While the buffer is full, lines are dropped and counted; once half of it is free again, one line says how many.
+    When the buffer is full, lines are dropped and counted until it is empty again; then one line says how many.
     """
 
     def __init__(self, descriptor: int, *, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> None:
@@ -35,19 +35,18 @@ class LogWriter:
     def write(self, line: bytes) -> None:
         """Accept a line, its line feed included, or drop it. Never blocks; safe in any thread."""
         with self._lock:
+            if not self._lines:
+                self._has_lines.set()
             if self._dropped or len(self._lines) >= self._max_lines or self._bytes + len(line) > self._max_bytes:
                 self._dropped += 1
                 return
             self._lines.append(line)
             self._bytes += len(line)
-            if len(self._lines) == 1:
-                self._has_lines.set()
 
     def flush(self, seconds: float = 1.0) -> None:
         """Wait until all lines are written, but no longer than so many seconds."""
         deadline = time.monotonic() + seconds
         self._is_urgent.set()
-        self._has_lines.set()
         while (self._lines or not self._is_idle) and time.monotonic() < deadline:
             time.sleep(0.002)
         self._is_urgent.clear()
@@ -58,36 +57,41 @@ class LogWriter:
             self._is_urgent.wait(GATHER_SECONDS)
             self._has_lines.clear()
             while batch := self._take():
-                self._write_out(batch)
-            self._is_idle = True
+                if not self._write_out(b"".join(batch)):
+                    with self._lock:
+                        self._dropped += len(batch)
+            self._tell_dropped()
+            self._is_idle = not self._lines
 
     def _take(self) -> list[bytes]:
         """Take the next lines, as many as a pipe keeps together when several processes write to it."""
         batch: list[bytes] = []
         size = 0
         with self._lock:
-            if self._dropped and len(self._lines) <= self._max_lines // 2 and self._bytes <= self._max_bytes // 2:
-                self._lines.append(_dropped_line(self._dropped))
-                self._bytes += len(self._lines[-1])
-                self._dropped = 0
+            self._is_idle = False
             while self._lines and (not batch or size + len(self._lines[0]) <= select.PIPE_BUF):
                 batch.append(self._lines.popleft())
                 size += len(batch[-1])
             self._bytes -= size
-            self._is_idle = not batch
         return batch
 
-    def _write_out(self, batch: list[bytes]) -> None:
-        left = memoryview(b"".join(batch))
+    def _tell_dropped(self) -> None:
+        """Write how many lines were dropped; until then, none is accepted, so that this stands where they would."""
+        while (dropped := self._dropped) and self._write_out(_dropped_line(dropped)):
+            with self._lock:
+                self._dropped -= dropped
+
+    def _write_out(self, data: bytes) -> bool:
+        """Tell whether it could be written."""
+        left = memoryview(data)
         while left:
             try:
                 left = left[os.write(self._descriptor, left) :]
             except BlockingIOError:  # another process has made the shared descriptor non-blocking
                 select.select([], [self._descriptor], [])
             except OSError:  # there is no reader any more
-                with self._lock:
-                    self._dropped += len(batch)
-                return
+                return False
+        return True
 
 
 def _dropped_line(count: int) -> bytes:

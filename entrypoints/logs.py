@@ -12,8 +12,6 @@ import msgspec
 from entrypoints.log_writer import LogWriter
 
 STANDARD_ERROR = 2
-REPEAT_SECONDS = 1.0
-"""How often an identical failure is logged at most."""
 MAX_KINDS = 1000
 """Of failures that are told apart."""
 
@@ -67,11 +65,12 @@ class _Repetition(NamedTuple):
 
 
 class FailureLog:
-    """Logs why requests failed: one line per kind of failure and second, with the number of those left out since."""
+    """Logs why requests failed: one line per kind of failure and second, with the number suppressed since the last."""
 
-    def __init__(self, logger: logging.Logger) -> None:
-        """Log to `logger`."""
+    def __init__(self, logger: logging.Logger, *, every: float = 1.0) -> None:
+        """Log to `logger`, each kind at most every so many seconds."""
         self._logger = logger
+        self._every = every
         self._kinds: dict[object, _Repetition] = {}
 
     def expected(self, code: str, error: BaseException, **fields: object) -> None:
@@ -89,7 +88,7 @@ class FailureLog:
         """Tell whether to log a failure of a kind now, and add how many were suppressed to the fields of its line."""
         now = time.monotonic()
         before = self._kinds.pop(kind, None)
-        if before and now < before.logged_at + REPEAT_SECONDS:
+        if before and now < before.logged_at + self._every:
             self._kinds[kind] = _Repetition(before.logged_at, before.suppressed + 1)
             return False
         if before and before.suppressed:

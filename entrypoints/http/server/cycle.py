@@ -6,8 +6,9 @@ from http import HTTPStatus
 from typing import Protocol
 
 from entrypoints.http.server.asgi import CLOSE, App, HeaderList, Message, Scope
+from entrypoints.logs import FailureLog
 
-_log = logging.getLogger("hextasks.http")
+_failures = FailureLog(logging.getLogger("hextasks.http"))
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _CHUNKED = (b"transfer-encoding", b"chunked")
 
@@ -95,7 +96,7 @@ class Cycle:
         try:
             await app(self.scope, self.receive, self.send)
         except Exception as error:
-            _log.error("internal_error", exc_info=error)
+            _failures.unexpected("internal_error", error)
         finally:
             tasks.discard(asyncio.current_task())
             if not self.is_finished and not self.is_disconnected:

@@ -71,6 +71,8 @@ class ExchangeLayer:
         deadline = asyncio.get_running_loop().call_later(self.limits.request_seconds, call.expire, task)
         try:
             await self._app(scope, call.receive, call.send)
+            if not exchange.status:
+                raise RuntimeError("the application has not responded")
         except asyncio.CancelledError:
             # Cancelled by its deadline, or by somebody else, who is to hear of it?
             if not call.is_late or task is None or task.uncancel():
@@ -160,20 +162,21 @@ class _Call:
 
     async def send(self, message: Message) -> None:
         """Pass on the response, with the headers that every response has."""
-        exchange = self._exchange
-        if message["type"] == "http.response.start":
-            headers = [*message["headers"]]
-            if message["status"] >= 400 and _PROBLEM not in headers:
-                # The framework refuses a CORS preflight in plain text; a refused page may not read the reason.
-                exchange.origin = None
-                headers, self._replaced = self._layer.problem(exchange, "validation_error")
-            else:
-                exchange.status = exchange.status or message["status"]
-                self._layer.complete(headers, exchange)
-            message["headers"] = headers
-        elif self._replaced:
-            message["body"] = self._replaced
+        if message["type"] != "http.response.start":
+            if self._replaced:
+                message["body"] = self._replaced
+            await self._send(message)
+            return
+        exchange, headers = self._exchange, [*message["headers"]]
+        if message["status"] >= 400 and _PROBLEM not in headers:
+            # The framework refuses a CORS preflight in plain text; a refused page may not read the reason.
+            exchange.origin = None
+            headers, self._replaced = self._layer.problem(exchange, "validation_error")
+        else:
+            self._layer.complete(headers, exchange)
+        message["headers"] = headers
         await self._send(message)
+        exchange.status = exchange.status or message["status"]
 
 
 def _with_head(allow: bytes) -> bytes:
