@@ -51,6 +51,15 @@ async def test_a_statement_beyond_the_time_limit_is_cancelled_on_the_server_too(
     await small.ping()
 
 
+async def test_so_is_one_whose_connection_is_closed_afterwards(url: str) -> None:
+    database = Database(url, PoolSettings(size=1, max_overflow=1, timeout=0.5))
+    async with database.connection():
+        with pytest.raises(StorageUnavailable):
+            await fetch(database, "SELECT pg_sleep(60)")  # on a connection beyond the size
+        await active(url, 0)
+    await database.close()
+
+
 async def test_it_is_cancelled_even_if_the_next_caller_leaves_as_well(url: str) -> None:
     database = Database(url, PoolSettings(size=1, max_overflow=0, timeout=30))
     for turns in range(6):  # of the event loop, in which the second gets the connection and pings it
