@@ -4,10 +4,11 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
+from typing import get_args
 
 import pytest
 
-from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, migrate
+from adapters.postgres import Coalescing, Database, PoolSettings, PostgresTaskRepository, migrate
 from adapters.postgres.deadline import Deadline
 from application import PageRequest, StorageUnavailable
 from domain import Task
@@ -116,13 +117,13 @@ async def test_who_is_cancelled_at_the_deadline_stays_cancelled() -> None:
         await task
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("mode", get_args(Coalescing))
 async def test_callers_who_leave_at_any_moment_leak_nothing_and_leave_nothing_half_done(
-    small: Database, seed: int
+    small: Database, mode: Coalescing
 ) -> None:
     """Each is cancelled at a moment of its own: while it waits, connects, is pinged, sends, or is answered."""
-    chance = random.Random(seed)
-    tasks = PostgresTaskRepository(small)
+    chance = random.Random(mode)
+    tasks = PostgresTaskRepository(small, coalescing=mode)
     callers = []
     for number in range(150):
         callers.append(asyncio.create_task(tasks.add(a_task(user_id=f"user {number % 7}"))))

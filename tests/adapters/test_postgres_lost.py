@@ -16,13 +16,13 @@ from tests.wires import wired
 pytestmark = pytest.mark.database
 
 
-async def end_the_active(url: str) -> None:
+async def end_the_active(url: str, query: str = "%pg_sleep(60)%") -> None:
     """Wait for a statement, and end the connection that it runs on."""
     other = Database(url)
     end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query LIKE $1 AND state = 'active'"
 
     async def ended() -> bool:
-        return bool(await fetch(other, f"{end} AND pid <> pg_backend_pid()", "%pg_sleep(60)%"))
+        return bool(await fetch(other, f"{end} AND pid <> pg_backend_pid()", query))
 
     await until(ended)
     await other.close()

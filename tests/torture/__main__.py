@@ -1,17 +1,20 @@
-"""The scenarios in full: `python -m tests.torture [kill …] [--rounds 20] [--minutes 10]`, or `make torture`.
+"""The scenarios in full: `python -m tests.torture [kill …] [--rounds 20] [--minutes 10] [--coalescing user]`.
 
 Prints a table at the end, and exits with 1 when a promise was broken.
 """
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import get_args
 
+from adapters.postgres import Coalescing
 from entrypoints.settings import Settings
 from tests.torture.away import away
 from tests.torture.clients import clients_leave
@@ -19,6 +22,7 @@ from tests.torture.kill import kills
 from tests.torture.overload import overload
 from tests.torture.postgres import OwnPostgres, own_postgres
 from tests.torture.report import Finding, table
+from tests.torture.service import COALESCING
 from tests.torture.soak import soak
 from tests.torture.stop import stop
 
@@ -40,7 +44,11 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="scenario", help=f"of {', '.join(SCENARIOS)}; by default all")
     parser.add_argument("--rounds", type=int, default=20, help="how often to kill; other faults come a fifth as often")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long the soak takes")
+    parser.add_argument(
+        "--coalescing", choices=get_args(Coalescing), default="all", help="whose calls share statements"
+    )
     size = parser.parse_args()
+    os.environ[COALESCING] = size.coalescing
     size.few = max(1, size.rounds // 5)
     if unknown := set(size.names) - set(SCENARIOS):
         parser.error(f"there is no scenario {', '.join(unknown)}")

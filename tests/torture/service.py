@@ -12,6 +12,9 @@ from tests.services import SECRET
 from tests.torture.postgres import ROLE, OwnPostgres
 from tests.wires import free_port
 
+COALESCING = "DATABASE_COALESCING"
+"""The setting that the service takes from the environment of the scenarios."""
+
 
 class Service:
     """A service on one port, however often it is started."""
@@ -28,6 +31,7 @@ class Service:
         """Run it inside; at the end it must stop in good order unless it is gone already."""
         given = {"ENVIRONMENT": "production", "JWT_SECRET": SECRET, "DATABASE_URL": self._url, "PORT": str(self._port)}
         given |= dict.fromkeys(GENEROUS, "")  # as shipped: the limits are what scenarios are about
+        given[COALESCING] = os.environ.get(COALESCING, "")
         stack = ExitStack()
         try:
             yield await asyncio.to_thread(stack.enter_context, serving(self._folder, **given | settings))

@@ -1,18 +1,25 @@
 """The short form of the kills, and proof that its judge would see a loss."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from adapters.postgres import Coalescing
 from tests.torture.client import Json
 from tests.torture.kill import kills
 from tests.torture.ledger import DELETE, Ledger
 from tests.torture.postgres import OwnPostgres
 from tests.torture.report import kept
+from tests.torture.service import COALESCING
 
 
-async def test_a_kill_loses_nothing(tmp_path: Path, postgres: OwnPostgres) -> None:
-    kept(await kills(tmp_path, postgres, rounds=2, seconds=1.0))
+@pytest.mark.parametrize("mode", get_args(Coalescing))
+async def test_a_kill_loses_nothing(
+    tmp_path: Path, postgres: OwnPostgres, monkeypatch: pytest.MonkeyPatch, mode: Coalescing
+) -> None:
+    monkeypatch.setenv(COALESCING, mode)
+    kept(await kills(tmp_path, postgres, rounds=2, seconds=0.5))
 
 
 def a_task(version: int, title: str = "Buy milk", *, is_completed: bool = False, key: str = "1") -> Json:

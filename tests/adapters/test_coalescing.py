@@ -1,0 +1,324 @@
+"""The Coalescer by itself: which calls share a statement, in which order, and what ends a call."""
+
+import asyncio
+import gc
+import random
+import weakref
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from adapters.postgres.coalescing import MAX_CALLS, Call, Coalescer
+from application import StorageUnavailable, TaskContended
+from tests.patience import until
+
+ADD, SAVE = "add", "save"
+
+
+class Statements:
+    """Statements that run until they are told to end, and what was in them."""
+
+    def __init__(self, **options: Any) -> None:
+        self.shared: list[list[tuple[str, int]]] = []
+        self.alone: list[tuple[str, int]] = []
+        self.gates: list[asyncio.Future[Any]] = []
+        self.run_alone: set[int] = set()
+        self.cancelled = 0
+        self.coalescer = Coalescer(self._together, self._alone, **{"timeout": 20.0} | options)
+
+    def call(self, user: str, number: int = 0, operation: str = ADD) -> asyncio.Task[Any]:
+        return asyncio.create_task(self.coalescer.call(operation, user, UUID(int=number), ()))
+
+    async def started(self, count: int) -> None:
+        async def all_started() -> bool:
+            return len(self.gates) >= count
+
+        await until(all_started)
+
+    async def _together(self, calls: Sequence[Call], deadline: float) -> Sequence[Any]:
+        assert deadline == max(call.deadline for call in calls)
+        self.shared.append([(call.user_id, call.task_id.int) for call in calls])
+        await self._gate()
+        return [None if call.task_id.int in self.run_alone else (call.user_id, call.task_id.int) for call in calls]
+
+    async def _alone(self, call: Call) -> Any:
+        self.alone.append((call.user_id, call.task_id.int))
+        await self._gate()
+        return "alone"
+
+    async def _gate(self) -> None:
+        gate = asyncio.get_running_loop().create_future()
+        self.gates.append(gate)
+        try:
+            await gate
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    def end(self, *places: int) -> None:
+        for place in places or range(len(self.gates)):
+            if not self.gates[place].done():
+                self.gates[place].set_result(None)
+
+
+async def outcomes(*tasks: asyncio.Task[Any]) -> list[Any]:
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_calls_that_arrive_together_or_meanwhile_share_a_statement() -> None:
+    statements = Statements(most_under_way=1)
+    first = [statements.call("ada", 1), statements.call("grace", 2)]
+    await statements.started(1)
+    later = [statements.call(user, n) for n, user in enumerate(("ada", "grace", "alan"), start=3)]
+    await asyncio.sleep(0.01)
+    assert statements.shared == [[("ada", 1), ("grace", 2)]]
+    statements.end()
+    await statements.started(2)
+    statements.end()
+    assert await outcomes(*first, *later) == [("ada", 1), ("grace", 2), ("ada", 3), ("grace", 4), ("alan", 5)]
+    assert [len(calls) for calls in statements.shared] == [2, 3]
+
+
+async def test_neither_calls_nor_statements_exceed_their_bounds() -> None:
+    statements = Statements(most_under_way=3)
+    calls = [statements.call(f"user {n}", n) for n in range(5 * MAX_CALLS + 1)]
+    for ended in range(6):
+        await statements.started(min(ended + 3, 6))
+        await asyncio.sleep(0)
+        assert len(statements.gates) == min(ended + 3, 6)
+        statements.end(ended)
+    await asyncio.gather(*calls)
+    assert [len(calls) for calls in statements.shared] == [MAX_CALLS] * 5 + [1]
+
+
+async def test_a_statement_has_one_operation_and_each_task_once() -> None:
+    statements = Statements()
+    calls = [statements.call("ada", 1), statements.call("ada", 1), statements.call("grace", 2, SAVE)]
+    calls += [statements.call("alan", 3), statements.call("ada", 4, SAVE)]
+    await statements.started(2)
+    assert statements.shared == [[("ada", 1), ("alan", 3)], [("grace", 2)]]
+    while not all(call.done() for call in calls):
+        statements.end()
+        await asyncio.sleep(0)
+    assert statements.shared[2:] == [[("ada", 1)], [("ada", 4)]]
+
+
+async def test_reads_of_one_task_share_a_statement() -> None:
+    for mixes_users in (True, False):
+        statements = Statements(is_read=True, mixes_users=mixes_users)
+        calls = [statements.call("ada", 1) for _ in range(3)]
+        await statements.started(1)
+        assert statements.shared == [[("ada", 1)] * 3]
+        statements.end()
+        await asyncio.gather(*calls)
+
+
+async def test_users_do_not_mix_where_they_must_not() -> None:
+    statements = Statements(mixes_users=False, most_under_way=100)
+    calls = [statements.call(f"user {n % 7}", n) for n in range(70)]
+    await statements.started(7)
+    statements.end()
+    await asyncio.gather(*calls)
+    assert len(statements.shared) == 7
+    assert all(len({user for user, _ in calls}) == 1 for calls in statements.shared)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_each_user_is_served_in_order_by_one_statement_at_a_time(seed: int) -> None:
+    """Random calls, durations, refusals and cancellations."""
+    chance = random.Random(seed)
+    under_way: Counter[str] = Counter()
+    served: defaultdict[str, list[int]] = defaultdict(list)
+
+    async def run(calls: Sequence[Call]) -> list[Any]:
+        users = Counter(dict.fromkeys((call.user_id for call in calls), 1))
+        assert not under_way & users, "two statements of one user at a time"
+        assert len({(call.user_id, call.task_id) for call in calls}) == len(calls)
+        assert len({call.operation for call in calls}) == 1
+        under_way.update(users)
+        try:
+            await asyncio.sleep(chance.uniform(0, 0.003))
+        finally:
+            under_way.subtract(users)
+        if len(calls) > 1 and chance.random() < 0.2:
+            return [None] * len(calls)
+        for call in calls:
+            served[call.user_id].append(call.arguments[0])
+        return [call.arguments for call in calls]
+
+    async def together(calls: Sequence[Call], _: float) -> list[Any]:
+        return await run(calls)
+
+    async def alone(call: Call) -> Any:
+        return (await run([call]))[0]
+
+    coalescer = Coalescer(together, alone, timeout=20.0)
+
+    async def caller(n: int, user: str) -> None:
+        operation, task_id = chance.choice((ADD, SAVE)), UUID(int=chance.randrange(4))
+        assert await coalescer.call(operation, user, task_id, (n,)) == (n,)
+
+    callers = []
+    for n in range(600):
+        callers.append(asyncio.create_task(caller(n, f"user {chance.randrange(9)}")))
+        if chance.random() < 0.2:
+            await asyncio.sleep(0)
+        if chance.random() < 0.1:
+            asyncio.get_running_loop().call_later(chance.uniform(0, 0.01), callers[-1].cancel)
+    done = await outcomes(*callers)
+    assert {type(outcome) for outcome in done} == {type(None), asyncio.CancelledError}
+    for user, numbers in served.items():
+        assert numbers == sorted(set(numbers)), user
+
+
+class TestCallsThatRunAlone:
+    async def test_what_was_not_carried_out_runs_alone_ahead_of_its_user(self) -> None:
+        statements = Statements(most_under_way=1)
+        statements.run_alone = {1, 2}
+        first = [statements.call("ada", 1), statements.call("ada", 2), statements.call("grace", 3)]
+        await statements.started(1)
+        behind = statements.call("ada", 4)
+        statements.end(0)
+        await statements.started(2)
+        assert statements.alone == [("ada", 1)]
+        others = [statements.call("grace", n) for n in range(5, 9)]
+        await statements.started(3)
+        assert statements.shared[1] == [("grace", n) for n in range(5, 9)], (
+            "whoever waits for a lock delays nobody else"
+        )
+        while not behind.done():
+            statements.end()
+            await asyncio.sleep(0)
+        assert await outcomes(*first) == ["alone", "alone", ("grace", 3)]
+        assert statements.alone == [("ada", 1), ("ada", 2)]
+        assert await behind == ("ada", 4)
+        await asyncio.gather(*others)
+
+    async def test_without_shared_statements_all_run_alone_and_in_order(self) -> None:
+        statements = Statements()
+        statements.coalescer = Coalescer(None, statements._alone, timeout=20.0)
+        calls = [statements.call(user, n) for n in range(3) for user in ("ada", "grace")]
+        await statements.started(2)
+        await asyncio.sleep(0)
+        assert statements.alone == [("ada", 0), ("grace", 0)]
+        while not all(call.done() for call in calls):
+            statements.end()
+            await asyncio.sleep(0)
+        assert sorted(statements.alone) == sorted((user, n) for n in range(3) for user in ("ada", "grace"))
+
+    async def test_an_error_reaches_those_whom_it_concerns(self) -> None:
+        async def together(calls: Sequence[Call], _: float) -> Sequence[Any]:
+            if calls[0].operation == SAVE:
+                raise StorageUnavailable
+            return [ValueError("mine") if call.user_id == "ada" else call.user_id for call in calls]
+
+        coalescer = Coalescer(together, lambda _: asyncio.sleep(0), timeout=20.0)
+        calls = [coalescer.call(ADD, user, UUID(int=0), ()) for user in ("ada", "grace")]
+        mine, hers = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(mine, ValueError)
+        assert hers == "grace"
+        for outcome in await asyncio.gather(
+            *(coalescer.call(SAVE, user, UUID(int=0), ()) for user in ("ada", "grace")), return_exceptions=True
+        ):
+            assert isinstance(outcome, StorageUnavailable)
+        assert await coalescer.call(ADD, "grace", UUID(int=0), ()) == "grace"
+
+
+class TestCancellation:
+    async def test_a_call_that_waits_is_not_carried_out(self) -> None:
+        statements = Statements(most_under_way=1)
+        first = statements.call("grace")
+        await statements.started(1)
+        cancelled, waiting = statements.call("ada", 1), statements.call("ada", 2)
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        statements.end()
+        await statements.started(2)
+        statements.end()
+        assert await outcomes(first, waiting) == [("grace", 0), ("ada", 2)]
+        assert statements.shared == [[("grace", 0)], [("ada", 2)]]
+
+    async def test_a_statement_goes_on_for_the_others_and_ends_with_the_last(self) -> None:
+        statements = Statements()
+        calls = [statements.call("ada", 1), statements.call("grace", 2)]
+        await statements.started(1)
+        calls[0].cancel()
+        await outcomes(calls[0])
+        assert statements.cancelled == 0
+        calls[1].cancel()
+        await outcomes(calls[1])
+        await asyncio.sleep(0)
+        assert statements.cancelled == 1
+        again = statements.call("ada", 3)
+        await statements.started(2)
+        statements.end(1)
+        assert await again == ("ada", 3)
+
+    async def test_a_call_that_runs_alone_ends_with_its_caller(self) -> None:
+        statements = Statements()
+        statements.run_alone = {1}
+        call = statements.call("ada", 1)
+        await statements.started(1)
+        statements.end(0)
+        await statements.started(2)
+        call.cancel()
+        await outcomes(call)
+        await asyncio.sleep(0)
+        assert statements.cancelled == 1
+
+
+class TestDeadlines:
+    async def test_each_call_has_its_own(self) -> None:
+        statements = Statements(timeout=0.2, most_under_way=1)
+        early = statements.call("ada", 1)
+        await statements.started(1)
+        await asyncio.sleep(0.1)
+        late = statements.call("grace", 2)
+        began = asyncio.get_running_loop().time()
+        assert isinstance((await outcomes(early))[0], StorageUnavailable)
+        assert isinstance((await outcomes(late))[0], StorageUnavailable)
+        assert asyncio.get_running_loop().time() - began > 0.19, "the second waited for as long as the first"
+        assert len(statements.shared) == 1, "what expired was not sent"
+
+    async def test_who_waited_for_the_same_user_is_told(self) -> None:
+        statements = Statements(timeout=0.1, most_under_way=1)
+        calls = [statements.call("ada", 1), statements.call("ada", 1), statements.call("ada", 2, SAVE)]
+        await statements.started(1)
+        calls.append(statements.call("grace", 3))
+        assert [type(outcome) for outcome in await outcomes(*calls)] == [
+            StorageUnavailable,
+            TaskContended,
+            TaskContended,
+            StorageUnavailable,
+        ]
+        statements.end()
+        await asyncio.sleep(0.01)
+        assert statements.shared == [[("ada", 1)]]
+
+
+async def test_nothing_stays_behind() -> None:
+    class Argument:
+        pass
+
+    statements = Statements(timeout=0.1, most_under_way=1)
+    statements.run_alone = {3}
+    arguments = [Argument() for _ in range(40)]
+    seen = [weakref.ref(argument) for argument in arguments]
+    calls = [
+        asyncio.create_task(statements.coalescer.call(ADD, f"user {n % 9}", UUID(int=n % 4), (argument,)))
+        for n, argument in enumerate(arguments)
+    ]
+    del arguments
+    await statements.started(1)
+    calls[0].cancel()
+    statements.end()
+    kinds = {type(outcome) for outcome in await outcomes(*calls)}
+    assert kinds == {asyncio.CancelledError, tuple, StorageUnavailable, TaskContended}
+    statements.end()
+    await asyncio.sleep(0.01)
+    calls.clear()
+    gc.collect()
+    assert [ref() for ref in seen if ref()] == []

@@ -1,0 +1,211 @@
+"""Shared statements on a real server: locks of others, failures of a whole statement, and the numbers of writes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import product
+from typing import Any
+
+import asyncpg
+import pytest
+
+from adapters.postgres import Coalescing, Database, PostgresTaskRepository
+from application import StorageUnavailable, TaskAlreadyExists, TaskNotFound, VersionConflict
+from domain import Task, TaskChange
+from tests.adapters.test_postgres_lost import end_the_active
+from tests.contract.test_task_repository import LATER, a_task
+from tests.databases import patient
+from tests.sql import fetch
+
+pytestmark = pytest.mark.database
+
+USERS = ["ada", "grace", "alan"]
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    database = patient(url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def tasks(database: Database) -> PostgresTaskRepository:
+    return PostgresTaskRepository(database)
+
+
+async def outcomes(*calls: Any) -> list[Any]:
+    return await asyncio.gather(*calls, return_exceptions=True)
+
+
+def renamed(task: Task, title: str = "Buy tea") -> Task:
+    return task.apply(TaskChange(title=title), now=LATER)
+
+
+@pytest.mark.parametrize("table", ["task_counters", "tasks"])
+async def test_a_lock_held_by_somebody_else_delays_its_user_only(
+    database: Database, tasks: PostgresTaskRepository, table: str
+) -> None:
+    saved, removed, hers = [await tasks.add(a_task()) for _ in range(3)]
+    others = [await tasks.add(a_task(user_id=user)) for user in USERS[1:] for _ in range(2)]
+    async with database.connection() as connection:
+        lock = connection.transaction()
+        await lock.start()
+        await connection.execute(f"SELECT * FROM {table} WHERE user_id = 'ada' FOR UPDATE")
+        saving = asyncio.create_task(tasks.save(renamed(saved)))
+        removing = asyncio.create_task(tasks.remove("ada", removed.id, removed_at=LATER))
+        for task in others:
+            await asyncio.gather(
+                tasks.add(a_task(user_id=task.user_id)),
+                tasks.save(renamed(task)),
+                tasks.get("ada", hers.id),
+            )
+            await tasks.remove(task.user_id, task.id, removed_at=LATER)
+        assert not saving.done()
+        assert not removing.done()
+        await lock.rollback()
+    assert (await saving).version == 4
+    await removing
+    assert (await tasks.add(a_task())).version == 6
+
+
+class TestAStatementThatFails:
+    async def test_only_who_is_at_fault_is_rejected(self, tasks: PostgresTaskRepository) -> None:
+        stored = [await tasks.add(a_task(user_id=user)) for user in USERS]
+        bad = a_task()
+        object.__setattr__(bad, "title", " not stripped")
+        first, *others = await outcomes(tasks.add(bad), *(tasks.add(a_task(user_id=user)) for user in USERS))
+        assert isinstance(first, asyncpg.CheckViolationError)
+        assert [task.version for task in others] == [2, 2, 2]
+        changed = [renamed(task) for task in stored]
+        object.__setattr__(changed[0], "title", "x" * 501)
+        first, *others = await outcomes(*(tasks.save(task) for task in changed))
+        assert isinstance(first, asyncpg.CheckViolationError)
+        assert [task.version for task in others] == [3, 3]
+
+    async def test_what_fails_again_and_again_fails_alone(
+        self, database: Database, tasks: PostgresTaskRepository
+    ) -> None:
+        stored = [await tasks.add(a_task(user_id=user)) for user in USERS]
+        await before_update(database, "RAISE EXCEPTION USING ERRCODE = 'serialization_failure'", "ada")
+        first, *others = await outcomes(*(tasks.save(renamed(task)) for task in stored))
+        assert isinstance(first, StorageUnavailable)
+        assert [task.version for task in others] == [2, 2]
+
+    async def test_a_lost_connection_is_told_to_each_writer_and_costs_readers_nothing(
+        self, url: str, database: Database, tasks: PostgresTaskRepository
+    ) -> None:
+        stored = [await tasks.add(a_task(user_id=user)) for user in USERS]
+        await before_update(database, "PERFORM pg_sleep(60)", "ada")
+        writes = [asyncio.create_task(tasks.save(renamed(task))) for task in stored]
+        await end_the_active(url, "WITH wanted%")
+        assert [type(outcome) for outcome in await outcomes(*writes)] == [StorageUnavailable] * 3
+        assert await asyncio.gather(*(tasks.get(task.user_id, task.id) for task in stored)) == stored
+        await fetch(database, "DROP TRIGGER fault ON tasks")
+        saved = await asyncio.gather(*(tasks.save(renamed(task)) for task in stored))
+        assert [task.version for task in saved] == [2, 2, 2]
+
+
+async def before_update(database: Database, action: str, user: str) -> None:
+    """Have a trigger act when a task of a user is updated."""
+    await fetch(
+        database,
+        f"CREATE FUNCTION act() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {action}; RETURN NEW; END $$",
+    )
+    await fetch(
+        database,
+        "CREATE TRIGGER fault BEFORE UPDATE ON tasks FOR EACH ROW "
+        f"WHEN (NEW.user_id = '{user}') EXECUTE FUNCTION act()",
+    )
+
+
+async def test_each_call_of_a_statement_is_rejected_for_its_own_reason(tasks: PostgresTaskRepository) -> None:
+    kept, stale, gone = [await tasks.add(a_task()) for _ in range(3)]
+    await tasks.save(renamed(stale, "newer"))
+    await tasks.remove("ada", gone.id, removed_at=LATER)
+    other = await tasks.add(a_task(user_id="grace"))
+    assert [type(outcome) for outcome in await outcomes(*(tasks.save(renamed(t)) for t in (stale, gone, other)))] == [
+        VersionConflict,
+        TaskNotFound,
+        Task,
+    ]
+    assert [type(outcome) for outcome in await outcomes(*(tasks.add(a_task(id=i)) for i in (kept.id, gone.id)))] == [
+        TaskAlreadyExists,
+        Task,
+    ]
+    removals = [(kept.id, 99), (a_task().id, None), (a_task().id, 1), (stale.id, None)]
+    assert [
+        type(outcome)
+        for outcome in await outcomes(
+            *(tasks.remove("ada", i, removed_at=LATER, expected_version=version) for i, version in removals)
+        )
+    ] == [VersionConflict, TaskNotFound, TaskNotFound, type(None)]
+    assert (await tasks.add(a_task())).version == 8, "what is rejected takes no number"
+
+
+MODES: list[Coalescing] = ["all", "user", "off"]
+
+
+@pytest.mark.parametrize(("mode", "other"), [pair for pair in product(MODES, MODES) if pair[0] <= pair[1]])
+async def test_numbers_have_no_gap_at_any_moment(
+    url: str, database: Database, mode: Coalescing, other: Coalescing
+) -> None:
+    """Two processes write for the same users; whoever sees a number sees all before it."""
+    another = patient(url)
+    repositories = [
+        PostgresTaskRepository(database, coalescing=mode),
+        PostgresTaskRepository(another, coalescing=other),
+    ]
+    written = asyncio.Event()
+
+    async def look() -> int:
+        looks = 0
+        while not written.is_set():
+            for row in await fetch(database, SEEN):
+                assert row["numbers"] == [*range(1, row["value"] + 1)], row["user_id"]
+            looks += 1
+        return looks
+
+    async def write(tasks: PostgresTaskRepository, user: str) -> None:
+        for _ in range(12):
+            await tasks.add(a_task(user_id=user))
+
+    looking = asyncio.create_task(look())
+    await asyncio.gather(*(write(tasks, user) for tasks in repositories for user in USERS for _ in range(4)))
+    written.set()
+    assert await looking > 3
+    assert {row["value"] for row in await fetch(database, SEEN)} == {2 * 4 * 12}
+    await another.close()
+
+
+SEEN = """
+SELECT user_id, value, array_agg(version ORDER BY version) AS numbers
+FROM task_counters JOIN tasks USING (user_id) GROUP BY user_id, value
+"""
+
+
+@pytest.mark.parametrize(("mode", "other"), [("all", "all"), ("all", "off"), ("user", "user")])
+async def test_two_processes_lose_no_update(url: str, database: Database, mode: Coalescing, other: Coalescing) -> None:
+    """All write to few tasks of few users: each version is given once, and each save follows the one that it read."""
+    another = patient(url)
+    repositories = [
+        PostgresTaskRepository(database, coalescing=mode),
+        PostgresTaskRepository(another, coalescing=other),
+    ]
+    made = [await repositories[0].add(a_task("0", user_id=user)) for user in USERS for _ in range(2)]
+    given: list[tuple[str, int]] = []
+
+    async def count(tasks: PostgresTaskRepository, task: Task) -> None:
+        for _ in range(5):
+            while True:
+                read = await tasks.get(task.user_id, task.id)
+                try:
+                    saved = await tasks.save(renamed(read, str(int(read.title) + 1)))
+                except VersionConflict:
+                    continue
+                given.append((saved.user_id, saved.version))
+                break
+
+    await asyncio.gather(*(count(tasks, task) for tasks in repositories for task in made for _ in range(3)))
+    assert len(set(given)) == len(given)
+    assert [(await repositories[0].get(task.user_id, task.id)).title for task in made] == ["30"] * 6
+    await another.close()
