@@ -151,12 +151,12 @@ def method(postgres_version: str, priority: int) -> str:
     )
     load = ", ".join(f"{load:.1f}" for load in os.getloadavg())
     return f"""\
-Measured on {os.cpu_count()} cores of {processor}, Python {platform.python_version()}, PostgreSQL {postgres_version} with
-fsync and synchronous_commit; load average before: {load}; nice {priority}. Each service has one core and one process;
-PostgreSQL and wrk share the others; pgbench takes the place of the service. Windows alternate between contenders, tables
-are filled anew before each, and a figure is the median of the rounds. Service and database µs are processor time for each
-request; round trips are statements, BEGIN and COMMIT included; wrk corrects percentiles for coordinated omission. A window
-in which a request failed, or a write changed nothing, counts as failed."""
+Measured on {os.cpu_count()} cores of {processor}, Python {platform.python_version()}, PostgreSQL {postgres_version}
+with fsync and synchronous_commit; load average before: {load}; nice {priority}. Each service has one core and one
+process; PostgreSQL and wrk share the others; pgbench takes the place of the service. Windows alternate between
+contenders, tables are filled anew before each, and a figure is the median of the rounds. Service and database µs are
+processor time for each request; round trips are statements, BEGIN and COMMIT included; wrk corrects percentiles for
+coordinated omission. A window in which a request failed, or a write changed nothing, counts as failed."""
 
 
 def save(folder: Path, sections: Sequence[str], results: Sequence[Result], **others: object) -> None:
