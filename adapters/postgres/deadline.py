@@ -18,7 +18,7 @@ class Deadline:
         self._is_over = False
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None, "a deadline needs a task to cancel"  # noqa: S101
         self._task = task
         self._cancellations = task.cancelling()
