@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 
 from entrypoints.http.problems import KINDS
 from entrypoints.http.server.admission import UNCOUNTED, Rejected
-from entrypoints.http.server.asgi import CLOSE, HeaderList, connection_scope
+from entrypoints.http.server.asgi import CLOSE, connection_scope
 from entrypoints.http.server.cycle import Cycle, encode_head
 from entrypoints.http.server.exchange import Exchange
 from entrypoints.http.server.layer import ExchangeLayer
@@ -108,7 +108,7 @@ class HttpConnection(asyncio.Protocol):
         if len(self._pipeline) > self._limits.pipelined:
             raise ValueError("too many requests without waiting")
         scope = {**self._scope, **parts, "state": self._app_state.copy()}
-        self._incoming = Cycle(self, scope, keep_alive=keep_alive, expects_continue=expects_continue)
+        self._incoming = Cycle(self, self._server, scope, keep_alive=keep_alive, expects_continue=expects_continue)
         self._pipeline.append(self._incoming)
         if expects_continue or len(self._pipeline) > 1:
             self._advance()
@@ -129,11 +129,6 @@ class HttpConnection(asyncio.Protocol):
             self._incoming.complete()
             self._incoming = None
             self._advance()
-
-    @property
-    def default_headers(self) -> HeaderList:
-        """The date."""
-        return self._server.default_headers
 
     async def drain(self) -> None:
         """Wait while the client does not read what was written."""
@@ -196,7 +191,7 @@ class HttpConnection(asyncio.Protocol):
             self._pause_reading()
             self._loop.call_later(self._limits.refused_pause_seconds, self.end_response, cycle)
         else:
-            self._server.tasks.add(self._loop.create_task(cycle.run(self._app, self._server.tasks)))
+            self._server.tasks.add(self._loop.create_task(cycle.run(self._app)))
 
     def _reject_input(self, code: str, detail: str = "") -> None:
         """Respond with a problem and close the connection.
@@ -218,7 +213,7 @@ class HttpConnection(asyncio.Protocol):
         headers, body = self._app.problem(exchange, code, detail)
         if not keep_alive and CLOSE not in headers:
             headers.append(CLOSE)
-        head = encode_head(KINDS[code].status, [*self.default_headers, *headers])
+        head = encode_head(KINDS[code].status, [*self._server.default_headers, *headers])
         self.write(head if exchange.method == "HEAD" else head + body)
         if not keep_alive:
             self.close()
