@@ -1,4 +1,4 @@
-"""Every error answer: RFC 9457 problem details, made in one place from one table."""
+"""Every error response: RFC 9457 problem details, made in one place from one table."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -33,25 +33,26 @@ KINDS = {
         "The bearer token has expired",
         {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token", error_description="The token has expired"'},
     ),
-    "forbidden": Kind(403, "Only your own tasks"),
-    "task_not_found": Kind(404, "There is no such task"),
-    "route_not_found": Kind(404, "There is nothing at this address"),
-    "method_not_allowed": Kind(405, "This address does not take that method"),
+    "forbidden": Kind(403, "The path names another user"),
+    "task_not_found": Kind(404, "The task does not exist"),
+    "route_not_found": Kind(404, "No resource has this path"),
+    "method_not_allowed": Kind(405, "The resource does not support this method"),
     "request_timeout": Kind(408, "The request took too long to arrive"),
+    "task_already_exists": Kind(409, "A task with this id already exists"),
     "version_mismatch": Kind(412, "The task has another version"),
     "body_too_large": Kind(413, "The body is too large"),
     "unsupported_media_type": Kind(415, "The body must be application/json"),
-    "rate_limited": Kind(429, "Too many requests of this user", _RETRY_LATER),
-    "internal_error": Kind(500, "Something went wrong inside"),
-    "overloaded": Kind(503, "Too many requests at once", {"Retry-After": "2"}),
-    "shutting_down": Kind(503, "The service is about to stop", _RETRY_LATER),
-    "keys_unavailable": Kind(503, "The token issuer's keys are away", _RETRY_LATER),
-    "storage_unavailable": Kind(503, "The storage is away", _RETRY_LATER),
+    "rate_limited": Kind(429, "This user has sent too many requests", _RETRY_LATER),
+    "internal_error": Kind(500, "The service failed to process the request"),
+    "overloaded": Kind(503, "The service is at its capacity", {"Retry-After": "2"}),
+    "shutting_down": Kind(503, "The service is shutting down", _RETRY_LATER),
+    "keys_unavailable": Kind(503, "The token issuer's keys are unavailable", _RETRY_LATER),
+    "storage_unavailable": Kind(503, "The database is unavailable", _RETRY_LATER),
 }
 
 
 class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """An error answer, after RFC 9457. Branch on `code`: it stays the same for ever; the words may change."""
+    """An error response as RFC 9457 describes it. Branch on `code`, which is stable; the texts may change."""
 
     type: str
     title: str
@@ -65,13 +66,13 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 def example(code: str) -> Problem:
-    """Return what an answer with a code looks like."""
+    """Return a problem with a code, for the documentation."""
     errors = [{"pointer": "/title", "detail": "The title must not be empty."}] if code == "validation_error" else []
     return make_problem(code, "", errors, instance="/api/ada/tasks", request_id="0f8fad5b-d9cb-469f-a165-70867728950e")
 
 
 def encoded_problem(code: str, detail: str = "", *, instance: str, request_id: str) -> bytes:
-    """Return the body of an answer that is made outside of Litestar."""
+    """Return the body of a response that the server makes itself."""
     return msgspec.json.encode(make_problem(code, detail, [], instance=instance, request_id=request_id))
 
 

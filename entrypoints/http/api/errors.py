@@ -28,8 +28,9 @@ from entrypoints.http.api.rate_limit import RateLimited
 from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, Problem, make_problem
 from entrypoints.http.server.admission import UserOverShare
 from entrypoints.http.server.exchange import Exchange
+from entrypoints.logs import FailureLog
 
-_log = logging.getLogger("hextasks.http")
+_failures = FailureLog(logging.getLogger("hextasks.http"))
 
 PROBLEMS: Mapping[type[Exception], str] = {
     NotOwner: "forbidden",
@@ -72,11 +73,10 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
     """Return the response for an exception, and log what an operator has to know of it."""
     exchange = Exchange.of(request.scope)
     code = exchange.problem_code = problem_code(error)
-    fields = {"request_id": exchange.request_id}
     if code == "internal_error" and not exchange.client_gone:
-        _log.error(code, exc_info=error, extra={"fields": fields})
+        _failures.unexpected(code, error, request_id=exchange.request_id)
     elif isinstance(error, StorageUnavailable | TaskContended):
-        _log.warning(code, exc_info=error, extra={"fields": fields})
+        _failures.expected(code, error, request_id=exchange.request_id)
     detail, errors = _details(error)
     return Response(
         make_problem(code, detail, errors, instance=exchange.path, request_id=exchange.request_id),

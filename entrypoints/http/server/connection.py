@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 
 from entrypoints.http.problems import KINDS
 from entrypoints.http.server.admission import UNCOUNTED, Rejected
-from entrypoints.http.server.asgi import CLOSE, HeaderList, connection_scope
+from entrypoints.http.server.asgi import CLOSE, connection_scope
 from entrypoints.http.server.cycle import Cycle, encode_head
 from entrypoints.http.server.exchange import Exchange
 from entrypoints.http.server.layer import ExchangeLayer
@@ -45,7 +45,7 @@ class HttpConnection(asyncio.Protocol):
         self._loop = _loop or asyncio.get_running_loop()
         self._parser = RequestParser(self, self._limits)
         self._pipeline: deque[Cycle] = deque()
-        """Requests in order of arrival; the first is being answered, or waits until it is complete."""
+        """Requests in order of arrival. The first is in progress, or waits until it is complete."""
         self._writable = asyncio.Event()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of a socket
@@ -62,9 +62,8 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Forget the connection."""
         self._server.connections.discard(self)
-        for timer in (self._arrival_timer, self._read_timer, self._idle_timer):
-            if timer:
-                timer.cancel()
+        for timer in filter(None, (self._arrival_timer, self._read_timer, self._idle_timer)):
+            timer.cancel()
         for cycle in self._pipeline:
             cycle.disconnect()
         self._pipeline.clear()
@@ -81,13 +80,13 @@ class HttpConnection(asyncio.Protocol):
             self._time_arrival()
 
     def pause_writing(self) -> None:
-        """Give the client some time to read its response."""
+        """Bound how long the client may take to read."""
         self._is_write_paused = True
         self._writable.clear()
         self._bound_reading()
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Continue with the requests that have arrived."""
         self._is_write_paused = False
         self._writable.set()
         if self._read_timer and not self._transport.is_closing():
@@ -109,7 +108,7 @@ class HttpConnection(asyncio.Protocol):
         if len(self._pipeline) > self._limits.pipelined:
             raise ValueError("too many requests without waiting")
         scope = {**self._scope, **parts, "state": self._app_state.copy()}
-        self._incoming = Cycle(self, scope, keep_alive=keep_alive, expects_continue=expects_continue)
+        self._incoming = Cycle(self, self._server, scope, keep_alive=keep_alive, expects_continue=expects_continue)
         self._pipeline.append(self._incoming)
         if expects_continue or len(self._pipeline) > 1:
             self._advance()
@@ -130,11 +129,6 @@ class HttpConnection(asyncio.Protocol):
             self._incoming.complete()
             self._incoming = None
             self._advance()
-
-    @property
-    def default_headers(self) -> HeaderList:
-        """The date."""
-        return self._server.default_headers
 
     async def drain(self) -> None:
         """Wait while the client does not read what was written."""
@@ -197,7 +191,7 @@ class HttpConnection(asyncio.Protocol):
             self._pause_reading()
             self._loop.call_later(self._limits.refused_pause_seconds, self.end_response, cycle)
         else:
-            self._server.tasks.add(self._loop.create_task(cycle.run(self._app, self._server.tasks)))
+            self._server.tasks.add(self._loop.create_task(cycle.run(self._app)))
 
     def _reject_input(self, code: str, detail: str = "") -> None:
         """Respond with a problem and close the connection.
@@ -206,19 +200,20 @@ class HttpConnection(asyncio.Protocol):
         """
         if self._transport.is_closing():
             return
-        first = self._pipeline[0] if self._pipeline else None
-        if first and first.is_started:
+        if not self._pipeline:
+            self._respond(Exchange.unparsed(), code, detail)
+        elif not (first := self._pipeline[0]).is_started:
+            self._respond(Exchange.begin(first.scope, UNCOUNTED), code, detail)
+        else:
             first.keep_alive = False
             self._pause_reading()
-            return
-        self._respond(Exchange.begin(first.scope, UNCOUNTED) if first else Exchange.unparsed(), code, detail)
 
     def _respond(self, exchange: Exchange, code: str, detail: str = "", *, keep_alive: bool = False) -> None:
         """Write a problem, and close the connection unless it is kept alive."""
         headers, body = self._app.problem(exchange, code, detail)
         if not keep_alive and CLOSE not in headers:
             headers.append(CLOSE)
-        head = encode_head(KINDS[code].status, [*self.default_headers, *headers])
+        head = encode_head(KINDS[code].status, [*self._server.default_headers, *headers])
         self.write(head if exchange.method == "HEAD" else head + body)
         if not keep_alive:
             self.close()
@@ -230,7 +225,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _close_if_idle(self) -> None:
-        """Close if nothing has happened for long, else look again when that may be so."""
+        """Close after a long time without a request, or check again when it may have been that long."""
         now = self._loop.time()
         if self._pipeline or self._parser.is_arriving:
             self._idle_since = now
@@ -245,8 +240,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _end_late_arrival(self) -> None:
         if self._pipeline and self._pipeline[0].is_started:
-            self._time_arrival()  # it is behind one that is still being answered
+            self._time_arrival()  # it is queued behind a request in progress
         elif self._pipeline or self._parser.is_in_head:
             self._reject_input("request_timeout")
         else:
-            self.close()  # it is the rest of a body whose request was answered already
+            self.close()  # it is the rest of a body that was answered early

@@ -5,6 +5,8 @@ import logging
 from http import HTTPStatus
 from typing import Protocol
 
+from uvicorn.server import ServerState
+
 from entrypoints.http.server.asgi import CLOSE, App, HeaderList, Message, Scope
 from entrypoints.logs import FailureLog
 
@@ -15,10 +17,6 @@ _CHUNKED = (b"transfer-encoding", b"chunked")
 
 class Wire(Protocol):
     """What a cycle needs of its connection."""
-
-    @property
-    def default_headers(self) -> HeaderList:
-        """Those of every response, such as the date."""
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
@@ -53,6 +51,7 @@ class Cycle:
         "_head",
         "_is_head_request",
         "_news",
+        "_server",
         "_status",
         "_wire",
         "body",
@@ -65,7 +64,9 @@ class Cycle:
         "scope",
     )
 
-    def __init__(self, wire: Wire, scope: Scope, *, keep_alive: bool, expects_continue: bool) -> None:
+    def __init__(
+        self, wire: Wire, server: ServerState, scope: Scope, *, keep_alive: bool, expects_continue: bool
+    ) -> None:
         """Begin when the head of a request has arrived."""
         self.scope = scope
         self.keep_alive = keep_alive
@@ -82,6 +83,7 @@ class Cycle:
         """Whether the whole response was written."""
         self.is_disconnected = False
         self._wire = wire
+        self._server = server
         self._is_head_request = scope["method"] == "HEAD"
         self._news: asyncio.Event | None = None
         self._has_body_been_read = False
@@ -91,14 +93,14 @@ class Cycle:
         self._content_left: int | None = None
         """How much of the announced content is still to come; None if it comes in chunks."""
 
-    async def run(self, app: App, tasks: set[asyncio.Task[None]]) -> None:
+    async def run(self, app: App) -> None:
         """Call the application as one of the server's tasks."""
         try:
             await app(self.scope, self.receive, self.send)
         except Exception as error:
             _failures.unexpected("internal_error", error)
         finally:
-            tasks.discard(asyncio.current_task())
+            self._server.tasks.discard(asyncio.current_task())
             if not self.is_finished and not self.is_disconnected:
                 self._wire.close()
 
@@ -151,7 +153,7 @@ class Cycle:
         if self._status:
             raise ValueError("a second response")
         named = dict(headers)
-        lines = [*self._wire.default_headers, *headers]
+        lines = [*self._server.default_headers, *headers]
         if (length := named.get(b"content-length")) is not None:
             self._content_left = int(length)
         elif self._is_head_request or status in (204, 304):
