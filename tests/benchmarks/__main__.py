@@ -3,6 +3,8 @@
 import argparse
 import os
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -115,6 +117,7 @@ def main() -> None:
     os.sched_setaffinity(0, LOAD_CORES)
     if arguments.nice:
         raise_priority(arguments.nice)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     began = time.monotonic()
     with running_postgres() as postgres, tempfile.TemporaryDirectory(prefix="hextasks-bench-") as folder:
         Benchmarks(arguments, postgres, Path(folder)).run()

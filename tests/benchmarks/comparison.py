@@ -35,6 +35,9 @@ class Subject(Protocol):
     def load(self, requests: Requests, file: Path, *, clients: int, seconds: float, sent: int) -> Load:
         """Have some clients send requests, from a number on; a file has them ready."""
 
+    def is_idle(self) -> bool:
+        """Tell whether it has nothing to do."""
+
     def cpu_seconds(self) -> float:
         """Return the processor time used so far, not a number where it does not apply."""
 
@@ -127,6 +130,7 @@ class Comparison:
         fill(self._postgres, subject, requests)
         file = write_requests(self._folder / "requests", requests)
         subject.load(requests, file, clients=self._plan.clients[0], seconds=seconds, sent=0)
+        self._postgres.settle(subject.database, subject.is_idle)
 
     def _compared(self, subjects: Sequence[Subject], operation: Operation, clients: int) -> Iterator[Result]:
         rounds: dict[str, list[Figures]] = {subject.name: [] for subject in subjects}
@@ -154,14 +158,14 @@ class Comparison:
         postgres = self._postgres
         fill(postgres, subject, requests)
         warm_up = subject.load(requests, file, clients=clients, seconds=self._plan.warm_up_seconds, sent=0)
-        postgres.settle(subject.database)
+        postgres.settle(subject.database, subject.is_idle)
         written = writes(postgres, subject)
         postgres.reset_statement_count()
         before, database_before = subject.cpu_seconds(), cpu_seconds(postgres.processes())
         load = subject.load(requests, file, clients=clients, seconds=self._plan.seconds, sent=warm_up.sent)
         after, database_after = subject.cpu_seconds(), cpu_seconds(postgres.processes())
         memory = subject.memory_bytes()
-        postgres.settle(subject.database)
+        postgres.settle(subject.database, subject.is_idle)
         statements = postgres.statement_count(subject.database)
         written = abs(writes(postgres, subject) - written)
         _check(load, requests.operation, written, clients)

@@ -16,6 +16,7 @@ from tests.benchmarks.load import Load, run_wrk
 from tests.benchmarks.postgres import Postgres
 from tests.benchmarks.processes import (
     SERVICE_CORES,
+    are_idle,
     cpu_seconds,
     free_port,
     memory_bytes,
@@ -59,6 +60,10 @@ class Service:
     def load(self, requests: Requests, file: Path, *, clients: int, seconds: float, sent: int) -> Load:
         """Have wrk send requests of a file."""
         return run_wrk(self.port, file, clients=clients, seconds=seconds, first=sent, cycle=requests.may_cycle)
+
+    def is_idle(self) -> bool:
+        """Tell whether it, its child processes included, has nothing to do."""
+        return are_idle(process_tree(self.pid))
 
     def cpu_seconds(self) -> float:
         """Return the processor time used so far, that of child processes included."""

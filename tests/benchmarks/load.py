@@ -57,12 +57,19 @@ def run_wrk(
     """Send requests of a file, from the first-th on, on keep-alive connections, each as soon as the answer is there."""
     command = ["wrk", "-t", "1", "-c", str(clients), "-d", "1h", "--timeout", "10s", "-s", str(SCRIPT)]
     command += [f"http://127.0.0.1:{port}", "--", str(requests), str(first), "cycle" if cycle else "once"]
-    with subprocess.Popen(pinned(cores, *command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as wrk:
+    command = pinned(cores, "stdbuf", "-oL", *command)  # by the line, so that its first two tell when it has begun
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as wrk:
+        assert wrk.stdout
+        begun = [wrk.stdout.readline() for _ in range(2)]
         time.sleep(seconds)
         wrk.send_signal(signal.SIGINT)  # its own -d knows whole seconds only
-        output, errors = wrk.communicate(timeout=30)
+        try:
+            output, errors = wrk.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            wrk.kill()
+            raise
     if wrk.returncode != 0 or not output:
-        raise RuntimeError(f"wrk failed: {errors or output}")
+        raise RuntimeError(f"wrk failed: {errors or begun}")
     found = json.loads(output.splitlines()[-1])
     return Load(
         completed=found["completed"],

@@ -58,10 +58,10 @@ def crowds(
 
 def _crowd(service: Service, postgres: Postgres, file: Path, *, processes: int, clients: int, seconds: float) -> Crowd:
     sent = run_wrk(service.port, file, clients=clients, seconds=seconds / 4, cycle=False, cores=ALL_CORES).sent
-    postgres.settle(service.database)
+    postgres.settle(service.database, service.is_idle)
     load = run_wrk(service.port, file, clients=clients, seconds=seconds, first=sent, cycle=False, cores=ALL_CORES)
     connections = postgres.connection_count(service.database)
-    postgres.settle(service.database)
+    postgres.settle(service.database, service.is_idle)
     return Crowd(
         processes=processes,
         clients=clients,

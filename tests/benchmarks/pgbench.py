@@ -85,6 +85,10 @@ class PgBench:
             p99=percentiles[98],
         )
 
+    def is_idle(self) -> bool:
+        """Return True: between loads there is no process."""
+        return True
+
     def cpu_seconds(self) -> float:
         """Return not a number: there is no service."""
         return nan

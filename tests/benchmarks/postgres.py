@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -69,17 +69,17 @@ class Postgres:
         self.execute("postgres", f'CREATE DATABASE "{name}"')
         return self.url(name)
 
-    def settle(self, database: str) -> None:
-        """Return when clients of a database have executed nothing for some moments: the last load has ended."""
-        asyncio.run(self._settle(database))
+    def settle(self, database: str, service_is_idle: Callable[[], bool]) -> None:
+        """Return when neither a service nor its database has done anything for some moments: the last load is over."""
+        asyncio.run(self._settle(database, service_is_idle))
 
-    async def _settle(self, database: str) -> None:
+    async def _settle(self, database: str, service_is_idle: Callable[[], bool]) -> None:
         query = f"SELECT count(*) FROM pg_stat_activity WHERE datid = {_oid(database)} AND state <> 'idle'"
         connection = await asyncpg.connect(self.url("postgres"))
         try:
             quiet = 0
             while quiet < QUIET_LOOKS:
-                quiet = 0 if await connection.fetchval(query) else quiet + 1
+                quiet = quiet + 1 if service_is_idle() and not await connection.fetchval(query) else 0
                 await asyncio.sleep(0.01)
         finally:
             await connection.close()

@@ -49,15 +49,19 @@ def free_port() -> int:
 
 def process_tree(root: int) -> list[int]:
     """Return a process and all its descendants."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     children: dict[int, list[int]] = {}
-    for line in listed.splitlines():
-        pid, parent = map(int, line.split())
-        children.setdefault(parent, []).append(pid)
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            children.setdefault(int(_state(int(folder.name))[1]), []).append(int(folder.name))
     tree = [root]
     for pid in tree:  # grows while it is walked
         tree += children.get(pid, [])
     return tree
+
+
+def are_idle(pids: Iterable[int]) -> bool:
+    """Tell whether none of some processes has anything to do."""
+    return all(_state(pid)[0] == "S" for pid in pids)
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
@@ -65,9 +69,13 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     total = 0
     for pid in pids:
         with suppress(OSError):
-            fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
-            total += sum(map(int, fields[11:15]))
+            total += sum(map(int, _state(pid)[11:15]))
     return total / _TICKS
+
+
+def _state(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the third on."""
+    return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
 
 
 def memory_bytes(pids: Iterable[int]) -> int:

@@ -30,7 +30,8 @@ HEXTASKS = Schema(
         "TRUNCATE tasks, task_counters, task_tombstones",
         "INSERT INTO tasks (user_id, id, title, created_at, updated_at, version)"
         " SELECT user_id, id, title, moment, moment, version FROM ({rows}) AS rows",
-        "INSERT INTO task_counters (user_id, value) SELECT user_id, max(version) FROM tasks GROUP BY user_id",
+        "INSERT INTO task_counters (user_id, value)"
+        " SELECT user_id, max(version) FROM ({rows}) AS rows GROUP BY user_id",
         "VACUUM ANALYZE tasks",
         "VACUUM ANALYZE task_counters",
     ),
