@@ -16,9 +16,9 @@ from typing import get_args
 
 from adapters.postgres import Coalescing
 from entrypoints.settings import Settings
-from tests.torture.away import away
-from tests.torture.clients import clients_leave
+from tests.torture.disconnects import disconnects
 from tests.torture.kill import kills
+from tests.torture.outages import outages
 from tests.torture.overload import overload
 from tests.torture.postgres import OwnPostgres, own_postgres
 from tests.torture.report import Finding, table
@@ -29,8 +29,8 @@ from tests.torture.stop import stop
 Scenario = Callable[[Path, OwnPostgres, argparse.Namespace], Awaitable[list[Finding]]]
 SCENARIOS: dict[str, Scenario] = {
     "kill": lambda folder, postgres, size: kills(folder, postgres, rounds=size.rounds, seconds=1.5),
-    "away": lambda folder, postgres, size: away(folder, postgres, rounds=size.few, seconds=4.0),
-    "clients": lambda folder, postgres, size: clients_leave(folder, postgres, rounds=size.few, leavers=50),
+    "outages": lambda folder, postgres, size: outages(folder, postgres, rounds=size.few, seconds=4.0),
+    "disconnects": lambda folder, postgres, size: disconnects(folder, postgres, rounds=size.few, clients=50),
     "overload": lambda folder, postgres, _: overload(
         folder, postgres, limit=Settings().max_concurrent_requests, seconds=10.0, is_strict=True
     ),
@@ -42,8 +42,10 @@ SCENARIOS: dict[str, Scenario] = {
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description="The fault and load scenarios.")
     parser.add_argument("names", nargs="*", metavar="scenario", help=f"of {', '.join(SCENARIOS)}; by default all")
-    parser.add_argument("--rounds", type=int, default=20, help="how often to kill; other faults come a fifth as often")
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long the soak takes")
+    parser.add_argument(
+        "--rounds", type=int, default=20, help="how many times to kill; other faults occur a fifth as often"
+    )
+    parser.add_argument("--minutes", type=float, default=10.0, help="duration of the soak")
     parser.add_argument(
         "--coalescing", choices=get_args(Coalescing), default="all", help="whose calls share statements"
     )
@@ -67,9 +69,9 @@ def main() -> int:
 async def _run(name: str, folder: Path, postgres: OwnPostgres, size: argparse.Namespace) -> list[Finding]:
     try:
         return await SCENARIOS[name](folder, postgres, size)
-    except Exception as error:  # the other scenarios go on, and the table tells
+    except Exception as error:  # the other scenarios still run, and the table has this one
         traceback.print_exc()
-        return [Finding(scenario=name, done="it did not get through", measured=repr(error), bound="", kept=False)]
+        return [Finding(scenario=name, done="did not finish", measured=repr(error), bound="", kept=False)]
 
 
 if __name__ == "__main__":

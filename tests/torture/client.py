@@ -1,4 +1,4 @@
-"""A light HTTP client: a keep-alive connection that says what came back, how fast, and when nothing did."""
+"""A light HTTP client on a keep-alive connection: reports each answer, how long it took, or why there was none."""
 
 import asyncio
 import json
@@ -12,8 +12,8 @@ from adapters.tokens import issue_token
 from tests.services import SECRET
 
 Json = dict[str, Any]
-PATIENCE_SECONDS = 30.0
-"""After which an answer will not come: three times what the service allows a request."""
+TIMEOUT_SECONDS = 30.0
+"""For an answer: three times what the service allows a request."""
 
 NOT_SENT = "not sent"
 
@@ -21,15 +21,15 @@ _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 
 class NoAnswer(Exception):
-    """The connection ended, or stayed silent, before the whole answer was there."""
+    """The connection was closed, or the time was up, before the whole answer had arrived."""
 
 
 class NotSent(NoAnswer):
-    """There was no connection, so nobody has seen the request."""
+    """There was no connection, so the service has not received the request."""
 
 
 class Answer:
-    """What came back, and the seconds that it took."""
+    """An answer, and the seconds that it took."""
 
     __slots__ = ("body", "head", "seconds", "status")
 
@@ -52,7 +52,7 @@ class Answer:
         return b"\r\nconnection: close\r\n" in self.head.lower()
 
     @property
-    def says_when_to_retry(self) -> bool:
+    def has_retry_after(self) -> bool:
         return self.retry_after > 0
 
     @property
@@ -63,7 +63,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One request: when it was sent and over, on the clock of `time.monotonic`, and its answer."""
+    """One request: when it began and ended, on the clock of `time.monotonic`, and its answer."""
 
     kind: str
     began: float
@@ -72,7 +72,7 @@ class Event:
     """0 where there was no answer."""
     code: str = ""
     """The problem's code, or why there was no answer."""
-    says_when_to_retry: bool = False
+    has_retry_after: bool = False
 
     @property
     def seconds(self) -> float:
@@ -83,8 +83,8 @@ class Event:
         return self.status == 0 or self.status >= 500
 
     @property
-    def is_refused_in_good_order(self) -> bool:
-        return self.status == 503 and self.says_when_to_retry
+    def is_retryable(self) -> bool:
+        return self.status == 503 and self.has_retry_after
 
 
 class Connection(asyncio.Protocol):
@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def send(self, request: bytes) -> "asyncio.Future[Answer]":
-        """Send a request, whose answer is yet to come."""
+        """Send a request and return its future answer."""
         assert self._transport
         self._answer = asyncio.get_running_loop().create_future()
         self._began = time.perf_counter()
@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol):
         return self._answer
 
     def close(self) -> None:
-        """Hang up, whatever is yet to come."""
+        """Close the connection, cancelling an answer that is still awaited."""
         if self._answer:
             self._answer.cancel()
         if self._transport:
@@ -140,7 +140,7 @@ class Connection(asyncio.Protocol):
 
 
 class Client:
-    """A user of the service, who connects when needed."""
+    """A user of the service. Connects when needed."""
 
     def __init__(self, address: str, user: str) -> None:
         self.user = user
@@ -151,7 +151,7 @@ class Client:
         self.connection = Connection()
 
     def request(self, method: str, end: str = "", body: Json | None = None) -> bytes:
-        """Return a request about the user's tasks, or about whatever else starts with /health."""
+        """Return a request for the user's tasks, or for a path under /health."""
         content = b"" if body is None else json.dumps(body).encode()
         kind = "" if body is None else f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
         path = end if end.startswith("/health/") else self._tasks + end
@@ -174,16 +174,16 @@ class Client:
     async def ask(self, method: str, end: str = "", body: Json | None = None) -> Answer:
         """Send a request and wait for its answer. Raises NoAnswer."""
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 return await (await self.send(self.request(method, end, body)))
         except TimeoutError:
             self.connection.close()
-            raise NoAnswer("silence") from None
+            raise NoAnswer("timeout") from None
 
     async def try_to_ask(
         self, kind: str, method: str, end: str = "", body: Json | None = None
     ) -> tuple[Event, Answer | None]:
-        """Ask, and say how it went."""
+        """Send a request; return what happened, and the answer if there was one."""
         began = time.monotonic()
         answer, code = None, ""
         try:
@@ -198,7 +198,7 @@ class Client:
             ended=time.monotonic(),
             status=answer.status if answer else 0,
             code=answer.code if answer else code,
-            says_when_to_retry=bool(answer and answer.says_when_to_retry),
+            has_retry_after=bool(answer and answer.has_retry_after),
         )
         return event, answer
 

@@ -1,4 +1,4 @@
-"""One PostgreSQL server for all scenarios; whatever a scenario did to it, the next one finds it running."""
+"""One PostgreSQL server for all scenarios, which each of them finds running."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,7 @@
 """A load generator for a process of its own: `python -m tests.torture.load '{"address": …}'` prints what it measured.
 
-Four reads to one write, of many users. Closed: each connection asks again as soon as it has its answer. Open: requests
-are due at a fixed rate, whatever becomes of the earlier ones.
+Four reads to one write, of many users. Closed loop: each connection sends a request as soon as it has an answer.
+Open loop: requests are due at a fixed rate, whether or not the earlier ones were answered.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ CONNECTING_AT_ONCE = 64
 
 
 class Order(msgspec.Struct, kw_only=True, frozen=True):
-    """What is to be offered over so many connections; with a `rate` a second the loop is open."""
+    """The load to offer over so many connections; with a `rate`, in requests a second, the loop is open."""
 
     address: str
     seconds: float
@@ -36,15 +36,15 @@ class Order(msgspec.Struct, kw_only=True, frozen=True):
     cores: set[int] = set()
     """The processor cores to use; empty means all."""
     is_patient: bool = True
-    """Whether a connection that was told to wait does so."""
+    """Whether connections heed Retry-After."""
 
 
 class Result(msgspec.Struct, kw_only=True, frozen=True):
-    """What came back a second, and how fast, by outcome: "accepted", a problem's code, or "unanswered"."""
+    """Answers a second and seconds to the answer, by outcome: "accepted", a problem's code, or "unanswered"."""
 
     offered: float
     unsent: float
-    """Of an open loop: how many a second were due while every connection was busy or waiting."""
+    """Of an open loop: requests a second that were due while every connection was busy or waiting."""
     rates: dict[str, float]
     p50: dict[str, float]
     p99: dict[str, float]
@@ -57,7 +57,7 @@ class Result(msgspec.Struct, kw_only=True, frozen=True):
 
 
 async def measured(order: Order) -> Result:
-    """Have a process of its own offer a load."""
+    """Offer a load from a process of its own."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.torture.load", msgspec.json.encode(order).decode(), stdout=PIPE
     )
@@ -67,7 +67,7 @@ async def measured(order: Order) -> Result:
 
 
 class Load:
-    """The measuring, in the process of its own."""
+    """The load generator inside that process."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -75,7 +75,7 @@ class Load:
         self._counts: Counter[str] = Counter()
 
     async def run(self) -> Result:
-        """Warm up for a quarter of the time, and measure."""
+        """Warm up for a quarter of the time, then measure."""
         order = self._order
         requests = await self._requests()
         clients = [Client(order.address, "anybody") for _ in range(order.connections)]
@@ -104,7 +104,7 @@ class Load:
         )
 
     async def _requests(self) -> list[bytes]:
-        """Return what is asked for in turn: for each user a task to be read, and one to be created."""
+        """Return the requests to send in turn: for each user reads of one task, and a creation."""
         requests = []
         for _ in range(USERS):
             client = Client(self._order.address, f"load-{uuid4()}")
@@ -141,7 +141,7 @@ class Load:
             await asyncio.sleep(0.002)
 
     async def _ask(self, client: Client, request: bytes) -> None:
-        """Ask, note the answer, and wait if that says so."""
+        """Send a request, record its outcome, and wait as long as Retry-After says."""
         began = time.perf_counter()
         try:
             answer = await (await client.send(request))

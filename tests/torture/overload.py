@@ -1,4 +1,4 @@
-"""Four times what it can carry: the accepted go on as before, the others hear so at once, the probes stay quick."""
+"""Four times the capacity: accepted requests keep their throughput, others are refused at once, probes stay fast."""
 
 import os
 import sys
@@ -12,23 +12,23 @@ from tests.torture.load import Order, Result, measured
 from tests.torture.postgres import OwnPostgres
 from tests.torture.report import Finding, at_most, none_of
 from tests.torture.service import Service, cpu_seconds
-from tests.torture.storm import Prober
+from tests.torture.traffic import Prober
 
 RAMP = (8, 16, 32, 64, 128, 256)
 TIMES = 4
 KEPT_SHARE = 0.8
 """Of its peak throughput."""
 QUICK_SECONDS = 0.5
-"""For a refusal, and for the probes: half of what orchestrators allow by default."""
+"""For refusals and probes: half of what orchestrators allow by default."""
 
 
 async def overload(
     folder: Path, postgres: OwnPostgres, *, limit: int, seconds: float, is_strict: bool
 ) -> list[Finding]:
-    """Find the peak, then offer four times the connections that there is room for, and four times the rate.
+    """Find the peak, then offer four times the connections that are admitted, and four times the peak's rate.
 
-    What is accepted is held against the peak as it is right before and after, because a machine has other work, too.
-    Unless it is strict, nothing is demanded of speed, and the rate alone is tried.
+    The accepted rate is compared with the peak measured right before and after, because a machine has other work, too.
+    Unless `is_strict`, only the rate is offered, and no speed is required.
     """
     service = Service(folder, postgres, await postgres.new_database())
     findings: list[Finding] = []
@@ -54,16 +54,16 @@ async def overload(
                 busy = (cpu_seconds(served.process.pid) - used) / (time.monotonic() - began)
             after = (await _offered(at_peak)).rates["accepted"] if is_strict else 0.0
             peak, before = (before + after) / 2, after
-            findings += _judged(f"overload, {name}", peak, busy, found, prober, is_strict=is_strict)
+            findings += _findings(f"overload, {name}", peak, busy, found, prober, is_strict=is_strict)
         client = Client(service.address, "after")
         status = (await client.ask("POST", "", {"title": "Buy milk"})).status
         client.close()
-    findings.append(none_of("overload", "a request after it all", "refused", [status] if status != 201 else []))
+    findings.append(none_of("overload", "a request afterwards", "refused", [status] if status != 201 else []))
     return findings
 
 
 def _apart(*processes: int) -> set[int]:
-    """Keep processes off one core, where there are several, and return it: asking shall take nothing from answering."""
+    """Keep processes off one core, if there are several, and return it: the load generator must not slow them down."""
     all_cores = os.sched_getaffinity(0)
     if len(all_cores) == 1:
         return all_cores
@@ -73,7 +73,7 @@ def _apart(*processes: int) -> set[int]:
     return {own}
 
 
-def _judged(
+def _findings(
     scenario: str, peak: float, busy: float, found: Result, prober: Prober, *, is_strict: bool
 ) -> list[Finding]:
     accepted, refused = found.rates.get("accepted", 0.0), found.rates.get("overloaded", 0.0)
@@ -82,12 +82,12 @@ def _judged(
     findings = [
         Finding(
             scenario=scenario,
-            done=f"{found.offered:.0f}/s offered, {found.unsent:.0f}/s of them unsent for want of a connection",
+            done=f"{found.offered:.0f}/s offered, {found.unsent:.0f}/s not sent because all connections were busy",
             measured=f"{accepted:.0f}/s accepted, {refused:.0f}/s refused, with {busy:.2f} of a core",
             bound=f"{KEPT_SHARE:.0%} of the peak of {peak:.0f}/s" if is_strict else "some of each",
             kept=accepted > (KEPT_SHARE * peak if is_strict else 0) and refused > 0,
         ),
-        none_of(scenario, "what was neither accepted nor refused as overloaded", "kinds", others),
+        none_of(scenario, "answers other than accepted and overloaded", "kinds", others),
         none_of(scenario, f"{len(probes)} probes", "refused", [event for event in probes if event.status != 200]),
     ]
     if is_strict:
@@ -102,7 +102,7 @@ def _judged(
 
 
 async def _offered(order: Order) -> Result:
-    """Offer a load and tell what came of it."""
+    """Offer a load, print and return the result."""
     found = await measured(order)
     how = f"{order.rate:.0f}/s over" if order.rate else "patient" if order.is_patient else "impatient"
     print(f"  {how} {order.connections} connections: {found}", file=sys.stderr, flush=True)

@@ -19,7 +19,7 @@ from tests.wires import free_port
 
 START_SECONDS = 60.0
 ROLE = "hextasks"
-"""Who the service is; no superuser, whom limits would not bind."""
+"""The service's role: no superuser, to whom limits would not apply."""
 
 
 def children(parent: int) -> list[int]:
@@ -30,7 +30,7 @@ def children(parent: int) -> list[int]:
 
 
 class OwnPostgres:
-    """A server of one's own on a TCP port."""
+    """A server on a TCP port, for one test run."""
 
     def __init__(self, folder: Path) -> None:
         """Create the cluster."""
@@ -41,11 +41,11 @@ class OwnPostgres:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and return as soon as it takes connections."""
+        """Start it, and return as soon as it accepts connections."""
         deadline = time.monotonic() + START_SECONDS
         while not self.accepts():
             assert time.monotonic() < deadline, self._log.read_text()[-500:]
-            # One that was killed a moment ago may still be letting go of its memory, which makes the next one give up.
+            # The shared memory of one that was killed a moment ago may still exist, which makes the next one fail.
             if self._process is None or self._process.poll() is not None:
                 self._process = self._launched()
             time.sleep(0.02)
@@ -64,7 +64,7 @@ class OwnPostgres:
             )
 
     def accepts(self) -> bool:
-        """Tell whether it takes connections."""
+        """Tell whether it accepts connections."""
         ask = [str(binaries() / "pg_isready"), "-q", "-t", "1", "-d", self.url()]
         return subprocess.run(ask, check=False).returncode == 0
 
@@ -74,7 +74,7 @@ class OwnPostgres:
         return [self._process.pid, *children(self._process.pid)]
 
     def signal_all(self, number: int) -> None:
-        """Send a signal to all of its processes, the first being stopped so that it starts no more meanwhile."""
+        """Send a signal to all of its processes; the first is stopped before, so that it starts no others meanwhile."""
         assert self._process
         os.kill(self._process.pid, signal.SIGSTOP)
         for pid in (*children(self._process.pid), self._process.pid):
@@ -82,14 +82,14 @@ class OwnPostgres:
                 os.kill(pid, number)
 
     def kill(self) -> None:
-        """Kill all of its processes, as when the machine goes."""
+        """Kill all of its processes, as a crash of the machine would."""
         if self._process and self._process.poll() is None:
             self.signal_all(signal.SIGKILL)
             self._process.wait()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Have all of its processes stand still inside."""
+        """Pause all of its processes until the end of the block."""
         self.signal_all(signal.SIGSTOP)
         try:
             yield
@@ -101,7 +101,7 @@ class OwnPostgres:
 
     @asynccontextmanager
     async def admin(self, database: str = "postgres") -> AsyncIterator[asyncpg.Connection]:
-        """Lend a superuser's connection."""
+        """Open a superuser's connection until the end of the block."""
         connection = await asyncpg.connect(self.url(database))
         try:
             yield connection
@@ -109,7 +109,7 @@ class OwnPostgres:
             await connection.close(timeout=5)
 
     async def new_database(self) -> str:
-        """Make a migrated database that belongs to the service's role, and return its name."""
+        """Create a migrated database owned by the service's role, and return its name."""
         name = f"torture_{uuid4().hex[:12]}"
         async with self.admin() as admin:
             with suppress(asyncpg.DuplicateObjectError):
@@ -124,7 +124,7 @@ class OwnPostgres:
 async def blocked_by(admin: asyncpg.Connection) -> int:
     """Count the connections that wait for a lock of this one.
 
-    Not in pg_stat_activity, which within a transaction stands still from the first look on.
+    Not from pg_stat_activity, which within a transaction shows one snapshot.
     """
     mine = "NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
     return int(await admin.fetchval(f"SELECT count(DISTINCT pid) FROM pg_locks WHERE {mine}"))
@@ -132,7 +132,7 @@ async def blocked_by(admin: asyncpg.Connection) -> int:
 
 @contextmanager
 def own_postgres() -> Iterator[OwnPostgres]:
-    """Have a server running inside, unless the test decides otherwise; none is left at the end."""
+    """Run a server until the end of the block, unless the test stops it."""
     with tempfile.TemporaryDirectory(prefix="hextasks-torture-") as folder:
         postgres = OwnPostgres(Path(folder))
         try:

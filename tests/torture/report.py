@@ -1,4 +1,4 @@
-"""What a scenario found, and the table of it all."""
+"""The findings of scenarios, and their table."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ def kept(findings: Sequence[Finding]) -> None:
 
 
 def at_most(scenario: str, done: str, seconds: Iterable[float], bound: float, *, share: float = 1.0) -> Finding:
-    """Find whether times keep a bound: the longest, or the percentile that `share` says."""
+    """Compare times with a bound: the longest, or the percentile `share`."""
     ordered = sorted(seconds)
     measured = percentile(ordered, share)
     which = "longest" if share == 1.0 else f"p{share * 100:g}"
@@ -48,7 +48,7 @@ def at_most(scenario: str, done: str, seconds: Iterable[float], bound: float, *,
 
 
 def none_of(scenario: str, done: str, what: str, faults: Sequence[object]) -> Finding:
-    """Find whether something never happened; the first three times that it did are shown."""
+    """Check that there were no faults; the first three are shown."""
     shown = "".join(f"; {fault}" for fault in faults[:3])
     return Finding(scenario=scenario, done=done, measured=f"{len(faults)} {what}{shown}", bound="0", kept=not faults)
 

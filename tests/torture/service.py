@@ -1,4 +1,4 @@
-"""The service under torture: `hextasks serve` in production, as an operator runs it."""
+"""The service under test: `hextasks serve` in production, as an operator runs it."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ class Service:
     """A service on one port, however often it is started."""
 
     def __init__(self, folder: Path, postgres: OwnPostgres, database: str, *, port: int | None = None) -> None:
-        """Name its database, and the port at which it finds the server if that is not the server's own."""
+        """Take its database, and the port of the server if that is not the server's own."""
         self._folder = folder
         self._url = postgres.url(database, role=ROLE, port=port)
         self._port = free_port()
@@ -28,9 +28,9 @@ class Service:
 
     @asynccontextmanager
     async def running(self, **settings: str) -> AsyncIterator[Served]:
-        """Run it inside; at the end it must stop in good order unless it is gone already."""
+        """Run it until the end of the block, where it must stop with status 0 unless it has ended before."""
         given = {"ENVIRONMENT": "production", "JWT_SECRET": SECRET, "DATABASE_URL": self._url, "PORT": str(self._port)}
-        given |= dict.fromkeys(GENEROUS, "")  # as shipped: the limits are what scenarios are about
+        given |= dict.fromkeys(GENEROUS, "")  # as shipped: the scenarios test these limits
         given[COALESCING] = os.environ.get(COALESCING, "")
         stack = ExitStack()
         try:

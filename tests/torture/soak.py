@@ -1,4 +1,4 @@
-"""A long mixed load: neither memory, nor open files, nor connections grow, and nothing fails."""
+"""A long mixed load: memory, open files and connections do not grow, and no request fails."""
 
 import asyncio
 import os
@@ -15,16 +15,16 @@ from tests.torture.client import Client, Json
 from tests.torture.postgres import ROLE, OwnPostgres
 from tests.torture.report import Finding, none_of
 from tests.torture.service import Service
-from tests.torture.storm import COMPLETE, CREATE, LIST, READ, REMOVE, RENAME, REOPEN, Storm
+from tests.torture.traffic import COMPLETE, CREATE, LIST, READ, REMOVE, RENAME, REOPEN, Traffic
 
 POOL_SIZE, OVERFLOW = 10, 20
 """The defaults."""
 WARM_UP = 0.2
-"""The share of the time that is not judged."""
+"""The share of the time before measurements count."""
 WINDOWS = 4
 DRIFT = 0.05
 STEADY = {READ: 12, LIST: 3, CREATE: 4, RENAME: 3, COMPLETE: 2, REOPEN: 1, REMOVE: 4}
-"""As many are removed as are created, so that what is stored does not grow."""
+"""As many removals as creations, so that the number of stored tasks does not grow."""
 BAD_REQUESTS: tuple[tuple[str, str, Json | None, int], ...] = (
     ("POST", "", {"title": ""}, 400),
     ("POST", "", {"name": "Buy milk"}, 400),
@@ -36,7 +36,7 @@ BAD_REQUESTS: tuple[tuple[str, str, Json | None, int], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What the service held at one time."""
+    """The resources of the service at one time."""
 
     kib: int
     files: int
@@ -44,33 +44,33 @@ class Sample:
 
 
 async def soak(folder: Path, postgres: OwnPostgres, *, minutes: float) -> list[Finding]:
-    """Load the service for so long, and compare what it holds from window to window. Linux only, for its /proc."""
+    """Load the service for so long, and compare its resources from window to window. Needs /proc, so Linux."""
     database = await postgres.new_database()
     service = Service(folder, postgres, database)
     samples: list[Sample] = []
     wrong: list[str] = []
     async with service.running() as served, postgres.admin(database) as admin:
-        storm = Storm(service.address, users=16, connections=24, mix=STEADY, pause=0.05)
-        async with storm.blowing():
+        traffic = Traffic(service.address, users=16, connections=24, mix=STEADY, pause=0.05)
+        async with traffic.running():
             over = time.monotonic() + minutes * 60
             while time.monotonic() < over:
-                wrong += await _misbehave(service.address)
+                wrong += await _send_bad_requests(service.address)
                 samples.append(await _sample(served.process.pid, admin))
                 await asyncio.sleep(min(1.0, minutes))
         await asyncio.sleep(1)
         left = (await _sample(served.process.pid, admin)).connections
-        counts = ", ".join(f"{count} of {answer}" for answer, count in storm.count().most_common())
-        wrong += await storm.wrong(service.address, postgres, database)
+        counts = ", ".join(f"{count} of {answer}" for answer, count in traffic.count().most_common())
+        wrong += await traffic.wrong(service.address, postgres, database)
     most = max(sample.connections for sample in samples)
     judged = samples[int(len(samples) * WARM_UP) :]
     return [
-        none_of("soak", f"{minutes:g} minutes: {counts}", "failed", [e for e in storm.events if e.is_failure]),
-        none_of("soak", "what users were told against what is stored", "wrong", wrong),
+        none_of("soak", f"{minutes:g} minutes: {counts}", "failed", [e for e in traffic.events if e.is_failure]),
+        none_of("soak", "acknowledged and stored states compared", "wrong", wrong),
         _flat("memory, KiB", [sample.kib for sample in judged]),
         _flat("open files", [sample.files for sample in judged]),
         Finding(
             scenario="soak",
-            done="database connections, the most and those left",
+            done="database connections, the most and at the end",
             measured=f"{most}, {left}",
             bound=f"{POOL_SIZE + OVERFLOW}, {POOL_SIZE}",
             kept=most <= POOL_SIZE + OVERFLOW and left <= POOL_SIZE,
@@ -78,9 +78,9 @@ async def soak(folder: Path, postgres: OwnPostgres, *, minutes: float) -> list[F
     ]
 
 
-async def _misbehave(address: str) -> list[str]:
-    """Ask for what cannot be, and leave amid a request; return what was answered otherwise than it should."""
-    client = Client(address, f"vandal-{uuid4()}")
+async def _send_bad_requests(address: str) -> list[str]:
+    """Send invalid requests and disconnect during one; return the statuses if one was not the expected one."""
+    client = Client(address, f"invalid-{uuid4()}")
     answers = [(await client.ask(method, end, body)).status for method, end, body, _ in BAD_REQUESTS]
     await client.send(client.request("POST", "", {"title": "half a body"})[:-5])
     client.close()
@@ -99,7 +99,7 @@ async def _sample(pid: int, admin: asyncpg.Connection) -> Sample:
 
 
 def _flat(what: str, values: Sequence[int]) -> Finding:
-    """Find whether the medians of the windows are all about the same."""
+    """Check that the medians of the windows differ little."""
     size = max(len(values) // WINDOWS, 1)
     medians = [median(values[n * size : (n + 1) * size]) for n in range(WINDOWS)]
     drift = max(medians) / min(medians) - 1

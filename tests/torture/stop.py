@@ -1,4 +1,4 @@
-"""SIGTERM while requests keep coming: no accepted request is cut, no other leaves a trace, and it ends in time."""
+"""SIGTERM under load: accepted requests are answered, others have no effect, and the service ends in time."""
 
 import asyncio
 import signal
@@ -12,23 +12,23 @@ from tests.torture.client import NOT_SENT, Client, Event
 from tests.torture.postgres import OwnPostgres, blocked_by
 from tests.torture.report import Finding, at_most, none_of
 from tests.torture.service import Service
-from tests.torture.storm import Prober, Storm, everything
+from tests.torture.traffic import Prober, Traffic, everything
 
 SLOW_SECONDS = 1.0
-"""How long one request is still at work after the signal."""
+"""How long one request takes after the signal."""
 LOCK = "SELECT 1 FROM task_counters WHERE user_id = $1 FOR UPDATE"
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What all stops together showed."""
+    """The results of all stops."""
 
-    deaf: list[float] = field(default_factory=list)
-    """Seconds from the signal until the service was ready no more."""
+    unready: list[float] = field(default_factory=list)
+    """Seconds from the signal until the service was no longer ready."""
     ended: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     accepted_late: list[Event] = field(default_factory=list)
-    unfit: list[Event] = field(default_factory=list)
+    invalid: list[Event] = field(default_factory=list)
     requests: int = 0
     refused: int = 0
     unanswered: int = 0
@@ -43,7 +43,7 @@ async def stop(folder: Path, postgres: OwnPostgres, *, rounds: int) -> list[Find
 async def stops(
     folder: Path, postgres: OwnPostgres, *, processes: int, rounds: int, notice: float, grace: float
 ) -> list[Finding]:
-    """Stop so often. After `notice` seconds nobody may be let in, after `grace` seconds it must have ended."""
+    """Stop it `rounds` times. It must accept nothing after `notice` seconds, and end within `grace` seconds."""
     database = await postgres.new_database()
     service = Service(folder, postgres, database)
     seen = _Seen()
@@ -53,22 +53,26 @@ async def stops(
     done = f"{rounds} of SIGTERM; after them {seen.requests} requests, {seen.refused} refused, "
     done += f"{seen.unanswered} connections closed unanswered"
     return [
-        none_of(scenario, done, "cut, lost or done though not answered", seen.wrong),
-        none_of(scenario, f"let in more than {notice:g} s later", "accepted", seen.accepted_late),
-        none_of(scenario, "refusals", "unfit answers", seen.unfit),
-        at_most(scenario, "until /health/ready says no", seen.deaf, notice),
-        at_most(scenario, f"until it ended, one request needing {SLOW_SECONDS:g} s", seen.ended, grace),
+        none_of(scenario, done, "unanswered, lost, or done without an answer", seen.wrong),
+        none_of(scenario, f"requests more than {notice:g} s later", "accepted", seen.accepted_late),
+        none_of(scenario, "refusals", "invalid answers", seen.invalid),
+        at_most(scenario, "until /health/ready is 503", seen.unready, notice),
+        at_most(scenario, f"until it ended, with one request of {SLOW_SECONDS:g} s", seen.ended, grace),
     ]
 
 
 async def _stop(
     service: Service, postgres: OwnPostgres, database: str, processes: int, notice: float, seen: _Seen
 ) -> None:
-    storm, prober, slow = Storm(service.address, pause=0.005), Prober(service.address), Client(service.address, "slow")
+    traffic, prober, slow = (
+        Traffic(service.address, pause=0.005),
+        Prober(service.address),
+        Client(service.address, "slow"),
+    )
     title = f"slow {uuid4()}"
     running = service.running(WEB_CONCURRENCY=str(processes), DATABASE_TIMEOUT="4", REQUEST_TIMEOUT="15")
-    async with running as served, postgres.admin(database) as admin, storm.blowing(), prober.probing():
-        await storm.acknowledges()
+    async with running as served, postgres.admin(database) as admin, traffic.running(), prober.probing():
+        await traffic.acknowledges()
         first = await slow.ask("POST", "", {"title": "first"})
         assert first.status == 201, first.body
         async with admin.transaction():
@@ -90,15 +94,15 @@ async def _stop(
     if status != 0:
         seen.wrong.append(f"exit status {status}")
     async with service.running():
-        seen.wrong += await storm.wrong(service.address, postgres, database, unsure_may_be_stored=False)
+        seen.wrong += await traffic.wrong(service.address, postgres, database, unknown_may_be_stored=False)
         if title not in [task["title"] for task in await everything(service.address, "slow")]:
             seen.wrong.append("the slow request was acknowledged and is lost")
     ready = [event for event in prober.ready if event.began >= at]
-    seen.deaf.append(min(event.ended for event in ready if event.status != 200) - at)
-    later = [event for event in storm.events if event.began >= at]
+    seen.unready.append(min(event.ended for event in ready if event.status != 200) - at)
+    later = [event for event in traffic.events if event.began >= at]
     seen.requests += len(later)
     seen.refused += sum(event.status == 503 for event in later)
     seen.unanswered += sum(event.status == 0 and event.code != NOT_SENT for event in later)
     seen.accepted_late += [event for event in (*later, *ready) if 0 < event.status < 500 and event.began > at + notice]
-    seen.unfit += [event for event in later if event.status and event.is_failure and event.code != "shutting_down"]
+    seen.invalid += [event for event in later if event.status and event.is_failure and event.code != "shutting_down"]
     slow.close()

@@ -1,4 +1,4 @@
-"""The short form of the kills, and proof that its judge would see a loss."""
+"""The short form of the kills, and proof that the ledger detects losses."""
 
 from pathlib import Path
 from typing import get_args
@@ -28,34 +28,34 @@ def a_task(version: int, title: str = "Buy milk", *, is_completed: bool = False,
 
 
 @pytest.mark.parametrize(
-    ("unsure", "stored", "fault"),
+    ("unknown", "stored", "fault"),
     [
         ([], [], "lost"),
-        ([], [a_task(1, "older")], "an acknowledged write is gone"),
-        ([], [a_task(3)], "changed by nobody"),
-        ([], [a_task(2, "other")], "changed by nobody"),
-        ([{"title": "new"}], [a_task(3, "neither")], "a half-done write"),
-        ([{"title": "new"}], [a_task(3, "new", is_completed=True)], "a half-done write"),
+        ([], [a_task(1, "older")], "acknowledged write lost"),
+        ([], [a_task(3)], "changed without a write"),
+        ([], [a_task(2, "other")], "changed without a write"),
+        ([{"title": "new"}], [a_task(3, "neither")], "half-done write"),
+        ([{"title": "new"}], [a_task(3, "new", is_completed=True)], "half-done write"),
         ([{"title": "new"}], [a_task(3, "new")], ""),
         ([{"title": "new"}], [a_task(2)], ""),
         ([{"is_completed": True}], [a_task(3, is_completed=True)], ""),
         ([DELETE], [], ""),
         ([], [a_task(2), a_task(4, key="2")], "stored twice"),
-        ([], [a_task(2), a_task(4, "x", key="2")], "nobody wrote this"),
-        ([], [{**a_task(2), "is_completed": True}], "changed by nobody"),
+        ([], [a_task(2), a_task(4, "x", key="2")], "not written"),
+        ([], [{**a_task(2), "is_completed": True}], "changed without a write"),
     ],
 )
-def test_the_ledger_sees_what_is_wrong(unsure: list[Json], stored: list[Json], fault: str) -> None:
+def test_the_ledger_detects_faults(unknown: list[Json], stored: list[Json], fault: str) -> None:
     ledger = Ledger("ada")
-    ledger.tell(a_task(2))
-    ledger.unsure["1"] = unsure
+    ledger.acknowledge(a_task(2))
+    ledger.unknown["1"] = unknown
     wrong = ledger.check(stored)
     assert wrong[0].startswith(fault) if fault else wrong == []
 
 
-def test_the_ledger_sees_what_comes_back() -> None:
+def test_the_ledger_detects_a_deleted_task_that_is_stored() -> None:
     ledger = Ledger("ada")
-    ledger.tell(a_task(2))
+    ledger.acknowledge(a_task(2))
     ledger.removed.add("1")
     assert ledger.check([]) == []
-    assert ledger.check([a_task(2)])[0].startswith("it came back")
+    assert ledger.check([a_task(2)])[0].startswith("deleted but stored")

@@ -1,4 +1,4 @@
-"""The short form of the stops and of the overload: in no hurry, but strict about what is answered and stored."""
+"""The short form of the stops and of the overload: loose bounds, strict about what is answered and stored."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.torture.stop import stops
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-async def test_a_stop_cuts_nobody(tmp_path: Path, postgres: OwnPostgres, processes: int) -> None:
+async def test_a_stop_answers_every_accepted_request(tmp_path: Path, postgres: OwnPostgres, processes: int) -> None:
     kept(await stops(tmp_path, postgres, processes=processes, rounds=1, notice=5.0, grace=25.0))
 
 

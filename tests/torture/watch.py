@@ -1,4 +1,4 @@
-"""Load and health probes on a service while its database comes and goes, and the judgement on both."""
+"""Traffic and health probes on a service during outages of its database, and the findings on both."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -9,12 +9,12 @@ from math import inf
 from tests.patience import until
 from tests.torture.client import Event
 from tests.torture.report import Finding, at_most, none_of
-from tests.torture.storm import EVEN, LIST, READ, Prober, Storm
+from tests.torture.traffic import EVEN, LIST, READ, Prober, Traffic
 
 CALM_SECONDS = 0.5
-"""Having gone so long without a failure, the service is taken as healed."""
+"""A service without a failure for so long counts as recovered."""
 Fault = Callable[[], AbstractAsyncContextManager[None]]
-"""What happens to the database, from its beginning to its end."""
+"""What happens to the database, for as long as the context lasts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """The fault was there from `since` to `until`; then it was undone, and the database takes connections `over`."""
+    """The fault lasted from `since` to `until`; it was then undone, and `over` is when the database was available."""
 
     since: float
     until: float
@@ -36,16 +36,16 @@ class Outage:
 
 
 class Watch:
-    """Load and probes on a service, and the times at which it had no database."""
+    """Traffic and probes on a service, and the times of the outages."""
 
     def __init__(self, address: str) -> None:
-        self.storm = Storm(address, mix=EVEN, pause=0.01)
+        self.traffic = Traffic(address, mix=EVEN, pause=0.01)
         self._prober = Prober(address)
         self._outages: list[Outage] = []
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        async with self._prober.probing(), self.storm.blowing():
+        async with self._prober.probing(), self.traffic.running():
             yield
 
     @asynccontextmanager
@@ -57,7 +57,7 @@ class Watch:
         self._outages.append(Outage(since=since, until=undone, over=time.monotonic()))
 
     async def settled(self, *, at_most: float) -> None:
-        """Wait until nothing has failed for a while, or for so long."""
+        """Wait until the service has recovered, but no longer than `at_most` seconds."""
         since = time.monotonic()
 
         async def calm() -> bool:
@@ -67,21 +67,21 @@ class Watch:
         await until(calm)
 
     def _failures(self, since: float, until: float = inf) -> list[Event]:
-        """Return what failed in a time, requests and the question whether the service is ready."""
-        both = (*self.storm.events, *self._prober.ready)
+        """Return the requests and readiness probes that failed in a period."""
+        both = (*self.traffic.events, *self._prober.ready)
         return [event for event in both if event.is_failure and since <= event.ended < until]
 
     def findings(self, name: str, done: str, bounds: Bounds, wrong: list[str]) -> list[Finding]:
-        """Judge the answers while the database was away, the probes, and the time until nothing failed any more."""
-        events, scenario = self.storm.events, f"away, {name}"
+        """Check the answers during the outages, the probes, and the time to recover."""
+        events, scenario = self.traffic.events, f"outage, {name}"
         during = [event for event in events if any(o.since <= event.began < o.over for o in self._outages)]
-        unfit = [event for event in events if event.is_failure and not event.is_refused_in_good_order]
-        unfit += [event for event in self._prober.live if event.is_failure]
-        unfit += [event for event in self._prober.ready if event.is_failure and not event.is_refused_in_good_order]
+        invalid = [event for event in events if event.is_failure and not event.is_retryable]
+        invalid += [event for event in self._prober.live if event.is_failure]
+        invalid += [event for event in self._prober.ready if event.is_failure and not event.is_retryable]
         if name == "read-only":
-            unfit += [event for event in events if event.is_failure and event.kind in (READ, LIST)]
-        if name != "full":  # when some connections are left, it may well be ready
-            unfit += [
+            invalid += [event for event in events if event.is_failure and event.kind in (READ, LIST)]
+        if name != "full":  # where some connections remain, it may be ready
+            invalid += [
                 event
                 for event in self._prober.ready
                 if not event.is_failure and any(o.since < event.began and event.ended < o.until for o in self._outages)
@@ -92,11 +92,11 @@ class Watch:
             for outage, end in zip(self._outages, ends, strict=True)
         ]
         refused = sum(event.is_failure for event in during)
-        faults: list[object] = [*unfit] if refused else ["nobody noticed the fault"]
+        faults: list[object] = [*invalid] if refused else ["the fault had no effect"]
         return [
-            none_of(scenario, f"{done}; {len(during)} requests, {refused} refused", "unfit answers", faults),
-            none_of(scenario, "what users were told against what is stored", "wrong", wrong),
-            at_most(scenario, "answers meanwhile", [event.seconds for event in during], bounds.answer),
+            none_of(scenario, f"{done}; {len(during)} requests, {refused} refused", "invalid answers", faults),
+            none_of(scenario, "acknowledged and stored states compared", "wrong", wrong),
+            at_most(scenario, "answers during the outage", [event.seconds for event in during], bounds.answer),
             at_most(scenario, "/health/live", [event.seconds for event in self._prober.live], bounds.live),
-            at_most(scenario, "from the return to the last refusal", healed, bounds.heal),
+            at_most(scenario, "from the end of the outage to the last failure", healed, bounds.heal),
         ]

@@ -1,4 +1,4 @@
-"""A storm of requests by several users over many connections, each answer noted and judged."""
+"""Requests by several users over many connections, each answer recorded and checked."""
 
 import asyncio
 import random
@@ -26,11 +26,11 @@ READ, LIST, CREATE, RENAME, COMPLETE, REOPEN, REMOVE = (
 WRITES = {CREATE: 8, RENAME: 5, COMPLETE: 3, REOPEN: 2, REMOVE: 2, READ: 2, LIST: 1}
 EVEN = {CREATE: 4, RENAME: 3, COMPLETE: 2, REOPEN: 1, REMOVE: 2, READ: 10, LIST: 2}
 PAUSE_AFTER_FAILURE_SECONDS = 0.02
-"""Clients that come back at once would measure themselves."""
+"""Without a pause the clients would take the processor from the service."""
 
 
-class Storm:
-    """Users who keep asking, over `connections` connections in all."""
+class Traffic:
+    """Users who send requests one after the other, over `connections` connections in all."""
 
     def __init__(
         self,
@@ -46,22 +46,22 @@ class Storm:
         self._clients = [Client(address, user) for user in islice(cycle(self.ledgers), connections)]
         self._mix = mix or WRITES
         self._pause = pause
-        self._blows = False
+        self._is_running = False
 
     @asynccontextmanager
-    async def blowing(self) -> AsyncIterator["Storm"]:
-        """Keep asking until the end of the block; then wait for what is under way."""
-        self._blows = True
+    async def running(self) -> AsyncIterator["Traffic"]:
+        """Send requests until the end of the block; then wait for their answers."""
+        self._is_running = True
         async with asyncio.TaskGroup() as askers:
             for client in self._clients:
                 askers.create_task(self._ask_on(client))
             try:
                 yield self
             finally:
-                self._blows = False
+                self._is_running = False
 
     def count(self, since: float = 0.0, until: float = float("inf")) -> Counter[str]:
-        """Count the answers to requests sent in a time: "200", "503 storage_unavailable", "none"."""
+        """Count the answers to requests of a period: "200", "503 storage_unavailable", "none"."""
         events = (event for event in self.events if since <= event.began < until)
         return Counter(f"{event.status or 'none'} {event.code}".strip() for event in events)
 
@@ -76,17 +76,17 @@ class Storm:
         await until(enough)
 
     async def wrong(
-        self, address: str, postgres: OwnPostgres, database: str, *, unsure_may_be_stored: bool = True
+        self, address: str, postgres: OwnPostgres, database: str, *, unknown_may_be_stored: bool = True
     ) -> list[str]:
-        """Return what is wrong with what a service now shows, and the database now holds."""
+        """Return the faults of what a service now returns, and of what the database holds."""
         wrong = await wrong_numbers(postgres, database, self.ledgers)
         for user, ledger in self.ledgers.items():
-            wrong += ledger.check(await everything(address, user), unsure_may_be_stored=unsure_may_be_stored)
+            wrong += ledger.check(await everything(address, user), unknown_may_be_stored=unknown_may_be_stored)
         return wrong
 
     async def _ask_on(self, client: Client) -> None:
         ledger = self.ledgers[client.user]
-        while self._blows:
+        while self._is_running:
             event = await self._ask(client, ledger)
             self.events.append(event)
             await asyncio.sleep(self._pause or (0 if 0 < event.status < 500 else PAUSE_AFTER_FAILURE_SECONDS))
@@ -122,26 +122,26 @@ def _as_http(kind: str, key: str) -> tuple[str, str, Json | None]:
 
 
 def _note(ledger: Ledger, kind: str, key: str, body: Json | None, answer: Answer | None, at_least: int) -> None:
-    """Enter an answer into the ledger."""
+    """Record an answer in the ledger."""
     status = answer.status if answer else 0
     if answer and kind == LIST and status == 200:
         for task in answer.json()["tasks"]:
-            ledger.tell(task)
+            ledger.acknowledge(task)
     elif answer and status in (200, 201):
-        ledger.tell(answer.json(), at_least=at_least)
+        ledger.acknowledge(answer.json(), at_least=at_least)
     elif status == 204:
         ledger.removed.add(key)
     elif status == 404:
-        ledger.missing(key)
+        ledger.not_found(key)
     elif kind not in (READ, LIST):
         write = DELETE if kind == REMOVE else {"is_completed": True} if kind == COMPLETE else body
-        ledger.unsure[key].append(write or DELETE)
+        ledger.unknown[key].append(write or DELETE)
     if status not in (0, 200, 201, 204, 404, 503):
         ledger.wrong.append(f"answered {status}: {answer and answer.body!r}")
 
 
 class Prober:
-    """Asks for `/health/live` and `/health/ready` over and over, as an orchestrator does, though more often."""
+    """Polls `/health/live` and `/health/ready` as an orchestrator does, though more often."""
 
     EVERY_SECONDS = 0.05
 
@@ -152,7 +152,7 @@ class Prober:
 
     @asynccontextmanager
     async def probing(self) -> AsyncIterator["Prober"]:
-        """Ask until the end of the block."""
+        """Poll until the end of the block."""
         self._probes = True
         async with asyncio.TaskGroup() as probes:
             probes.create_task(self._probe("/health/live", self.live))

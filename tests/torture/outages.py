@@ -1,4 +1,4 @@
-"""The database goes away, in every way it can: all hear so at once, and all is well as soon as it is back."""
+"""The database becomes unavailable in every way it can: requests fail fast, and succeed again when it is back."""
 
 import asyncio
 import time
@@ -11,18 +11,18 @@ from tests.torture.client import Client
 from tests.torture.postgres import ROLE, OwnPostgres
 from tests.torture.report import Finding, at_most, none_of
 from tests.torture.service import Service
-from tests.torture.storm import LIST, READ
+from tests.torture.traffic import LIST, READ
 from tests.torture.watch import CALM_SECONDS, Bounds, Fault, Watch
 from tests.wires import Wire
 
 SILENT = ("paused", "wire cut, resumed", "wire cut, moved")
 """Faults that only a time limit reveals, so that they must last longer than that."""
-STRIKE_EVERY_SECONDS = 0.2
+TERMINATE_EVERY_SECONDS = 0.2
 FAULTS = ("killed", "full", "read-only", *SILENT)
 
 
-async def away(folder: Path, postgres: OwnPostgres, *, rounds: int, seconds: float) -> list[Finding]:
-    """Go through all of it."""
+async def outages(folder: Path, postgres: OwnPostgres, *, rounds: int, seconds: float) -> list[Finding]:
+    """Run a start without the database, and every fault."""
     bounds = Bounds()
     findings = await at_start(folder, postgres, bounds)
     for name in FAULTS:
@@ -45,7 +45,7 @@ async def at_start(folder: Path, postgres: OwnPostgres, bounds: Bounds) -> list[
         ):
             answer = await client.ask(method, path, body)
             answers.append(answer.seconds)
-            if f"{answer.status} {answer.code}".strip() != expected or answer.says_when_to_retry != ("503" in expected):
+            if f"{answer.status} {answer.code}".strip() != expected or answer.has_retry_after != ("503" in expected):
                 faults.append(f"{method} {path}: {answer.status} {answer.body!r}")
         await asyncio.to_thread(postgres.start)
 
@@ -55,18 +55,18 @@ async def at_start(folder: Path, postgres: OwnPostgres, bounds: Bounds) -> list[
 
         healed = await until(serves)
     client.close()
-    done = "started in production while PostgreSQL is down"
+    done = "production start while PostgreSQL is down"
     return [
-        none_of("away at start", done, "wrong answers", faults),
-        at_most("away at start", "answers meanwhile", answers, bounds.answer),
-        at_most("away at start", "serving after PostgreSQL came", [healed], bounds.heal),
+        none_of("start without database", done, "wrong answers", faults),
+        at_most("start without database", "answers without database", answers, bounds.answer),
+        at_most("start without database", "serving once PostgreSQL accepts connections", [healed], bounds.heal),
     ]
 
 
 async def under_load(
     folder: Path, postgres: OwnPostgres, name: str, *, rounds: int, seconds: float, bounds: Bounds
 ) -> list[Finding]:
-    """Strike one of the faults while requests keep coming, so often and each time for so long."""
+    """Cause a fault under load, `rounds` times for `seconds` each."""
     database = await postgres.new_database()
     wire = Wire(("127.0.0.1", postgres.port))
     fault = faults(postgres, database, wire)[name]
@@ -75,18 +75,18 @@ async def under_load(
     async with wire.laid(), service.running():
         watch = Watch(service.address)
         async with watch.watching():
-            await watch.storm.acknowledges()
+            await watch.traffic.acknowledges()
             for _ in range(rounds):
                 await asyncio.sleep(CALM_SECONDS)
                 async with watch.outage(fault):
                     await asyncio.sleep(seconds)
                 await watch.settled(at_most=3 * bounds.heal)
-        wrong = await watch.storm.wrong(service.address, postgres, database)
+        wrong = await watch.traffic.wrong(service.address, postgres, database)
     return watch.findings(name, f"{rounds} times for {seconds:g} s", bounds, wrong)
 
 
 def faults(postgres: OwnPostgres, database: str, wire: Wire) -> dict[str, Fault]:
-    """Return the faults by name: each begins and ends with its context."""
+    """Return the faults by name: each lasts as long as its context."""
 
     async def execute(*statements: str) -> None:
         async with postgres.admin() as admin:
@@ -144,44 +144,44 @@ def terminate(database: str) -> str:
 
 
 async def terminated(folder: Path, postgres: OwnPostgres, *, seconds: float, bounds: Bounds) -> list[Finding]:
-    """End all connections of the service over and over, while requests keep coming.
+    """Terminate all connections of the service repeatedly, under load.
 
-    A read is tried twice, so one that was struck twice may fail; on a slow machine that happens.
+    A read is tried twice, so one whose connection is terminated twice may fail; on a slow machine that happens.
     """
     database = await postgres.new_database()
     service = Service(folder, postgres, database)
-    ended, strikes = 0, list[float]()
+    count, times = 0, list[float]()
     async with service.running(), postgres.admin() as admin:
         watch = Watch(service.address)
         async with watch.watching():
-            await watch.storm.acknowledges()
+            await watch.traffic.acknowledges()
             over = time.monotonic() + seconds
             while time.monotonic() < over:
-                await asyncio.sleep(STRIKE_EVERY_SECONDS)
-                strikes.append(time.monotonic())
-                ended += len(await admin.fetch(terminate(database)))
-            await watch.storm.acknowledges()
-        wrong = await watch.storm.wrong(service.address, postgres, database)
-    events, scenario = watch.storm.events, "away, terminated"
+                await asyncio.sleep(TERMINATE_EVERY_SECONDS)
+                times.append(time.monotonic())
+                count += len(await admin.fetch(terminate(database)))
+            await watch.traffic.acknowledges()
+        wrong = await watch.traffic.wrong(service.address, postgres, database)
+    events, scenario = watch.traffic.events, "connections terminated"
     reads = [event for event in events if event.kind in (READ, LIST)]
     failed = [event for event in events if event.is_failure and event not in reads]
-    # The last strike before a read began may not have reached its connection yet.
-    struck_once = [e for e in reads if sum(e.began - STRIKE_EVERY_SECONDS / 2 < at < e.ended for at in strikes) < 2]
+    # A termination shortly before a read began may take effect after that.
+    at_most_once = [e for e in reads if sum(e.began - TERMINATE_EVERY_SECONDS / 2 < at < e.ended for at in times) < 2]
     return [
         none_of(
             scenario,
-            f"{ended} connections ended; {len(struck_once)} reads, struck once at most",
+            f"{count} connections terminated; {len(at_most_once)} reads, each affected once at most",
             "failed",
-            [event for event in struck_once if event.is_failure],
+            [event for event in at_most_once if event.is_failure],
         ),
-        none_of(scenario, "writes", "unfit answers", [event for event in failed if not event.is_refused_in_good_order]),
-        none_of(scenario, "what users were told against what is stored", "wrong", wrong),
+        none_of(scenario, "writes", "invalid answers", [event for event in failed if not event.is_retryable]),
+        none_of(scenario, "acknowledged and stored states compared", "wrong", wrong),
         Finding(
             scenario=scenario,
             done=f"{len(events) - len(reads)} writes",
             measured=f"{len(failed)} refused",
-            bound="one for each connection ended",
-            kept=len(failed) <= ended,
+            bound="one for each connection terminated",
+            kept=len(failed) <= count,
         ),
         at_most(scenario, "answers", [event.seconds for event in events], bounds.answer),
     ]

@@ -1,4 +1,4 @@
-"""Clients that go away amid their requests: no connection of the pool goes with them, and nothing is half done."""
+"""Clients that disconnect during their requests: the pool loses no connection, and no write is half done."""
 
 import asyncio
 from pathlib import Path
@@ -11,16 +11,16 @@ from tests.torture.client import Client
 from tests.torture.postgres import ROLE, OwnPostgres, blocked_by
 from tests.torture.report import Finding, none_of
 from tests.torture.service import Service
-from tests.torture.storm import EVEN, Storm, everything
+from tests.torture.traffic import EVEN, Traffic, everything
 
 POOL_SIZE, OVERFLOW = 3, 4
 LOCK = "SELECT 1 FROM task_counters WHERE user_id = ANY($1) FOR UPDATE"
 
 
-async def clients_leave(folder: Path, postgres: OwnPostgres, *, rounds: int, leavers: int) -> list[Finding]:
-    """Have clients leave amid their bodies, while their writes wait, and before their answers, so many of each kind.
+async def disconnects(folder: Path, postgres: OwnPostgres, *, rounds: int, clients: int) -> list[Finding]:
+    """Disconnect `clients` each while sending a body, while their writes wait, and before their answers.
 
-    Then every connection that the pool may open must be there to be used, and those beyond its size be closed again.
+    Afterwards the pool must be able to use all its connections, and must close those beyond its size.
     """
     database = await postgres.new_database()
     service = Service(folder, postgres, database)
@@ -28,19 +28,19 @@ async def clients_leave(folder: Path, postgres: OwnPostgres, *, rounds: int, lea
     settings["REQUEST_TIMEOUT"] = "15"
     wrong: list[str] = []
     async with service.running(**settings), postgres.admin(database) as admin:
-        storm = Storm(service.address, users=2, connections=4, mix=EVEN, pause=0.02)
-        async with storm.blowing():
+        traffic = Traffic(service.address, users=2, connections=4, mix=EVEN, pause=0.02)
+        async with traffic.running():
             for _ in range(rounds):
-                wrong += await _leave(service.address, admin, leavers)
-        busy = await _most_at_work(service.address, admin)
+                wrong += await _disconnect(service.address, admin, clients)
+        busy = await _most_in_use(service.address, admin)
         await until(lambda: _is_calm(admin))
         left = await _connections(admin)
-        wrong += await storm.wrong(service.address, postgres, database)
+        wrong += await traffic.wrong(service.address, postgres, database)
     return [
-        none_of("clients leave", f"{rounds * leavers * 3} amid {len(storm.events)} other requests", "wrong", wrong),
+        none_of("disconnects", f"{rounds * clients * 3} amid {len(traffic.events)} other requests", "wrong", wrong),
         Finding(
-            scenario="clients leave",
-            done="connections at work when all are needed, and kept afterwards",
+            scenario="disconnects",
+            done="database connections in use under full demand, and kept afterwards",
             measured=f"{busy}, {left}",
             bound=f"{POOL_SIZE + OVERFLOW}, at most {POOL_SIZE}",
             kept=busy == POOL_SIZE + OVERFLOW and left <= POOL_SIZE,
@@ -48,9 +48,9 @@ async def clients_leave(folder: Path, postgres: OwnPostgres, *, rounds: int, lea
     ]
 
 
-async def _leave(address: str, admin: asyncpg.Connection, count: int) -> list[str]:
-    """Have clients leave, and return what they left half done."""
-    users = [f"leaver-{uuid4()}" for _ in range(count)]
+async def _disconnect(address: str, admin: asyncpg.Connection, count: int) -> list[str]:
+    """Disconnect clients, and return which writes were half done."""
+    users = [f"user-{uuid4()}" for _ in range(count)]
     waiting, halves, unread = ([Client(address, user) for user in users] for _ in range(3))
     for client in waiting:
         await client.ask("POST", "", {"title": "first"})
@@ -82,8 +82,8 @@ async def _leave(address: str, admin: asyncpg.Connection, count: int) -> list[st
     ]
 
 
-async def _most_at_work(address: str, admin: asyncpg.Connection) -> int:
-    """Return how many connections are at work when more are needed than there may be."""
+async def _most_in_use(address: str, admin: asyncpg.Connection) -> int:
+    """Return how many database connections are in use while more are needed than the pool may open."""
     askers = [Client(address, f"asker-{uuid4()}") for _ in range(POOL_SIZE + OVERFLOW + 2)]
     for client in askers:
         await client.ask("POST", "", {"title": "first"})
