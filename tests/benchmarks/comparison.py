@@ -125,7 +125,7 @@ class Comparison:
                     yield from self._compared(subjects, operation, clients)
 
     def _load_without_measuring(self, subject: Subject) -> None:
-        seconds = 3 * self._plan.warm_up_seconds
+        seconds = 4 * self._plan.warm_up_seconds
         requests = Requests.lasting(seconds, run=next(self._runs), operation=Operation.MIX)
         fill(self._postgres, subject, requests)
         file = write_requests(self._folder / "requests", requests)
