@@ -1,33 +1,37 @@
 """What only the memory adapter promises: its cost."""
 
+import random
 from bisect import bisect_left
-from datetime import datetime, timedelta
-from typing import SupportsIndex, overload
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, SupportsIndex, overload
+from unittest import mock
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-import adapters.memory.tasks as memory
-from adapters.memory import MemoryTaskRepository
+from adapters.memory import MemoryTaskRepository, ordered
+from adapters.memory.ordered import Entry, OrderedEntries
 from application import PageRequest, Position
 from tests.contract.test_task_repository import NOW, a_task
 
 MANY = 10_000  # what is counted depends on no size; the benchmark times 100,000
-Place = tuple[datetime, UUID]
 
 
-class CountingList(list[Place]):
-    """A list that counts the elements anyone takes out of it, and refuses to be sorted or walked."""
+class CountingList(list[Any]):
+    """A list that counts the elements that are read from it, and refuses to be sorted or walked."""
 
     taken = 0
 
     @overload
-    def __getitem__(self, index: SupportsIndex) -> Place: ...
+    def __getitem__(self, index: SupportsIndex) -> Any: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Place]: ...
-    def __getitem__(self, index: SupportsIndex | slice) -> Place | list[Place]:
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Any:
         found = super().__getitem__(index)
-        CountingList.taken += len(found) if isinstance(found, list) else 1
+        CountingList.taken += len(found) if isinstance(index, slice) else 1
         return found
 
     def __iter__(self) -> None:  # type: ignore[override]
@@ -41,15 +45,34 @@ async def test_a_page_of_50_among_many_touches_no_more_than_a_page(monkeypatch: 
     tasks = MemoryTaskRepository()
     made = [await tasks.add(a_task(now=NOW + timedelta(seconds=n))) for n in range(MANY)]
     user = tasks._users["ada"]
-    user.places = {completed: CountingList(places) for completed, places in user.places.items()}
-    monkeypatch.setattr(memory, "bisect_left", _bisect_left)
+    for entries in (user.all, *user.by_state.values()):
+        entries._chunks = CountingList([CountingList(chunk) for chunk in entries._chunks])
+    monkeypatch.setattr(ordered, "bisect_left", _bisect_left)
+    monkeypatch.setattr(ordered, "_last", lambda chunk: chunk[-1])
     for completed, after in [(None, None), (False, None), (None, Position.of(made[MANY // 2]))]:
         CountingList.taken = 0
         page = await tasks.list("ada", PageRequest(after=after, completed=completed))
         assert len(page.tasks) == 50
-        assert CountingList.taken <= 51 + 14, "the page, one more, and a binary search"
+        assert CountingList.taken <= 51 + 2 * 14, "the page, one more, and a binary search over chunks and in one"
 
 
-def _bisect_left(places: list[Place], place: Place) -> int:
+def _bisect_left(entries: list[Any], entry: Entry, key: Callable[[Any], Any] = lambda each: each) -> int:
     """The binary search of the standard library, which in C reads a list past `__getitem__`, so count it here."""
-    return bisect_left(range(len(places)), place, key=lambda index: places[index])
+    return bisect_left(range(len(entries)), entry, key=lambda index: key(entries[index]))
+
+
+@mock.patch.object(ordered, "CHUNK_SIZE", 8)
+@given(st.randoms(use_true_random=False), st.integers(0, 60), st.floats(0, 1))
+def test_entries_keep_their_order_whatever_comes_and_goes(order: random.Random, count: int, removed: float) -> None:
+    entries, kept = OrderedEntries(), []
+    for n in order.sample(range(count), count):
+        kept.append([NOW + timedelta(seconds=n), UUID(int=n), n])
+        entries.add(kept[-1])
+    for entry in order.sample(kept, int(count * removed)):
+        entries.remove(entry)
+        kept.remove(entry)
+    kept.sort(reverse=True)
+    assert entries.newest(count + 1) == kept
+    for start in range(len(kept)):
+        assert entries.newest(10, before=kept[start]) == kept[start + 1 : start + 11]
+    assert all(0 < len(chunk) <= 16 for chunk in entries._chunks)

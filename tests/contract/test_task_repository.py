@@ -1,6 +1,6 @@
 """What every adapter of the TaskRepository port does, whichever it is."""
 
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -106,5 +106,6 @@ class TestOneTask:
             await tasks.get("ada", stored.id),
             (await tasks.list("ada", PageRequest())).tasks[0],
         ):
-            object.__setattr__(outside, "title", "Changed behind the back")
+            with pytest.raises(FrozenInstanceError):
+                outside.title = "Changed behind the back"  # type: ignore[misc]
         assert (await tasks.get("ada", stored.id)).title == "Buy milk"
