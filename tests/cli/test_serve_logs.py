@@ -105,3 +105,11 @@ async def test_no_line_is_lost_at_the_end(tmp_path: Path, server: Server, proces
         assert service.stop() == 0
         reader.all()
         assert reader.requests() == 20 * PIPELINED
+
+
+def test_above_info_requests_are_not_logged(tmp_path: Path) -> None:
+    with served(tmp_path, DATABASE_URL="memory://", LOG_LEVEL="WARNING") as (service, reader):
+        ask(service, PIPELINED)
+        assert service.stop() == 0
+        reader.start()
+        assert reader.all() == []

@@ -1,4 +1,4 @@
-"""What surrounds every answer: request ids, CORS, and health."""
+"""What every response has in common: request ids, security headers, CORS; and the health probes."""
 
 import pytest
 
@@ -60,11 +60,11 @@ class TestRequestId:
     @pytest.mark.parametrize(
         "sane", ["1", "x" * 128, "0f8fad5b-d9cb-469f-a165-70867728950e", "Root=1-67891233-abcdef012345678912345678"]
     )
-    def test_a_sane_one_is_kept(self, service: Service, sane: str) -> None:
+    def test_a_plain_one_is_kept(self, service: Service, sane: str) -> None:
         assert raw(service, "GET", "/health/live", [("X-Request-ID", sane)]).headers["x-request-id"] == sane
 
     @pytest.mark.parametrize("insane", ["", " ", "x" * 129, "a b", 'a"b', "{}", "a,b", "\u00fc", "<b>", "x" * 9000])
-    def test_an_insane_one_is_replaced(self, service: Service, insane: str) -> None:
+    def test_another_is_replaced(self, service: Service, insane: str) -> None:
         answer = raw(service, "GET", "/nowhere", [("X-Request-ID", insane.encode())])
         assert is_new_uuid(answer.headers["x-request-id"])
         assert_problem(answer, "route_not_found")
@@ -96,7 +96,7 @@ class TestCors:
         for answer in (me.get(me.tasks, headers={"Origin": origin}), me.get("/nowhere", headers={"Origin": origin})):
             assert "access-control-allow-origin" not in answer.headers
 
-    def test_who_names_no_origin_hears_nothing_of_it(self, me: Client) -> None:
+    def test_a_request_without_an_origin_gets_no_cors_headers(self, me: Client) -> None:
         assert not [name for name in me.get(me.tasks).headers if name.startswith("access-control-")]
 
     @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
@@ -128,7 +128,7 @@ class TestCors:
             (ORIGIN, "GET", "x-unheard-of"),
         ],
     )
-    def test_a_refused_preflight_opens_nothing_and_is_a_problem_like_any_other(
+    def test_a_rejected_preflight_allows_nothing_and_is_a_problem(
         self, service: Service, origin: str, method: str, header: str
     ) -> None:
         asked = {
@@ -145,10 +145,12 @@ class TestCors:
 class TestHealth:
     @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
     @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer nonsense"}])
-    def test_a_healthy_service_says_so_to_anybody(self, service: Service, path: str, headers: dict[str, str]) -> None:
+    def test_a_healthy_service_needs_no_token_to_say_so(
+        self, service: Service, path: str, headers: dict[str, str]
+    ) -> None:
         answer = raw(service, "GET", path, headers.items())
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
         assert answer.headers["content-type"].partition(";")[0] == "application/json"
 
-    def test_answers_tell_nothing_of_what_serves_them(self, service: Service) -> None:
+    def test_responses_do_not_name_the_server(self, service: Service) -> None:
         assert "server" not in raw(service, "GET", "/health/live").headers

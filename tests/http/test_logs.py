@@ -1,4 +1,4 @@
-"""The log: one line of JSON per request and one per refused caller, and nothing in it that a stranger may not read."""
+"""The log: one line of JSON per request and one per rejected caller; no secrets, no titles."""
 
 import json
 import logging
@@ -8,14 +8,14 @@ from queue import SimpleQueue
 import pytest
 
 from entrypoints.logs import JsonFormatter
-from tests.http.wire import JSON, Headers, Json, bearer, claims, made, raw, some_id, token
+from tests.http.wire import JSON, Headers, Json, bearer, claims, connected, made, raw, some_id, token
 from tests.services import Client, Service
 
 SECRET_TITLE = "a title that nobody else may read"
 
 
 class Lines(logging.Handler):
-    """The log as an operator sees it, at its most talkative."""
+    """The log as an operator sees it, at level DEBUG."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(logging.DEBUG)
@@ -28,7 +28,7 @@ class Lines(logging.Handler):
             self.written.put(self.format(record))
 
     def so_far(self) -> list[Json]:
-        """Return the lines of all requests that were answered: a last request's own line comes after theirs."""
+        """Return the lines of all requests so far: they precede the line of one more request."""
         last = some_id()
         raw(self.service, "GET", "/health/live", [("X-Request-ID", last)])
         lines: list[Json] = []
@@ -99,7 +99,23 @@ def test_a_request_has_one_line(
         "user_id": me.user if user else None,
         "code": code,
     }
-    assert {name: line[name] for name in expected} == expected
+    assert line == (expected if route else {**expected, "path": path})
+
+
+def test_a_path_without_a_route_is_logged_up_to_a_length_and_without_its_query(service: Service, lines: Lines) -> None:
+    lines.so_far()
+    raw(service, "GET", f"/%C3%A9/{'x' * 1000}?token=secret")
+    (line,) = [line for line in lines.so_far() if line["logger"] == "hextasks.request"]
+    assert line["path"] == "/%C3%A9/" + "x" * 248
+
+
+def test_what_is_not_a_request_has_a_line(service: Service, lines: Lines) -> None:
+    lines.so_far()
+    with connected(service) as connection:
+        connection.sendall(b"garbage\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
+    (line,) = [line for line in lines.so_far() if line["logger"] == "hextasks.request"]
+    assert (line["method"], line["route"], line["status"], line["code"]) == (None, None, 400, "validation_error")
 
 
 REFUSED: dict[str, tuple[str, Headers]] = {
@@ -111,7 +127,7 @@ REFUSED: dict[str, tuple[str, Headers]] = {
 
 
 @pytest.mark.parametrize(("code", "headers"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_refused_caller_has_one_line(service: Service, lines: Lines, code: str, headers: Headers) -> None:
+def test_a_rejected_caller_has_one_line(service: Service, lines: Lines, code: str, headers: Headers) -> None:
     lines.so_far()
     answer = raw(service, "GET", "/api/ada/tasks", [*headers, ("X-Request-ID", "refused-one")])
     assert answer.json()["code"] == code

@@ -1,4 +1,4 @@
-"""More requests at once than there is room for: the excess hears so at once, and nothing is done about it."""
+"""More concurrent requests than the capacity: the excess is rejected at once, and not processed."""
 
 import asyncio
 import re
@@ -28,8 +28,8 @@ def narrow() -> Iterator[Service]:
 
 
 @contextmanager
-def inside(service: Service, monkeypatch: pytest.MonkeyPatch, *clients: Client) -> Iterator[None]:
-    """Have a request of each client inside until the end of the block; then they are answered."""
+def in_progress(service: Service, monkeypatch: pytest.MonkeyPatch, *clients: Client) -> Iterator[None]:
+    """Keep a request of each client in progress until the end of the block; then they are answered."""
     tasks = service.container.storage().tasks
     get, entered, leave = tasks.get, threading.Semaphore(0), threading.Event()
 
@@ -53,23 +53,25 @@ def inside(service: Service, monkeypatch: pytest.MonkeyPatch, *clients: Client) 
 
 @contextmanager
 def full(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have as many requests inside as there is room for, each of another user."""
+    """Keep as many requests in progress as there is capacity, each of another user."""
     with ExitStack() as stack:
         clients = [stack.enter_context(service.client()) for _ in range(CAPACITY)]
-        stack.enter_context(inside(service, monkeypatch, *clients))
+        stack.enter_context(in_progress(service, monkeypatch, *clients))
         yield
 
 
-def test_one_user_cannot_take_all_the_room(narrow: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_user_cannot_take_all_the_capacity(narrow: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     with narrow.client() as ada, narrow.client() as grace:
-        with inside(narrow, monkeypatch, ada):
+        with in_progress(narrow, monkeypatch, ada):
             again = httpx.get(f"{narrow.url}{ada.tasks}", headers=ada.headers)
             assert_problem(again, "overloaded")
             assert made(grace)["version"] == 1
         assert ada.get(ada.tasks).status_code == 200
 
 
-def test_the_excess_is_refused_at_once_and_health_is_not(narrow: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_excess_is_rejected_at_once_and_health_probes_are_not(
+    narrow: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with narrow.client() as grace:
         with full(narrow, monkeypatch):
             refused = grace.post(
@@ -86,7 +88,7 @@ def test_the_excess_is_refused_at_once_and_health_is_not(narrow: Service, monkey
         assert made(grace)["version"] == 1
 
 
-def test_who_dawdles_takes_no_room(narrow: Service) -> None:
+def test_a_slow_client_takes_no_capacity(narrow: Service) -> None:
     url = urlsplit(narrow.url)
     with narrow.client() as slow, narrow.client() as ada, ExitStack() as connections:
         for _ in range(CAPACITY + 1):
@@ -116,7 +118,7 @@ def _places(received: bytes) -> list[int]:
     return [found.start() for found in re.finditer(b"HTTP/1.1 ", received)]
 
 
-def test_who_asks_again_at_once_on_the_same_connection_waits_there(
+def test_the_next_request_on_the_connection_of_a_rejected_one_is_delayed(
     narrow: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with narrow.client() as grace:

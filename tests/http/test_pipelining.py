@@ -1,4 +1,4 @@
-"""What a client may do to a connection that no well-behaved one does: others feel none of it."""
+"""Unusual and hostile use of one connection: pipelining, trailers, upgrades. Other connections are not affected."""
 
 import re
 import socket
@@ -15,7 +15,7 @@ LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def statuses(connection: socket.socket, count: int | None = None) -> list[int]:
-    """Read so many answers, or all until the connection ends, and return their statuses in order."""
+    """Read so many responses, or all until the connection is closed, and return their statuses in order."""
     received = b""
     while count is None or len(re.findall(rb"HTTP/1.1 \d+", received)) < count:
         try:
@@ -35,14 +35,14 @@ def post(client: Client, title: str, *headers: str) -> bytes:
     return ("\r\n".join(head) + "\r\n\r\n" + body).encode()
 
 
-def test_what_is_sent_ahead_is_answered_in_order(service: Service) -> None:
+def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
     with service.client() as ada, connected(service) as connection:
         connection.sendall(b"".join(post(ada, str(n)) for n in range(10)) + b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
         assert statuses(connection, 11) == [201] * 10 + [404]
         assert [task["title"] for task in listed(ada)] == [str(n) for n in reversed(range(10))]
 
 
-def test_too_much_sent_ahead_ends_the_connection(service: Service) -> None:
+def test_too_many_pipelined_requests_end_the_connection(service: Service) -> None:
     pipelined = service.app.limits.pipelined
     with connected(service) as connection:
         connection.sendall(LIVE * (pipelined * 100))
@@ -51,20 +51,20 @@ def test_too_much_sent_ahead_ends_the_connection(service: Service) -> None:
         assert ada.get("/health/live").status_code == 200
 
 
-def test_garbage_behind_a_request_does_not_overtake_its_answer(service: Service) -> None:
+def test_garbage_behind_a_request_does_not_overtake_its_response(service: Service) -> None:
     with service.client() as ada, connected(service) as connection:
         connection.sendall(post(ada, "first") + b"garbage\r\n\r\n")
         assert statuses(connection) == [201]
         assert [task["title"] for task in listed(ada)] == ["first"]
 
 
-def test_too_many_headers_are_no_request(service: Service) -> None:
+def test_too_many_headers_are_rejected(service: Service) -> None:
     with connected(service) as connection:
         connection.sendall(LIVE[:-2] + b"a: b\r\n" * service.app.limits.headers + b"\r\n")
         assert statuses(connection) == [400]
 
 
-def test_trailers_prove_nothing(service: Service) -> None:
+def test_trailers_do_not_authenticate(service: Service) -> None:
     with service.client() as ada, connected(service) as connection:
         head = f"GET {ada.tasks} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
         connection.sendall(f"{head}Authorization: {ada.headers['authorization']}\r\n\r\n".encode())
@@ -87,7 +87,7 @@ def test_a_body_in_many_chunks_is_a_body(service: Service) -> None:
         assert statuses(connection, 2) == [201, 200]
 
 
-def test_one_who_waits_for_leave_to_send_the_body_gets_it(service: Service) -> None:
+def test_a_client_that_expects_100_continue_receives_it(service: Service) -> None:
     with service.client() as ada, connected(service) as connection:
         head, _, body = post(ada, "at last", "Expect: 100-continue").partition(b"\r\n\r\n")
         connection.sendall(head + b"\r\n\r\n")
@@ -98,8 +98,10 @@ def test_one_who_waits_for_leave_to_send_the_body_gets_it(service: Service) -> N
 
 @pytest.mark.parametrize("protocol", ["h2c", "websocket", "anything"])
 @pytest.mark.parametrize("pause", [0.0, 0.1])
-def test_the_body_of_who_offers_another_protocol_is_no_request(service: Service, protocol: str, pause: float) -> None:
-    """Nothing is hidden from a proxy in it, and who means no harm is served."""
+def test_the_body_of_a_request_that_offers_an_upgrade_is_not_parsed_as_a_request(
+    service: Service, protocol: str, pause: float
+) -> None:
+    """No request can be hidden from a proxy in it, and the offer itself is ignored."""
     offer = ["Connection: Upgrade, HTTP2-Settings", f"Upgrade: {protocol}", "HTTP2-Settings: AAMAAABk"]
     with service.client() as ada, connected(service) as connection:
         hidden = post(ada, "hidden")
@@ -114,7 +116,7 @@ def test_the_body_of_who_offers_another_protocol_is_no_request(service: Service,
         assert [task["title"] for task in listed(ada)] == ["honest", "honest"]
 
 
-def test_nothing_is_read_behind_a_request_for_a_tunnel(service: Service) -> None:
+def test_nothing_is_parsed_behind_a_connect_request(service: Service) -> None:
     with service.client() as ada, connected(service) as connection:
         connection.sendall(b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n" + post(ada, "hidden"))
         assert statuses(connection) == [400]
@@ -133,7 +135,7 @@ def test_a_client_that_does_not_read_takes_no_capacity() -> None:
             connection = connections.enter_context(connected(service))
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.sendall(b"GET /docs/assets/swagger.js HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
-        # What the system's own buffers take is written first; then the room is there, and stays there.
+        # The system's buffers are filled first; after that, the capacity is free and stays free.
         eventually(lambda: all(ada.post(ada.tasks, json={"title": "x"}).status_code == 201 for _ in range(20)))
 
 

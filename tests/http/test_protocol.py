@@ -1,4 +1,4 @@
-"""What never becomes a request: bytes that are no HTTP, and heads that never end."""
+"""Input that is not a request: bytes that are not HTTP, and heads that exceed their limit."""
 
 import json
 import socket
@@ -14,14 +14,14 @@ HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
 
 
 def answer_to(service: Service, *parts: bytes) -> tuple[bytes, bytes]:
-    """Send bytes until the service answers; returns the head and the body of the answer."""
+    """Send bytes until the service responds, and return head and body of the response."""
     url = urlsplit(service.url)
     with socket.create_connection((url.hostname, url.port), timeout=10) as connection:
         try:
             for part in parts:
                 connection.sendall(part)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it hung up before we were done, as it should
+            pass  # it closed the connection early, as expected
         received = b""
         try:
             while b"}" not in received and (more := connection.recv(65_536)):
@@ -44,7 +44,7 @@ def answer_to(service: Service, *parts: bytes) -> tuple[bytes, bytes]:
     ],
     ids=["garbage", "method", "path", "length", "long header", "many headers"],
 )
-def test_what_is_no_request_is_a_problem_and_the_end_of_the_connection(service: Service, sent: bytes) -> None:
+def test_input_that_is_not_a_request_is_a_problem_and_ends_the_connection(service: Service, sent: bytes) -> None:
     head, body = answer_to(service, *(sent[n : n + 65_536] for n in range(0, len(sent), 65_536)))
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"content-type: application/problem+json" in head
@@ -54,6 +54,6 @@ def test_what_is_no_request_is_a_problem_and_the_end_of_the_connection(service: 
     assert f"x-request-id: {problem['request_id']}".encode() in head
 
 
-def test_a_long_head_within_the_bound_is_served(service: Service) -> None:
+def test_a_long_head_within_the_limit_is_served(service: Service) -> None:
     head, _ = answer_to(service, HEAD + b"X-Long: " + b"x" * (MAX_HEAD_BYTES - 1000) + b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")

@@ -1,4 +1,4 @@
-"""Clients that dawdle: each has a bound, hears that it was too slow, and takes nothing from the others."""
+"""Slow clients: each is bounded in time, told of it, and takes no capacity from others."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ def post(client: Client, body: bytes, length: int) -> bytes:
 
 
 @pytest.mark.parametrize("body", [b"", b'{"title": "half'], ids=["nothing of it", "half of it"])
-def test_a_body_that_does_not_arrive_is_a_408_and_makes_nothing(hasty: Service, body: bytes) -> None:
+def test_a_body_that_does_not_arrive_is_a_408_and_creates_nothing(hasty: Service, body: bytes) -> None:
     with hasty.client() as ada, connected(hasty) as connection:
         connection.sendall(post(ada, body, length=40))
         head, _, problem = until_closed(connection).partition(b"\r\n\r\n")
@@ -44,7 +44,7 @@ def test_a_body_that_does_not_arrive_is_a_408_and_makes_nothing(hasty: Service, 
         assert listed(ada) == []
 
 
-def test_a_body_that_drips_is_bounded_as_a_whole(hasty: Service) -> None:
+def test_a_body_that_arrives_slowly_is_bounded_as_a_whole(hasty: Service) -> None:
     with hasty.client() as ada, connected(hasty) as connection:
         connection.sendall(post(ada, b"", length=1000))
         connection.setblocking(False)
@@ -90,12 +90,10 @@ def test_a_client_that_does_not_read_its_response_is_disconnected() -> None:
         with suppress(ConnectionResetError):
             while more := connection.recv(1 << 20):
                 received += len(more)
-    assert received < 100 * 100 * 2000, "it was all kept ready"
+    assert received < 100 * 100 * 2000, "all of it was buffered"
 
 
-def test_work_that_takes_too_long_is_refused_and_not_waited_for(
-    hasty: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_request_is_cancelled_at_its_deadline(hasty: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     async def slow(*_: object, **__: object) -> None:
         await asyncio.sleep(60)
 
