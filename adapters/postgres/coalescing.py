@@ -216,7 +216,7 @@ class Coalescer:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
         outcomes: Sequence[Any] = ()
-        is_alone = calls[0].runs_alone
+        is_alone = calls[0].runs_alone or (self._is_read and len(calls) == 1)  # which takes two thirds of the time
         for call in calls:
             call.statement = task, calls
         try:
