@@ -10,7 +10,8 @@ from uuid import UUID
 
 import asyncpg
 
-from adapters.postgres.coalescing import Call, Coalescer
+from adapters.postgres.call_queue import Call
+from adapters.postgres.coalescing import Coalescer
 from adapters.postgres.database import Database
 from adapters.postgres.errors import DID_NOTHING, fault
 from adapters.postgres.shared_statements import SharedStatements

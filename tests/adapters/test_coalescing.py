@@ -1,9 +1,7 @@
-"""The Coalescer by itself: which calls share a statement, in which order, and what ends a call."""
+"""The Coalescer by itself: which calls share a statement, and in which order."""
 
 import asyncio
-import gc
 import random
-import weakref
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -11,61 +9,10 @@ from uuid import UUID
 
 import pytest
 
-from adapters.postgres.coalescing import MAX_CALLS, Call, Coalescer
-from application import StorageUnavailable, TaskContended
-from tests.patience import until
-
-ADD, SAVE = "add", "save"
-
-
-class Statements:
-    """Statements that run until they are told to end, and what was in them."""
-
-    def __init__(self, **options: Any) -> None:
-        self.shared: list[list[tuple[str, int]]] = []
-        self.alone: list[tuple[str, int]] = []
-        self.gates: list[asyncio.Future[Any]] = []
-        self.run_alone: set[int] = set()
-        self.cancelled = 0
-        self.coalescer = Coalescer(self._together, self._alone, **{"timeout": 20.0} | options)
-
-    def call(self, user: str, number: int = 0, operation: str = ADD) -> asyncio.Task[Any]:
-        return asyncio.create_task(self.coalescer.call(operation, user, UUID(int=number), ()))
-
-    async def started(self, count: int) -> None:
-        async def all_started() -> bool:
-            return len(self.gates) >= count
-
-        await until(all_started)
-
-    async def _together(self, calls: Sequence[Call], deadline: float) -> Sequence[Any]:
-        assert deadline == max(call.deadline for call in calls)
-        self.shared.append([(call.user_id, call.task_id.int) for call in calls])
-        await self._gate()
-        return [None if call.task_id.int in self.run_alone else (call.user_id, call.task_id.int) for call in calls]
-
-    async def _alone(self, call: Call) -> Any:
-        self.alone.append((call.user_id, call.task_id.int))
-        await self._gate()
-        return "alone"
-
-    async def _gate(self) -> None:
-        gate = asyncio.get_running_loop().create_future()
-        self.gates.append(gate)
-        try:
-            await gate
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-
-    def end(self, *places: int) -> None:
-        for place in places or range(len(self.gates)):
-            if not self.gates[place].done():
-                self.gates[place].set_result(None)
-
-
-async def outcomes(*tasks: asyncio.Task[Any]) -> list[Any]:
-    return await asyncio.gather(*tasks, return_exceptions=True)
+from adapters.postgres.call_queue import MAX_CALLS, Call
+from adapters.postgres.coalescing import Coalescer
+from application import StorageUnavailable
+from tests.adapters.coalesced import ADD, SAVE, Statements, outcomes
 
 
 async def test_calls_that_arrive_together_or_meanwhile_share_a_statement() -> None:
@@ -225,100 +172,3 @@ class TestCallsThatRunAlone:
         ):
             assert isinstance(outcome, StorageUnavailable)
         assert await coalescer.call(ADD, "grace", UUID(int=0), ()) == "grace"
-
-
-class TestCancellation:
-    async def test_a_call_that_waits_is_not_carried_out(self) -> None:
-        statements = Statements(most_under_way=1)
-        first = statements.call("grace")
-        await statements.started(1)
-        cancelled, waiting = statements.call("ada", 1), statements.call("ada", 2)
-        await asyncio.sleep(0)
-        cancelled.cancel()
-        statements.end()
-        await statements.started(2)
-        statements.end()
-        assert await outcomes(first, waiting) == [("grace", 0), ("ada", 2)]
-        assert statements.shared == [[("grace", 0)], [("ada", 2)]]
-
-    async def test_a_statement_goes_on_for_the_others_and_ends_with_the_last(self) -> None:
-        statements = Statements()
-        calls = [statements.call("ada", 1), statements.call("grace", 2)]
-        await statements.started(1)
-        calls[0].cancel()
-        await outcomes(calls[0])
-        assert statements.cancelled == 0
-        calls[1].cancel()
-        await outcomes(calls[1])
-        await asyncio.sleep(0)
-        assert statements.cancelled == 1
-        again = statements.call("ada", 3)
-        await statements.started(2)
-        statements.end(1)
-        assert await again == ("ada", 3)
-
-    async def test_a_call_that_runs_alone_ends_with_its_caller(self) -> None:
-        statements = Statements()
-        statements.run_alone = {1}
-        call = statements.call("ada", 1)
-        await statements.started(1)
-        statements.end(0)
-        await statements.started(2)
-        call.cancel()
-        await outcomes(call)
-        await asyncio.sleep(0)
-        assert statements.cancelled == 1
-
-
-class TestDeadlines:
-    async def test_each_call_has_its_own(self) -> None:
-        statements = Statements(timeout=0.2, most_under_way=1)
-        early = statements.call("ada", 1)
-        await statements.started(1)
-        await asyncio.sleep(0.1)
-        late = statements.call("grace", 2)
-        began = asyncio.get_running_loop().time()
-        assert isinstance((await outcomes(early))[0], StorageUnavailable)
-        assert isinstance((await outcomes(late))[0], StorageUnavailable)
-        assert asyncio.get_running_loop().time() - began > 0.19, "the second waited for as long as the first"
-        assert len(statements.shared) == 1, "what expired was not sent"
-
-    async def test_who_waited_for_the_same_user_is_told(self) -> None:
-        statements = Statements(timeout=0.1, most_under_way=1)
-        calls = [statements.call("ada", 1), statements.call("ada", 1), statements.call("ada", 2, SAVE)]
-        await statements.started(1)
-        calls.append(statements.call("grace", 3))
-        assert [type(outcome) for outcome in await outcomes(*calls)] == [
-            StorageUnavailable,
-            TaskContended,
-            TaskContended,
-            StorageUnavailable,
-        ]
-        statements.end()
-        await asyncio.sleep(0.01)
-        assert statements.shared == [[("ada", 1)]]
-
-
-async def test_nothing_stays_behind() -> None:
-    class Argument:
-        pass
-
-    statements = Statements(timeout=0.1, most_under_way=1)
-    statements.run_alone = {3}
-    arguments = [Argument() for _ in range(40)]
-    seen = [weakref.ref(argument) for argument in arguments]
-    calls = [
-        asyncio.create_task(statements.coalescer.call(ADD, f"user {n % 9}", UUID(int=n % 4), (argument,)))
-        for n, argument in enumerate(arguments)
-    ]
-    del arguments
-    await statements.started(1)
-    calls[0].cancel()
-    statements.end()
-    kinds = {type(outcome) for outcome in await outcomes(*calls)}
-    assert kinds == {asyncio.CancelledError, tuple, StorageUnavailable, TaskContended}
-    statements.end()
-    await asyncio.sleep(0.01)
-    calls.clear()
-    gc.collect()
-    assert [ref() for ref in seen if ref()] == []

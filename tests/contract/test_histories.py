@@ -85,17 +85,11 @@ class Histories(RuleBasedStateMachine):
     def __init__(self, runner: asyncio.Runner, databases: dict[Coalescing, Database]) -> None:
         super().__init__()
         self.runner = runner
-        self.repositories: dict[str, TaskRepository] = {
-            "model": ModelRepository(),
-            "memory": MemoryTaskRepository(),
-            **{
-                f"postgres-{mode}": PostgresTaskRepository(database, coalescing=mode)
-                for mode, database in databases.items()
-            },
-        }
+        self.repositories: dict[str, TaskRepository] = {"model": ModelRepository(), "memory": MemoryTaskRepository()}
         self.now = NOW
-        for database in databases.values():
+        for mode, database in databases.items():
             runner.run(_empty(database))
+            self.repositories[f"postgres-{mode}"] = PostgresTaskRepository(database, coalescing=mode)
 
     @rule(target=seen, user=users, actor=strangers, ids=ids, draft=drafts, tick=ticks)
     def create(

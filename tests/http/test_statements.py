@@ -22,10 +22,10 @@ pytestmark = pytest.mark.database
 
 PAGES = [page_statement(completed, after=after) for completed in (None, True, False) for after in (False, True)]
 SHARED = SharedStatements(one_user=True)
-# The first write of a user finds no counter, so that it runs alone.
+# The first write of a user finds no counter, so that it runs alone, and so does a read that nobody shares.
 REPOSITORY = {
     "off": [ADD, GET, REMOVE, SAVE, *PAGES],
-    "user": [ADD, SHARED.add, SHARED.get, SHARED.remove, SHARED.save, *PAGES],
+    "user": [ADD, GET, SHARED.add, SHARED.get, SHARED.remove, SHARED.save, *PAGES],
 }
 # What the start-up check reads beside its own settings, what the driver reads of array types, and what has no plan
 # because it touches no table.

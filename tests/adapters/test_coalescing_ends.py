@@ -1,0 +1,115 @@
+"""What ends a call of the Coalescer before its statement does: cancellation and deadlines."""
+
+import asyncio
+import gc
+import weakref
+from uuid import UUID
+
+from application import StorageUnavailable, TaskContended
+from tests.adapters.coalesced import ADD, SAVE, Statements, outcomes
+
+
+class TestCancellation:
+    async def test_a_call_that_waits_is_not_carried_out(self) -> None:
+        statements = Statements(most_under_way=1)
+        first = statements.call("grace")
+        await statements.started(1)
+        cancelled, waiting = statements.call("ada", 1), statements.call("ada", 2)
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        statements.end()
+        await statements.started(2)
+        statements.end()
+        assert await outcomes(first, waiting) == [("grace", 0), ("ada", 2)]
+        assert statements.shared == [[("grace", 0)], [("ada", 2)]]
+
+    async def test_a_statement_goes_on_for_the_others_and_ends_with_the_last(self) -> None:
+        statements = Statements()
+        calls = [statements.call("ada", 1), statements.call("grace", 2)]
+        await statements.started(1)
+        calls[0].cancel()
+        await outcomes(calls[0])
+        assert statements.cancelled == 0
+        calls[1].cancel()
+        await outcomes(calls[1])
+        await asyncio.sleep(0)
+        assert statements.cancelled == 1
+        again = statements.call("ada", 3)
+        await statements.started(2)
+        statements.end(1)
+        assert await again == ("ada", 3)
+
+    async def test_a_call_that_runs_alone_ends_with_its_caller(self) -> None:
+        statements = Statements()
+        statements.run_alone = {1}
+        call = statements.call("ada", 1)
+        await statements.started(1)
+        statements.end(0)
+        await statements.started(2)
+        call.cancel()
+        await outcomes(call)
+        await asyncio.sleep(0)
+        assert statements.cancelled == 1
+
+
+class TestDeadlines:
+    async def test_each_call_has_its_own(self) -> None:
+        statements = Statements(timeout=0.2, most_under_way=1)
+        early = statements.call("ada", 1)
+        await statements.started(1)
+        await asyncio.sleep(0.1)
+        late = statements.call("grace", 2)
+        began = asyncio.get_running_loop().time()
+        assert isinstance((await outcomes(early))[0], StorageUnavailable)
+        assert isinstance((await outcomes(late))[0], StorageUnavailable)
+        assert asyncio.get_running_loop().time() - began > 0.19, "the second waited for as long as the first"
+        assert len(statements.shared) == 1, "what expired was not sent"
+
+    async def test_who_waited_for_the_same_user_is_told(self) -> None:
+        statements = Statements(timeout=0.1, most_under_way=1)
+        calls = [statements.call("ada", 1), statements.call("ada", 1), statements.call("ada", 2, SAVE)]
+        await statements.started(1)
+        calls.append(statements.call("grace", 3))
+        assert [type(outcome) for outcome in await outcomes(*calls)] == [
+            StorageUnavailable,
+            TaskContended,
+            TaskContended,
+            StorageUnavailable,
+        ]
+        statements.end()
+        await asyncio.sleep(0.01)
+        assert statements.shared == [[("ada", 1)]]
+
+    async def test_a_read_is_never_in_the_way_of_another(self) -> None:
+        statements = Statements(timeout=0.1, is_read=True, mixes_users=False)
+        calls = [statements.call("ada", 1)]
+        await statements.started(1)
+        calls.append(statements.call("ada", 1))
+        assert [type(outcome) for outcome in await outcomes(*calls)] == [StorageUnavailable] * 2
+        statements.end()
+        await asyncio.sleep(0)
+
+
+async def test_nothing_stays_behind() -> None:
+    class Argument:
+        pass
+
+    statements = Statements(timeout=0.1, most_under_way=1)
+    statements.run_alone = {3}
+    arguments = [Argument() for _ in range(40)]
+    seen = [weakref.ref(argument) for argument in arguments]
+    calls = [
+        asyncio.create_task(statements.coalescer.call(ADD, f"user {n % 9}", UUID(int=n % 4), (argument,)))
+        for n, argument in enumerate(arguments)
+    ]
+    del arguments
+    await statements.started(1)
+    calls[0].cancel()
+    statements.end()
+    kinds = {type(outcome) for outcome in await outcomes(*calls)}
+    assert kinds == {asyncio.CancelledError, tuple, StorageUnavailable, TaskContended}
+    statements.end()
+    await asyncio.sleep(0.01)
+    calls.clear()
+    gc.collect()
+    assert [ref() for ref in seen if ref()] == []
