@@ -5,6 +5,9 @@ READY := .venv/.ready
 # Trust what the machine trusts, as behind a company's proxy.
 export UV_SYSTEM_CERTS = true
 
+# Keep compiled code, whatever the environment says: without it every process starts up to a second later.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: serve test test-fast torture bench check format clean
 
 serve: $(READY)  ## Run the service; settings come from the environment and .env
@@ -12,7 +15,7 @@ serve: $(READY)  ## Run the service; settings come from the environment and .env
 
 test: $(READY)  ## Run every test and check the coverage
 	@rm -f .coverage*
-	.venv/bin/coverage run -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	.venv/bin/coverage run -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 	@.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report --include='domain/*,application/*' --fail-under=100
 	.venv/bin/coverage report --omit='domain/*,application/*' --fail-under=90

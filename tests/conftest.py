@@ -1,4 +1,4 @@
-"""Fixtures that every room shares. The server starts with the first test that asks for it."""
+"""Fixtures for all tests. The database server starts with the first test that uses it."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -27,7 +27,7 @@ REPOSITORIES = [
 
 
 def pytest_collection_finish() -> None:
-    """Leave what tests start unmeasured, unless they ask: under coverage a process takes twice as long to start."""
+    """Do not measure processes that tests start, unless they ask for it: coverage slows their start."""
     os.environ.pop(COVERAGE, None)
 
 

@@ -1,4 +1,4 @@
-"""Where tests find a PostgreSQL server, and databases of their own on it."""
+"""The PostgreSQL server of the tests, and databases on it."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ POSTGRES_IMAGE = os.environ.get("TEST_POSTGRES_IMAGE", "postgres:18-alpine")
 
 @cache
 def server_kind() -> str:
-    """Say which server the tests will use: the one that is named, one in Docker, or the embedded one."""
+    """Describe the server that the tests will use: of TEST_DATABASE_URL, in Docker, or embedded."""
     if os.environ.get("TEST_DATABASE_URL"):
         return "the server of TEST_DATABASE_URL"
     if _docker_answers():
@@ -35,7 +35,7 @@ def server_kind() -> str:
 
 @contextmanager
 def running_server() -> Iterator[str]:
-    """Have that server running; yields the URL of a database on it that tests must leave alone."""
+    """Run that server until the end of the block; yields the URL of a database that tests must not change."""
     kind = server_kind()
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield url
@@ -50,7 +50,7 @@ def running_server() -> Iterator[str]:
 
 
 def patient(url: str) -> Database:
-    """Return a database for a test whose subject is not how long statements may take."""
+    """Return a database with a generous time limit, for tests of anything but the limit."""
     return Database(url, PoolSettings(timeout=DATABASE_TIMEOUT_SECONDS))
 
 
@@ -62,14 +62,14 @@ def _docker_answers() -> bool:
 
 
 class Server:
-    """A server on which a test may make databases; `drop_all` removes them."""
+    """A server on which tests create databases; `drop_all` removes them."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._made: list[str] = []
 
     async def new_database(self, encoding: str = "UTF8") -> str:
-        """Make a database and return its URL."""
+        """Create a database and return its URL."""
         name = f"hextasks_test_{uuid4().hex[:12]}"
         locale = "" if encoding == "UTF8" else " LOCALE 'C'"  # the only one that fits every encoding
         await self._run(f'CREATE DATABASE {name} TEMPLATE template0 ENCODING "{encoding}"{locale}')
@@ -77,7 +77,7 @@ class Server:
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
 
     async def drop_all(self) -> None:
-        """Drop what was made."""
+        """Drop the databases created here."""
         for name in self._made:
             await self._run(f"DROP DATABASE {name} WITH (FORCE)")
 

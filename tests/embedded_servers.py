@@ -1,4 +1,4 @@
-"""The embedded server as its killer sees it: its process, its log, its lock."""
+"""The embedded server from outside: its process, its log, its lock; and ways to kill it."""
 
 import asyncio
 import os
@@ -38,19 +38,19 @@ async def _query(url: str, *statements: str) -> Any:
 
 
 def query_once_back(url: str, statement: str) -> Any:
-    """Run a statement that writes nothing as soon as the server takes it."""
+    """Run a read-only statement as soon as the server accepts connections."""
     deadline = time.monotonic() + SERVER_DEADLINE_SECONDS
     while True:
         try:
             return query(url, statement)
         except (asyncpg.PostgresError, OSError):
-            assert time.monotonic() < deadline, "it is not back"
+            assert time.monotonic() < deadline, "the server did not recover"
         time.sleep(0.01)
 
 
 def server_pid(folder: Path) -> int:
     about = folder / "data" / "postmaster.pid"
-    eventually(lambda: bool(about.read_text()))  # it is there a moment before its content
+    eventually(lambda: bool(about.read_text()))  # the file exists a moment before its content
     return int(about.read_text().split()[0])
 
 
@@ -59,7 +59,7 @@ def is_running(folder: Path) -> bool:
 
 
 def is_alive(folder: Path) -> bool:
-    """Tell whether any process of the server is left, which the file about it cannot."""
+    """Tell whether any process of the server exists; its pid file may be stale."""
     return Server(folder, folder / "server.log").is_alive()
 
 
@@ -72,10 +72,10 @@ def kill_server(folder: Path) -> None:
     os.kill(server_pid(folder), signal.SIGKILL)
 
 
-def kill_server_so_that_it_does_not_come_back(folder: Path) -> None:
-    """Kill it and have the next one wait for ever for a primary to send it more; returns when that one runs."""
+def kill_server_for_good(folder: Path) -> None:
+    """Kill it, and make the next one a standby that accepts no connections; returns when that one runs."""
     with (folder / "data" / "postgresql.conf").open("a") as settings:
-        settings.write("\nhot_standby = off\n")  # refuse everybody meanwhile
+        settings.write("\nhot_standby = off\n")  # refuse connections meanwhile
     (folder / "data" / "standby.signal").touch()
     before = starts(folder)
     kill_server(folder)
@@ -83,7 +83,7 @@ def kill_server_so_that_it_does_not_come_back(folder: Path) -> None:
 
 
 def end_servers(folder: Path) -> None:
-    """End what a failed test left running."""
+    """End the servers that a failed test left running."""
     for file in folder.rglob("postmaster.pid"):
         with suppress(OSError, ValueError, IndexError, AssertionError):
             os.kill(server_pid(file.parent.parent), signal.SIGQUIT)

@@ -1,4 +1,4 @@
-"""Tokens that an issuer of `tests.issuers` never made, or not for this service, by what is wrong with them."""
+"""Tokens that no issuer of `tests.issuers` issued for this service, by what is wrong with them."""
 
 import base64
 import hmac
@@ -19,7 +19,7 @@ UNKNOWN_IDS: list[object] = ["", "EdDSA ", "eddsa", 7, True, ["EdDSA"], {"EdDSA"
 
 
 def forgeries(keys_url: str) -> dict[str, str]:
-    """Make one of each; `keys_url` is where the true keys are."""
+    """Return one of each; `keys_url` is where the real keys are."""
     good = token()
     claims = _claims()
     return {

@@ -1,4 +1,4 @@
-"""An issuer of tokens, as real ones are: it signs with keys of its own, and publishes them over HTTP."""
+"""A token issuer that signs with its own keys and publishes them over HTTP, as real ones do."""
 
 import json
 import threading
@@ -63,7 +63,7 @@ def running_issuer() -> Iterator[Issuer]:
             for name, value in {**issuer.headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            with suppress(OSError):  # it hung up
+            with suppress(OSError):  # the client disconnected
                 self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:

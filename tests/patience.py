@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 DEADLINE_SECONDS = 20.0
-"""Less than the service allows any client or stop, so that none of those limits passes for what is waited for."""
+"""Less than the limits of the service, so that reaching one of those does not end the wait."""
 SERVER_DEADLINE_SECONDS = 60.0
 """For a PostgreSQL server that starts, recovers or ends."""
 DATABASE_TIMEOUT_SECONDS = 15.0

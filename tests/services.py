@@ -1,4 +1,4 @@
-"""The service as its clients meet it: on a socket, with tokens."""
+"""The service as its clients use it: on a socket, with tokens."""
 
 import socket
 import threading
@@ -36,7 +36,7 @@ class Service:
     """Those to whom the access log is written."""
 
     def client(self, user: str | None = None, token: str | None = None) -> "Client":
-        """Return a client for a user, by default one that nobody else uses."""
+        """Return a client for a user, by default a new one."""
         user = user or f"user-{uuid4()}"
         return Client(self.url, user, token or issue_token(SECRET, user))
 

@@ -1,4 +1,4 @@
-"""Whether a statement keeps to one user's rows, by the word of PostgreSQL's own planner."""
+"""Whether a statement is restricted to one user's rows, according to PostgreSQL's planner."""
 
 import json
 import re

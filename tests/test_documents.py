@@ -1,4 +1,4 @@
-"""What the documents say is tried out: the README line for line, and every setting of `.env.example`."""
+"""The documents are executed: the README line by line, and every setting of `.env.example`."""
 
 import os
 import re

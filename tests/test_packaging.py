@@ -1,4 +1,4 @@
-"""The wheel: what is in it, what it pulls in, and that an installed copy works far from the repository."""
+"""The wheel: its content, its requirements, and that an installed copy works outside of the repository."""
 
 import importlib.metadata
 import os
@@ -42,7 +42,7 @@ asyncio.run(main())
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that knows nothing of this environment but where programs and package caches are."""
+    """Run a command without the variables of this environment and of the service."""
     kept = {
         k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "COVERAGE_", "UV_PROJECT"))
     }
@@ -80,7 +80,7 @@ class Builder:
         return wheel
 
     def installed(self, wheel: Path, extras: str = "") -> Path:
-        """Return the folder of programs of a new environment in which nothing but the wheel was asked for."""
+        """Return the folder of programs of a new environment into which only the wheel was installed."""
         home = self.folder / f"venv{extras}"
         venv.create(home, symlinks=True)
         python = home / "bin" / "python"

@@ -1,4 +1,4 @@
-"""Every setting: its default, what it takes, what it refuses, and that a refusal keeps values to itself."""
+"""Every setting: its default, accepted and refused values, and that no refusal repeats a value."""
 
 import os
 from pathlib import Path

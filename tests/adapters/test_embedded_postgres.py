@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: durable, in any folder, for any user, after any accident."""
+"""The embedded PostgreSQL: durable, in any folder, shared, and able to start after kills and power cuts."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     end_servers(tmp_path)
 
 
-def test_what_was_written_is_there_after_a_restart(folder: Path) -> None:
+def test_committed_writes_survive_a_restart(folder: Path) -> None:
     with EmbeddedPostgres(folder).running() as url:
         query(url, "CREATE TABLE kept AS SELECT 42 AS value")
         assert query(url, "SHOW server_version_num") >= "180000"
@@ -47,7 +47,7 @@ def test_what_was_written_is_there_after_a_restart(folder: Path) -> None:
     ["/".join("x" * 50 for _ in range(4)), "two words/100% %20/häx-任务", "a,b", "quote\"d/it's/$HOME `id`"],
     ids=["long", "spaces and signs", "a comma", "a shell's signs"],
 )
-def test_any_folder_will_do(folder: Path, name: str) -> None:
+def test_any_folder_name_works(folder: Path, name: str) -> None:
     with EmbeddedPostgres(folder / name).running() as url:
         assert query(url, "SELECT 42") == 42
     assert EmbeddedPostgres(folder / name).log.stat().st_size > 0
@@ -64,8 +64,8 @@ def test_nothing_listens_on_tcp(folder: Path) -> None:
                 assert f"socket:[{line.split()[9]}]" not in sockets
 
 
-def test_the_server_lives_as_long_as_anybody_uses_it(folder: Path) -> None:
-    """Eight at once find an empty folder; all get the same server, and the last one out stops it."""
+def test_the_server_runs_until_its_last_user_leaves(folder: Path) -> None:
+    """Eight start at once in an empty folder; all get the same server, and the last one stops it."""
 
     def enter() -> tuple[str, ExitStack]:
         stack = ExitStack()
@@ -93,8 +93,8 @@ def test_it_starts_after_its_server_was_killed(folder: Path) -> None:
             assert query(url_of_the_next, "SELECT value FROM kept") == 42
 
 
-def test_a_process_that_got_the_old_servers_id_is_not_taken_for_it(folder: Path) -> None:
-    """After a restart of the machine or the container, the id in the left-over file belongs to anybody."""
+def test_a_process_with_the_id_of_the_old_server_is_not_taken_for_it(folder: Path) -> None:
+    """After a restart of the machine or the container, the id in the stale pid file may belong to any process."""
     pid_file = folder / "data" / "postmaster.pid"
     with EmbeddedPostgres(folder).running():
         left_over = pid_file.read_text().splitlines()[1:]
@@ -115,8 +115,8 @@ def test_a_process_that_got_the_old_servers_id_is_not_taken_for_it(folder: Path)
 
 
 @needs_proc
-def test_a_creation_that_was_cut_off_is_made_anew(folder: Path) -> None:
-    """Everything is killed at once, as by a power cut, as soon as the first files of the cluster are there."""
+def test_an_interrupted_creation_is_repeated(folder: Path) -> None:
+    """All processes are killed at once, as by a power cut, as soon as the cluster's first files exist."""
     script = f"""
 from pathlib import Path
 from adapters.embedded_postgres import EmbeddedPostgres

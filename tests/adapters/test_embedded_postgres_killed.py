@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL while it is used: a server that dies comes back by itself, one that lives is left alone."""
+"""The embedded PostgreSQL in use: a server that dies is restarted, one that is alive is left alone."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ from tests.embedded_servers import (
     eventually,
     is_alive,
     kill_server,
-    kill_server_so_that_it_does_not_come_back,
+    kill_server_for_good,
     needs_proc,
     query,
     query_once_back,
@@ -38,32 +38,32 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Grow by what was seen whenever anybody looks whether the server lives."""
-    looks: list[bool] = []
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """The result of each check whether the server is alive."""
+    checks: list[bool] = []
     is_alive_now = Server.is_alive
 
     def noted(server: Server) -> bool:
-        looks.append(is_alive_now(server))
-        return looks[-1]
+        checks.append(is_alive_now(server))
+        return checks[-1]
 
     monkeypatch.setattr(Server, "is_alive", noted)
-    return looks
+    return checks
 
 
 def wait_for_another(folder: Path, pid: int) -> None:
-    """Wait until another server than the one with that process id is starting."""
+    """Wait until a server with another process id is starting."""
     pid_file = folder / "data" / "postmaster.pid"
     eventually(lambda: pid_file.exists() and pid_file.read_text().split()[:1] != [str(pid)])
 
 
-def wait_for_three_looks(looks: list[bool]) -> None:
-    before = len(looks)
-    eventually(lambda: len(looks) >= before + 3)
+def wait_for_three_checks(checks: list[bool]) -> None:
+    before = len(checks)
+    eventually(lambda: len(checks) >= before + 3)
 
 
 async def write_until_cut_off(url: str, first: int, kill: Callable[[], None]) -> list[int]:
-    """Write numbers one by one, have the server killed at the hundredth, and return those that were acknowledged."""
+    """Write numbers one by one, kill the server at the hundredth, and return the acknowledged ones."""
     acknowledged: list[int] = []
     connection = await asyncpg.connect(**connect_arguments(url))
     with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
@@ -76,7 +76,7 @@ async def write_until_cut_off(url: str, first: int, kill: Callable[[], None]) ->
     return acknowledged
 
 
-def test_killed_again_and_again_it_comes_back_with_every_acknowledged_write(folder: Path) -> None:
+def test_every_acknowledged_write_survives_repeated_kills(folder: Path) -> None:
     with EmbeddedPostgres(folder).running() as url, closing(asyncio.new_event_loop()) as loop:
         query(url, "CREATE TABLE kept (value int)")
         acknowledged: set[int] = set()
@@ -91,7 +91,7 @@ def test_killed_again_and_again_it_comes_back_with_every_acknowledged_write(fold
     assert not is_alive(folder)
 
 
-def test_killed_before_it_is_back_it_still_comes_back(folder: Path) -> None:
+def test_a_kill_during_the_restart_is_survived(folder: Path) -> None:
     with EmbeddedPostgres(folder).running() as url:
         for _ in range(3):
             before = server_pid(folder)
@@ -101,7 +101,7 @@ def test_killed_before_it_is_back_it_still_comes_back(folder: Path) -> None:
     assert not is_alive(folder)
 
 
-def test_of_many_users_one_starts_it_again_and_all_have_it(folder: Path) -> None:
+def test_one_of_many_users_restarts_it_for_all(folder: Path) -> None:
     with ExitStack() as leaving:
         urls = [leaving.enter_context(EmbeddedPostgres(folder).running()) for _ in range(5)]
         kill_server(folder)
@@ -121,10 +121,10 @@ def leave_alone(_: Path) -> None: ...
 @needs_proc
 @pytest.mark.parametrize(
     "disturb",
-    [leave_alone, kill_server, kill_server_so_that_it_does_not_come_back],
+    [leave_alone, kill_server, kill_server_for_good],
     ids=["undisturbed", "killed", "restarting"],
 )
-def test_whenever_the_last_user_leaves_nothing_is_left(folder: Path, disturb: Callable[[Path], None]) -> None:
+def test_after_the_last_user_nothing_is_left_running_or_open(folder: Path, disturb: Callable[[Path], None]) -> None:
     threads = threading.enumerate()
     with EmbeddedPostgres(folder).running() as url:
         query(url, "CREATE TABLE kept AS SELECT 42 AS value")
@@ -139,12 +139,12 @@ def test_whenever_the_last_user_leaves_nothing_is_left(folder: Path, disturb: Ca
         assert query(url, "SELECT value FROM kept") == 42
 
 
-def test_a_paused_server_is_left_alone(folder: Path, looks: list[bool]) -> None:
+def test_a_paused_server_is_left_alone(folder: Path, checks: list[bool]) -> None:
     with EmbeddedPostgres(folder).running() as url:
         paused = server_pid(folder)
         os.kill(paused, signal.SIGSTOP)
         try:
-            wait_for_three_looks(looks)
+            wait_for_three_checks(checks)
         finally:
             os.kill(paused, signal.SIGCONT)
         assert query(url, "SELECT 42") == 42
@@ -152,8 +152,8 @@ def test_a_paused_server_is_left_alone(folder: Path, looks: list[bool]) -> None:
     assert starts(folder) == 1
 
 
-def test_a_server_that_heals_itself_is_left_alone(folder: Path, looks: list[bool]) -> None:
-    """One of its processes is killed; it ends the others and recovers."""
+def test_a_server_in_crash_recovery_is_left_alone(folder: Path, checks: list[bool]) -> None:
+    """One of its processes is killed; the server ends the others and recovers."""
 
     async def kill_own_backend(url: str) -> None:
         connection = await asyncpg.connect(**connect_arguments(url))
@@ -164,13 +164,13 @@ def test_a_server_that_heals_itself_is_left_alone(folder: Path, looks: list[bool
         before = server_pid(folder)
         loop.run_until_complete(kill_own_backend(url))
         eventually(lambda: "reinitializing" in (folder / "server.log").read_text())
-        wait_for_three_looks(looks)
+        wait_for_three_checks(checks)
         assert query_once_back(url, "SELECT 42") == 42
         assert server_pid(folder) == before
     assert starts(folder) == 1
 
 
-def test_a_restart_that_fails_is_logged_with_its_reason_and_tried_again(
+def test_a_failed_restart_is_logged_with_its_reason_and_repeated(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     embedded = EmbeddedPostgres(folder)

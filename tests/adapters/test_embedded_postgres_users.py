@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL as root, and as a user without any rights beyond a home of their own."""
+"""The embedded PostgreSQL as root, in folders closed to others, and as a user who owns only a home folder."""
 
 import os
 import shutil
@@ -145,7 +145,7 @@ def test_it_works_as_an_ordinary_user() -> None:
 
 
 def _interpreter_for_others() -> str:
-    """Find a Python that the server's user may run: root's own often lies in a folder closed to others."""
+    """Return a Python that the server's user may run: root's own often lies in a folder closed to others."""
     check = f"import sys, os; sys.exit(sys.version_info < (3, 11) or not os.access({str(ROOT)!r}, os.X_OK))"
     for interpreter in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The command as an operator runs it: a process of its own, in a folder of its own, told nothing but what is given."""
+"""The command as an operator runs it: in a process and a folder of its own, with the given settings and no others."""
 
 import os
 import re
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = ("serve", "migrate", "token", "doctor", "openapi")
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
 _MEASURED = {name: value for name, value in os.environ.items() if name == COVERAGE}
-"""What has a process measure its coverage, where that of the tests is measured."""
+"""The setting by which a process measures its coverage, if the tests are measured."""
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -30,7 +30,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 def started(*arguments: str, cwd: Path, **settings: str) -> subprocess.Popen[str]:
-    """Start a command. Its process group has its id, so that whatever it leaves behind can be ended by it."""
+    """Start a command in a process group of its own, so that what it leaves running can be ended."""
     return _started(arguments, cwd, _MEASURED | settings, subprocess.PIPE)
 
 
@@ -69,7 +69,7 @@ def end_group(process: subprocess.Popen[str]) -> None:
 
 
 def said(result: subprocess.CompletedProcess[str]) -> str:
-    """What the command told its operator on standard error, which is one line beside the JSON of the log."""
+    """Return the line on standard error for the operator: the only one beside the JSON of the log."""
     lines = [line for line in result.stderr.splitlines() if not line.startswith("{")]
     assert len(lines) == 1, result.stderr
     return lines[0]
@@ -77,7 +77,7 @@ def said(result: subprocess.CompletedProcess[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A `serve` command that has said where it listens."""
+    """A `serve` command that has printed its address."""
 
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
@@ -136,7 +136,7 @@ def serving(cwd: Path, stderr: int | None = None, /, **settings: str) -> Iterato
     The log goes to the descriptor `stderr`, or is shown if the service fails.
     """
     with (
-        tempfile.TemporaryFile("w+") as log,  # not a pipe, which fills up when nobody reads it
+        tempfile.TemporaryFile("w+") as log,  # not a pipe, which fills up when it is not read
         _started(("serve",), cwd, {"PORT": "0", **settings}, stderr or log) as process,
     ):
         served = Served(process)

@@ -1,4 +1,4 @@
-"""`hextasks migrate | token | doctor | openapi`, and what the command says of itself."""
+"""`hextasks migrate | token | doctor | openapi`, help and version."""
 
 import json
 import re
@@ -80,7 +80,7 @@ class TestMigrate:
             assert (result.returncode, result.stderr) == (0, "")
         assert "already" in hextasks("migrate", cwd=tmp_path, DATABASE_URL=database_url).stdout
 
-    async def test_a_database_of_a_newer_version_is_left_alone(self, tmp_path: Path, database_url: str) -> None:
+    async def test_a_database_of_a_newer_version_is_refused(self, tmp_path: Path, database_url: str) -> None:
         assert hextasks("migrate", cwd=tmp_path, DATABASE_URL=database_url).returncode == 0
         connection = await asyncpg.connect(**connect_arguments(database_url))
         await connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -117,7 +117,7 @@ class TestDoctor:
         assert re.search(words, found.stdout, re.MULTILINE)
         assert "tell-tale" not in found.stdout
 
-    def test_a_server_that_says_nothing_is_a_finding_with_a_reason(self, tmp_path: Path) -> None:
+    def test_a_server_that_does_not_answer_is_a_finding_with_a_reason(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"postgresql://ada@127.0.0.1:{silent.getsockname()[1]}/x"
             found = hextasks("doctor", cwd=tmp_path, DATABASE_URL=url, DATABASE_TIMEOUT="0.2")
@@ -140,12 +140,12 @@ class TestToken:
         ],
         ids=["production", "control character"],
     )
-    def test_none_is_made(self, tmp_path: Path, user: str, settings: dict[str, str], words: str) -> None:
+    def test_none_is_issued(self, tmp_path: Path, user: str, settings: dict[str, str], words: str) -> None:
         refused = hextasks("token", user, cwd=tmp_path, **{"JWT_SECRET": SECRET, **settings})
         assert (refused.returncode, refused.stdout) == (1, "")
         assert words in said(refused)
 
-    def test_several_first_ones_at_once_are_made_with_one_secret(self, tmp_path: Path) -> None:
+    def test_several_first_tokens_at_once_are_signed_with_one_secret(self, tmp_path: Path) -> None:
         processes = [started("token", "ada", cwd=tmp_path) for _ in range(3)]
         assert [ended(process).returncode for process in processes] == [0, 0, 0]
         assert [path.name for path in (tmp_path / ".data").iterdir()] == ["jwt_secret"]

@@ -1,4 +1,4 @@
-"""`hextasks serve` on its embedded PostgreSQL: two words to type, and nothing acknowledged is ever lost."""
+"""`hextasks serve` on its embedded PostgreSQL: needs no settings, and loses no acknowledged write."""
 
 import json
 import signal
@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def served(home: Path) -> Iterator[Served]:
-    """One service for the tests that do it no harm. It starts in an empty folder with nothing set but its port."""
+    """One service for the tests that leave it running. It starts in an empty folder with nothing set but its port."""
     with serving(home) as served:
         yield served
 
@@ -56,7 +56,7 @@ def run_curl(line: str) -> dict[str, object]:
     return answer
 
 
-def test_it_says_where_it_is_and_what_to_type(served: Served) -> None:
+def test_it_prints_its_address_and_a_command_to_try(served: Served) -> None:
     assert ".data/postgres" in served.lines[0]
     assert served.lines[1].split() == ["docs", f"{served.address}/docs"]
     page = httpx.get(f"{served.address}/docs")
@@ -75,21 +75,19 @@ def test_it_says_where_it_is_and_what_to_type(served: Served) -> None:
     ],
     ids=["::1, Ctrl-C", "localhost, the terminal closes"],
 )
-def test_the_curl_line_works_whatever_is_set_until_it_ends(
-    tmp_path: Path, settings: dict[str, str], number: int
-) -> None:
+def test_the_curl_line_works_with_any_settings(tmp_path: Path, settings: dict[str, str], number: int) -> None:
     with serving(tmp_path, DATABASE_URL="memory://", **settings) as served:
         assert "memory" in served.lines[0]
         assert run_curl(served.curl)["title"] == "Buy milk"
         with httpx.Client() as client:
             assert served.add("second", client).status_code == 201
             assert served.titles() == ["second", "Buy milk"]
-            assert served.stop(number) == 0  # a connection that idles does not hold it up
+            assert served.stop(number) == 0  # an idle connection does not delay the stop
     assert [path.name for path in (tmp_path / ".data").iterdir()] == ["jwt_secret"]
 
 
 @pytest.mark.parametrize("user", ["grace", "auth0|ünï/çödé o'brien"])
-def test_a_token_made_beside_it_is_taken(served: Served, home: Path, user: str) -> None:
+def test_a_token_from_the_command_is_accepted(served: Served, home: Path, user: str) -> None:
     made = hextasks("token", user, cwd=home)
     assert (made.returncode, made.stderr) == (0, "")
     header = {"Authorization": f"Bearer {made.stdout.strip()}"}
@@ -97,7 +95,7 @@ def test_a_token_made_beside_it_is_taken(served: Served, home: Path, user: str) 
     assert (answer.status_code, answer.json()) == (200, {"tasks": [], "next_cursor": None})
 
 
-def test_the_doctor_and_migrate_beside_it_find_all_well_and_leave_it_running(served: Served, home: Path) -> None:
+def test_doctor_and_migrate_succeed_beside_it_and_leave_it_running(served: Served, home: Path) -> None:
     found = hextasks("doctor", cwd=home)
     assert (found.returncode, found.stderr) == (0, "")
     lines = found.stdout.splitlines()
@@ -111,13 +109,13 @@ def test_the_doctor_and_migrate_beside_it_find_all_well_and_leave_it_running(ser
     assert title in served.titles()
 
 
-def test_the_secret_is_kept_to_its_owner(served: Served, home: Path) -> None:
+def test_only_the_owner_may_read_the_secret(served: Served, home: Path) -> None:
     assert (home / ".data" / "jwt_secret").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_every_acknowledged_task_survives_a_kill(folder: Path, processes: str) -> None:
-    """Killed among concurrent requests; then served again, from the same folder on the same port."""
+    """Killed during concurrent requests, then started again in the same folder on the same port."""
     settings = {"DATA_DIR": str(folder / "data"), "WEB_CONCURRENCY": processes}
     acknowledged: list[str] = []
     enough, over = Event(), Event()
@@ -156,7 +154,7 @@ def is_free(port: str) -> bool:
     return True
 
 
-def test_two_services_on_two_folders_do_not_meet(served: Served, folder: Path) -> None:
+def test_two_services_on_two_folders_are_independent(served: Served, folder: Path) -> None:
     title = a_title()
     with serving(folder, DATA_DIR="elsewhere") as other:
         assert other.add(title).status_code == 201
@@ -167,7 +165,7 @@ def test_two_services_on_two_folders_do_not_meet(served: Served, folder: Path) -
     assert served.add(title).status_code == 201
 
 
-def test_two_services_on_one_folder_share_it_to_the_last(folder: Path) -> None:
+def test_two_services_on_one_folder_share_a_database_that_the_last_one_stops(folder: Path) -> None:
     with serving(folder) as first, ExitStack() as later:
         second = later.enter_context(serving(folder))
         assert first.add("to the first").status_code == 201

@@ -1,4 +1,4 @@
-"""`hextasks serve` whose embedded PostgreSQL is killed: it stays up, and answers again with no restart."""
+"""`hextasks serve` whose embedded PostgreSQL is killed: it keeps running, and recovers without a restart."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from tests.embedded_servers import (
     eventually,
     is_alive,
     kill_server,
-    kill_server_so_that_it_does_not_come_back,
+    kill_server_for_good,
     starts,
 )
 from tests.patience import REQUEST_TIMEOUT_SECONDS
@@ -42,7 +42,7 @@ def live(served: Served, client: httpx.Client) -> int:
     return client.get(f"{served.address}/health/live", timeout=REQUEST_TIMEOUT_SECONDS).status_code
 
 
-def test_every_acknowledged_task_is_there_once(home: Path, database: Path) -> None:
+def test_every_acknowledged_task_is_stored_once(home: Path, database: Path) -> None:
     acknowledged: list[str] = []
     sent: list[str] = []
     statuses: set[int] = set()
@@ -91,7 +91,7 @@ def test_every_acknowledged_task_is_there_once(home: Path, database: Path) -> No
     assert not is_alive(database)
 
 
-def test_of_two_services_one_starts_it_again_for_both(home: Path, database: Path) -> None:
+def test_one_of_two_services_restarts_it_for_both(home: Path, database: Path) -> None:
     with serving(home) as first, serving(home) as second:
         services = (first, second)
         assert all(adds(served, "before") for served in services)
@@ -105,10 +105,10 @@ def test_of_two_services_one_starts_it_again_for_both(home: Path, database: Path
     assert not is_alive(database)
 
 
-def test_a_stop_while_it_is_started_again_leaves_nothing(home: Path, database: Path) -> None:
+def test_a_stop_during_the_restart_leaves_nothing_running(home: Path, database: Path) -> None:
     with serving(home) as served, httpx.Client() as client:
         assert adds(served, "before")
-        kill_server_so_that_it_does_not_come_back(database)
+        kill_server_for_good(database)
         assert served.add("refused").status_code == 503
         assert live(served, client) == 200
         assert served.stop() == 0

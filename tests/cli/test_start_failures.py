@@ -1,4 +1,4 @@
-"""What can be wrong before a start: each is one line that says what, and never a password."""
+"""What prevents a start: each cause is one line that names it, and never a password."""
 
 import socket
 import subprocess
@@ -31,7 +31,7 @@ BAD_URLS = {
     "an unknown sslmode": "postgresql://ada@127.0.0.1:1/tasks?sslmode=tell-tale",
     "certificates that are not there": "postgresql://ada:tell-tale@127.0.0.1:1/tasks?sslmode=verify-full&sslrootcert=/no",
     "no timeout": "postgresql://ada:tell-tale@127.0.0.1:1/tasks?connect_timeout=soon",
-    "nobody there": URL,
+    "no server": URL,
     "no such host": "postgresql://ada:tell-tale@nowhere.invalid/tasks",
 }
 BAD_SETTINGS = {
@@ -54,7 +54,7 @@ Ran = subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Ran]]]:
-    """What `serve` says in each case; they run beside each other, and unmeasured, since most of them is the start."""
+    """The result of `serve` in each case. They run concurrently, and unmeasured, because they end early."""
     folder = tmp_path_factory.mktemp("failures")
     with ThreadPoolExecutor(4) as pool:
         yield {
@@ -74,7 +74,7 @@ def failure(ran: Ran) -> str:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_setting_that_cannot_be_used_is_named(served: dict[str, Future[Ran]], case: str) -> None:
+def test_the_setting_at_fault_is_named(served: dict[str, Future[Ran]], case: str) -> None:
     assert CASES[case][1] in failure(served[case].result())
 
 
@@ -93,7 +93,7 @@ def test_an_env_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", ["", PASSWORD], ids=["empty", "short"])
-def test_a_kept_secret_that_was_damaged(tmp_path: Path, kept: str) -> None:
+def test_a_damaged_secret_file(tmp_path: Path, kept: str) -> None:
     (tmp_path / ".data").mkdir()
     (tmp_path / ".data" / "jwt_secret").write_text(kept)
     assert "jwt_secret" in failure(hextasks("serve", cwd=tmp_path, DATABASE_URL="memory://", PORT="0"))
@@ -110,7 +110,7 @@ def test_other_commands_fail_as_clearly(tmp_path: Path, command: str) -> None:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that asks for passwords; yields the URL of `guest`, who may connect and no more, without a password."""
+    """A server that requires passwords; yields the URL of `guest`, who may only connect, with `{}` for the password."""
     folder = tmp_path_factory.mktemp("guarded")
     with EmbeddedPostgres(folder).running() as url:
         (folder / "data" / "pg_hba.conf").write_text("local all guest scram-sha-256\nlocal all postgres trust\n")
