@@ -18,7 +18,7 @@ test: $(READY)  ## Run every test and check the coverage
 	.venv/bin/coverage report --omit='domain/*,application/*' --fail-under=90
 
 test-fast: $(READY)  ## Run the tests that need neither a database nor a running service
-	.venv/bin/pytest -q -m 'not database and not service' --ignore=tests/http --ignore=tests/torture  # none of those are fast
+	.venv/bin/pytest -q -m 'not database and not service' --ignore=tests/http --ignore=tests/torture  # these need both
 
 torture: $(READY)  ## Kill, stop, starve, overload and soak a service of its own; takes about 20 minutes
 	.venv/bin/python -m tests.torture $(TORTURE_ARGS)
