@@ -1,4 +1,4 @@
-# The service, without the embedded PostgreSQL: in a container a database is named, not brought along.
+# The service without the embedded PostgreSQL: a container needs a DATABASE_URL.
 FROM python:3.13-slim AS build
 RUN pip install --no-cache-dir 'uv>=0.9,<1'
 WORKDIR /src

@@ -1,8 +1,8 @@
-# Two commands: `make serve` and `make test`. They set up all they need, with nothing but Python 3.11+ and make.
+# The two main commands are `make serve` and `make test`. They need Python 3.11+ and make, and install everything else.
 
 UV := $(shell command -v uv || echo .tools/bin/uv)
 READY := .venv/.ready
-# Trust what the machine trusts, as behind a company's proxy.
+# Trust the machine's certificate authorities, which a company's proxy needs.
 export UV_SYSTEM_CERTS = true
 
 # Keep compiled code, whatever the environment says: without it every process starts up to a second later.
@@ -21,25 +21,25 @@ test: $(READY)  ## Run every test and check the coverage
 	.venv/bin/coverage report --omit='domain/*,application/*' --fail-under=90
 
 test-fast: $(READY)  ## Run the tests that need neither a database nor a running service
-	.venv/bin/pytest -q -m 'not database and not service' --ignore=tests/http --ignore=tests/torture  # which have none
+	.venv/bin/pytest -q -m 'not database and not service' --ignore=tests/http --ignore=tests/torture  # these need both
 
 torture: $(READY)  ## Kill, stop, starve, overload and soak a service of its own; takes about 20 minutes
 	.venv/bin/python -m tests.torture $(TORTURE_ARGS)
 
-bench: $(READY) .bench/usual/.ready  ## Measure beside the usual stack, the limit and the database; BENCH_ARGS=--quick takes two minutes
+bench: $(READY) .bench/usual/.ready  ## Compare with the usual stack, the limit and the database; BENCH_ARGS=--quick takes two minutes
 	.venv/bin/python -m tests.benchmarks $(BENCH_ARGS)
 
-check: $(READY)  ## Lint, types and walls
+check: $(READY)  ## Lint, type checks and import rules
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
 
-format: $(READY)  ## Put the code into shape
+format: $(READY)  ## Format the code and apply automatic fixes
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-clean:  ## Remove what was built, but not the data
+clean:  ## Remove build results and caches, but not the data
 	rm -rf .venv .tools .bench dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
 $(READY): pyproject.toml uv.lock | $(UV)

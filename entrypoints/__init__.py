@@ -1,1 +1,1 @@
-"""Where the world comes in: settings, the container that wires everything, HTTP and the command line."""
+"""The service's entry points: settings, the container that wires everything, HTTP and the command line."""

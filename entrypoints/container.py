@@ -1,4 +1,4 @@
-"""The composition root: the only place that knows which adapter stands behind which port."""
+"""The composition root: the only place that assigns adapters to ports."""
 
 from dependency_injector import containers, providers
 
@@ -11,14 +11,14 @@ from entrypoints.storage import MemoryStorage, postgres_storage
 
 
 def remote_keys(url: str) -> Keys:
-    """Make the key set of an issuer, and load the HTTP client that it needs."""
+    """Return the key set of an issuer, loading the HTTP client that it needs."""
     from adapters.tokens.remote_keys import RemoteKeySet
 
     return RemoteKeySet(url)
 
 
 class Container(containers.DeclarativeContainer):
-    """Everything that one running service is made of; give it prepared settings, and override any part in tests."""
+    """The components of one running service. Needs prepared settings; any component may be overridden in tests."""
 
     settings = providers.Dependency(instance_of=Settings)
 

@@ -1,4 +1,4 @@
-"""Writes the log such that a reader who stalls never blocks the event loop."""
+"""Writes the log without blocking the event loop when its reader stalls."""
 
 import os
 import select
@@ -11,7 +11,7 @@ import msgspec
 
 MAX_LINES, MAX_BYTES = 10_000, 4 * 1024 * 1024
 GATHER_SECONDS = 0.02
-"""How long the thread lets lines gather after the first, so that it is woken a few times a second under any load."""
+"""How long the thread collects lines after the first, so that it wakes a few times a second under any load."""
 
 
 class LogWriter:
@@ -21,7 +21,7 @@ class LogWriter:
     """
 
     def __init__(self, descriptor: int, *, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> None:
-        """Keep at most so many lines and bytes for the reader of a file descriptor."""
+        """Write to `descriptor`, holding at most so many lines and bytes."""
         self._descriptor = descriptor
         self._max_lines, self._max_bytes = max_lines, max_bytes
         self._lines: deque[bytes] = deque()
@@ -60,7 +60,7 @@ class LogWriter:
                 if not self._write_out(b"".join(batch)):
                     with self._lock:
                         self._dropped += len(batch)
-            self._tell_dropped()
+            self._report_dropped()
             self._is_idle = not self._lines
 
     def _take(self) -> list[bytes]:
@@ -75,21 +75,21 @@ class LogWriter:
             self._bytes -= size
         return batch
 
-    def _tell_dropped(self) -> None:
-        """Write how many lines were dropped; until then, none is accepted, so that this stands where they would."""
+    def _report_dropped(self) -> None:
+        """Write how many lines were dropped; until then none is accepted, so that this line takes their place."""
         while (dropped := self._dropped) and self._write_out(_dropped_line(dropped)):
             with self._lock:
                 self._dropped -= dropped
 
     def _write_out(self, data: bytes) -> bool:
-        """Tell whether it could be written."""
+        """Write, and return whether that succeeded."""
         left = memoryview(data)
         while left:
             try:
                 left = left[os.write(self._descriptor, left) :]
             except BlockingIOError:  # another process has made the shared descriptor non-blocking
                 select.select([], [self._descriptor], [])
-            except OSError:  # there is no reader any more
+            except OSError:  # the reader has closed it
                 return False
         return True
 

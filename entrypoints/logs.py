@@ -1,4 +1,4 @@
-"""Logging: one JSON object per line on standard error, free of secrets, titles and the words of a database."""
+"""Logging: one JSON object per line on standard error, without secrets, titles and error messages of the database."""
 
 import atexit
 import logging
@@ -13,7 +13,7 @@ from entrypoints.log_writer import LogWriter
 
 STANDARD_ERROR = 2
 MAX_KINDS = 1000
-"""Of failures that are told apart."""
+"""The most kinds of failures to count separately."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -50,7 +50,7 @@ def configure_logging(level: str) -> LogWriter:
 
     Returns the writer, for lines that are not log records. What it holds is written at exit.
     """
-    # No line says which thread or which place in the code it came from, and finding out takes as long as writing it.
+    # Lines have neither thread nor source location, and finding these out takes as long as writing a line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     writer = LogWriter(STANDARD_ERROR)
     logging.basicConfig(level=logging.WARNING, handlers=[_WriterHandler(writer)], force=True)
@@ -85,7 +85,7 @@ class FailureLog:
             self._logger.error(code, exc_info=error, extra={"fields": fields})
 
     def _is_due(self, kind: object, fields: dict[str, object]) -> bool:
-        """Tell whether to log a failure of a kind now, and add how many were suppressed to the fields of its line."""
+        """Return whether to log a failure of a kind now; add the number suppressed to the fields of its line."""
         now = time.monotonic()
         before = self._kinds.pop(kind, None)
         if before and now < before.logged_at + self._every:
@@ -100,7 +100,7 @@ class FailureLog:
 
 
 def describe(error: BaseException, *, with_stack: bool) -> dict[str, Any]:
-    """Say what failed and where, but not in the error's own words: those of a database may repeat a whole row."""
+    """Return the error's type, stack and SQLSTATE without its message: a database's may repeat a whole row."""
     described: dict[str, Any] = {"type": f"{type(error).__module__}.{type(error).__qualname__}"}
     if with_stack:
         described["stack"] = _stack(error)

@@ -25,9 +25,9 @@ class SettingsError(Exception):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
-    """What an operator may choose. Each field is set by the environment variable of the same name in capitals.
+    """The operator's choices. Each field is set by the environment variable of the same name in capitals.
 
-    `load` reads and checks them. README and `.env.example` say what each one means.
+    `load` reads and checks them. README and `.env.example` describe each one.
     """
 
     database_url: str | None = None
@@ -56,7 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")) -> Self:
-        """Read the settings; the environment goes before the file, and an empty value counts as unset.
+        """Read the settings; the environment takes precedence over the file, and an empty value counts as unset.
 
         Raises SettingsError.
         """
@@ -84,19 +84,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
     @property
     def in_production(self) -> bool:
-        """Whether this is a production start, which takes nothing for granted."""
+        """Whether this is a production start, which requires explicit settings."""
         return self.environment == "production"
 
     @property
     def storage(self) -> Literal["memory", "postgres", "embedded"]:
-        """Which storage `database_url` stands for."""
+        """The kind of storage that `database_url` names."""
         if self.database_url is None:
             return "embedded"
         return "memory" if self.database_url.startswith("memory:") else "postgres"
 
     @property
     def key_source(self) -> Literal["secret", "jwks"]:
-        """Which kind of keys tokens are checked with; the two never mix."""
+        """Which kind of keys verifies tokens; the two kinds never mix."""
         return "jwks" if self.jwt_jwks_url else "secret"
 
     def _check(self) -> None:
@@ -111,13 +111,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             raise SettingsError(f"JWT_SECRET must have at least {JWT_SECRET_MIN_BYTES} bytes")
         if self.jwt_jwks_url and not self.jwt_jwks_url.startswith(("https://", "http://")):
             raise SettingsError("JWT_JWKS_URL must start with https:// or http://")
-        # An update reads, writes, and reads again to say why it was rejected.
+        # An update runs up to three statements: a read, a write, and a read for the reason of a rejection.
         if self.database_timeout * 3 >= self.request_timeout:
             raise SettingsError("DATABASE_TIMEOUT must be less than a third of REQUEST_TIMEOUT")
         connections = self.web_concurrency * (self.database_pool_size + self.database_max_overflow)
         if self.storage == "embedded" and connections >= EMBEDDED_CONNECTIONS:
             raise SettingsError(
-                "WEB_CONCURRENCY is too much for the embedded PostgreSQL, which takes "
+                "WEB_CONCURRENCY is too large for the embedded PostgreSQL, which accepts "
                 f"{EMBEDDED_CONNECTIONS} connections"
             )
         if not all(_ORIGIN.fullmatch(origin) for origin in self.cors_origins):
@@ -129,7 +129,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         if not self.database_url:
             raise SettingsError("DATABASE_URL is required in production")
         if self.storage == "memory":
-            raise SettingsError("DATABASE_URL memory:// is for development: it loses everything at the end")
+            raise SettingsError("DATABASE_URL memory:// is for development: its tasks end with the process")
         if not self.jwt_secret and not self.jwt_jwks_url:
             raise SettingsError("JWT_SECRET or JWT_JWKS_URL is required in production")
         if self.jwt_jwks_url and not self.jwt_issuer:

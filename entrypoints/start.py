@@ -1,4 +1,4 @@
-"""What has to be there before the service starts: a database, a key to check tokens with, the schema."""
+"""The prerequisites of a start: a database, a key to verify tokens with, the schema."""
 
 import secrets
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from entrypoints.settings import JWT_SECRET_MIN_BYTES, Settings
 
 
 class StartError(Exception):
-    """The service cannot start. The text is one line that says why, and what to do."""
+    """The service cannot start. The text is one line with the reason and the remedy."""
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return the first line of what the driver said, or the kind of error: hosts and roles, but no password."""
+    """Return the first line of the driver's message, or the kind of error: hosts and roles, but no password."""
     cause = error.__cause__ or error
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
 
 
 @contextmanager
 def prepared(settings: Settings) -> Iterator[Settings]:
-    """Give the settings a database and a token key where they name none, and keep the embedded database running.
+    """Add a database and a token key to settings without them, and keep the embedded database running.
 
     Raises StartError.
     """
@@ -41,7 +41,7 @@ def prepared(settings: Settings) -> Iterator[Settings]:
 
 
 def with_secret(settings: Settings) -> Settings:
-    """Give the settings a token key: one made on first use and kept in the data folder. Raises StartError."""
+    """Add a token key to settings without one: generated once and kept in the data folder. Raises StartError."""
     if settings.jwt_secret or settings.key_source == "jwks":
         return settings
     path = settings.data_dir / "jwt_secret"
@@ -52,12 +52,12 @@ def with_secret(settings: Settings) -> Settings:
     except OSError as error:
         raise StartError(f"cannot keep a token key in {path}: {error.strerror}; set JWT_SECRET or DATA_DIR") from error
     if len(secret) < JWT_SECRET_MIN_BYTES:
-        raise StartError(f"the token key in {path} is damaged; remove it, and a new one is made")
+        raise StartError(f"the token key in {path} is damaged; remove it to have a new one generated")
     return msgspec.structs.replace(settings, jwt_secret=secret)
 
 
 def development_token(settings: Settings, user_id: str) -> str:
-    """Return a token that a service with these settings takes. Raises InvalidText and StartError."""
+    """Return a token that a service with these settings accepts. Raises InvalidText and StartError."""
     if settings.key_source == "jwks":
         raise StartError("tokens come from the issuer whose keys JWT_JWKS_URL names")
     return issue_token(
@@ -70,7 +70,7 @@ def development_token(settings: Settings, user_id: str) -> str:
 
 
 def _kept_secret(path: Path) -> str:
-    """Read the secret, made on first use. Of several processes that make one at once, all end up with the same."""
+    """Read the secret, generating it on first use. Processes that do so concurrently all get the same one."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f"{path.name}.{secrets.token_hex(8)}")

@@ -1,4 +1,4 @@
-"""Where tasks are kept: what the service needs of a storage beside its repository, and which one the settings name."""
+"""Storages: what the service needs of one beside its repository, and the one that the settings name."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Storage(Protocol):
-    """A repository, and what it takes to open, check and close what is behind it."""
+    """A repository, and the operations to open, check and close its storage."""
 
     tasks: TaskRepository
 
     async def start(self) -> None:
         """Prove that the storage is ready for this code, having migrated it in development.
 
-        Raises StorageUnavailable, and an error that says what an operator has to do.
+        Raises StorageUnavailable, and DatabaseNotReady when an operator has to act.
         """
         ...
 
@@ -81,7 +81,7 @@ def postgres_storage(settings: Settings) -> "PostgresStorage":
 
 @asynccontextmanager
 async def opened_postgres(settings: Settings) -> AsyncIterator["PostgresStorage"]:
-    """Open that storage for one command. What an operator has to mend comes out as a StartError."""
+    """Open that storage for one command. Raises StartError for what an operator has to correct."""
     from adapters.postgres import DatabaseNotReady
 
     storage = postgres_storage(settings)

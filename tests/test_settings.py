@@ -128,7 +128,7 @@ def test_a_bad_value_is_one_line_that_names_the_setting_and_keeps_the_value(name
         ({"JWT_SECRET": "", "JWT_JWKS_URL": "https://id.example/jwks"}, "JWT_ISSUER is required with JWT_JWKS_URL"),
         ({"JWT_SECRET": "", "JWT_JWKS_URL": "id.example"}, "JWT_JWKS_URL must start with https:// or http://"),
         ({"DATABASE_TIMEOUT": "3.4"}, "DATABASE_TIMEOUT must be less than a third of REQUEST_TIMEOUT"),
-        ({"ENVIRONMENT": "", "DATABASE_URL": "", "WEB_CONCURRENCY": "7"}, "WEB_CONCURRENCY is too much"),
+        ({"ENVIRONMENT": "", "DATABASE_URL": "", "WEB_CONCURRENCY": "7"}, "WEB_CONCURRENCY is too large"),
         ({"ENVIRONMENT": "", "DATABASE_URL": "memory://", "WEB_CONCURRENCY": "2"}, "WEB_CONCURRENCY must be 1"),
     ],
 )

@@ -6,16 +6,16 @@ from importlib.metadata import version
 from typing import NoReturn
 
 COMMANDS = {
-    "serve": "run the service; in development it migrates by itself",
-    "migrate": "bring the database to the newest schema",
+    "serve": "run the service; in development it migrates the database",
+    "migrate": "migrate the database to the newest schema",
     "token": "print a token for a user (development only)",
     "doctor": "check settings, token key, database and migrations",
-    "openapi": "print the API's description as JSON",
+    "openapi": "print the OpenAPI document as JSON",
 }
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run one command and exit: 0 when it did what it was asked to, 1 with one line on standard error when not."""
+    """Run one command and exit with 0, or with 1 and one line on standard error when it failed."""
     parser = argparse.ArgumentParser(prog="hextasks", description="A multi-tenant task service.")
     parser.add_argument("--version", action="version", version=version("hextasks"))
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -29,4 +29,4 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
         sys.exit(run.run(given))
     except ModuleNotFoundError as error:
-        sys.exit(f"hextasks: {error.name} is not installed; type: pip install 'hextasks[http,postgres,embedded]'")
+        sys.exit(f"hextasks: {error.name} is not installed. Run: pip install 'hextasks[http,postgres,embedded]'")

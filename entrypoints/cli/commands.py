@@ -1,6 +1,6 @@
-"""What each command does. A failure that an operator can mend is one line; only our own mistakes show a traceback.
+"""The commands. A failure that an operator can correct is one line; only defects of the service show a traceback.
 
-Each command imports what it alone needs: the web framework takes longer to load than most commands take to run.
+Modules that only one command needs are imported by it: the web framework loads slower than most commands run.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def run(given: argparse.Namespace) -> int:
         return _failed(str(error))
     except StorageUnavailable as error:
         return _failed(
-            f"the database cannot be used: {describe_failure(error)}; look at DATABASE_URL, or type: hextasks doctor"
+            f"the database is unavailable: {describe_failure(error)}. Check DATABASE_URL, or run: hextasks doctor"
         )
     except KeyboardInterrupt:
         return 130
@@ -62,7 +62,7 @@ async def _migrated(settings: Settings) -> str:
 def _token(given: argparse.Namespace) -> int:
     settings = Settings.load()
     if settings.in_production:
-        raise StartError("tokens are made in development only; in production your identity provider issues them")
+        raise StartError("tokens are issued in development only; in production your identity provider issues them")
     print(development_token(with_secret(settings), given.user))
     return 0
 

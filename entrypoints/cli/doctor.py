@@ -1,4 +1,4 @@
-"""`hextasks doctor`: what is right and what is wrong with this installation, each with what to do about it."""
+"""`hextasks doctor`: checks this installation, and prints a remedy for each fault."""
 
 import asyncio
 from contextlib import suppress
@@ -44,16 +44,16 @@ def _findings() -> list[Finding]:
             else:
                 findings += asyncio.run(_database(settings))
     except StartError as error:
-        findings.append(Finding("start", str(error), "do what the line above says"))
+        findings.append(Finding("start", str(error), "follow the line above"))
     return findings
 
 
 def _token_key(given: Settings, settings: Settings) -> Finding:
     if settings.jwt_jwks_url:
         count = asyncio.run(_count_keys(settings.jwt_jwks_url))
-        remedy = "" if count else "correct JWT_JWKS_URL, or look why the issuer does not answer"
+        remedy = "" if count else "correct JWT_JWKS_URL, or check why the issuer does not respond"
         return Finding("token key", f"{count} keys at JWT_JWKS_URL", remedy)
-    key = "set by JWT_SECRET" if given.jwt_secret else f"made for development, in {given.data_dir}"
+    key = "set by JWT_SECRET" if given.jwt_secret else f"generated for development, in {given.data_dir}"
     return Finding("token key", f"{key}, {len(settings.jwt_secret or '')} characters, HS256")
 
 
@@ -71,10 +71,10 @@ async def _database(settings: Settings) -> list[Finding]:
         async with opened_postgres(settings) as storage:
             found = await storage.examine()
     except StorageUnavailable as error:
-        return [Finding("database", f"cannot be used: {describe_failure(error)}", "start it, or correct DATABASE_URL")]
+        return [Finding("database", f"unavailable: {describe_failure(error)}", "start it, or correct DATABASE_URL")]
     remedy = "" if found.encoding == "UTF8" else "create a database with encoding UTF8"
     findings = [Finding("database", f"PostgreSQL {found.server_version}, {found.encoding}", remedy)]
-    remedy = "" if found.schema.is_current else "type: hextasks migrate"
+    remedy = "" if found.schema.is_current else "run: hextasks migrate"
     revision = f"at revision {found.schema.current or 'none'} of {found.schema.head}"
     findings.append(Finding("migrations", revision, remedy))
     return findings

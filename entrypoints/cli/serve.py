@@ -1,4 +1,4 @@
-"""`hextasks serve`: prepare, announce the address, and run uvicorn, in this process or in several."""
+"""`hextasks serve`: prepares, prints the address, and runs uvicorn, in this process or in several."""
 
 import asyncio
 import logging
@@ -53,7 +53,7 @@ def serve(settings: Settings) -> int:
 
 
 def _stop(*_: object) -> None:
-    """End the process in good order.
+    """Terminate the process gracefully.
 
     While uvicorn serves, it receives the signal, and raises it again when the last request is answered.
     """

@@ -1,4 +1,4 @@
-"""The HTTP API, in Litestar: requests become use-case calls, results and refusals become answers, and nothing else."""
+"""The HTTP entry point: the server, the API, its documentation, and the composition of the three."""
 
 from entrypoints.http.app import create_app, server_limits
 

@@ -34,7 +34,7 @@ def create_app(
 ) -> ExchangeLayer:
     """Return the whole ASGI application of a container with prepared settings.
 
-    `observers` are told of each request; `limits` are those of the settings unless given.
+    `observers` are notified of each request; `limits` are those of the settings unless given.
     """
     settings: Settings = container.settings()
     cors = cors_config(settings)
@@ -48,7 +48,7 @@ def create_app(
 
 
 def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_size: int) -> Litestar:
-    """Return the Litestar application, which needs the exchange of the layer around it."""
+    """Return the Litestar application, which must run within an ExchangeLayer."""
     settings: Settings = container.settings()
     storage: Storage = container.storage()
 
@@ -58,7 +58,7 @@ def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_s
             try:
                 await storage.start()
             except StorageUnavailable as error:  # requests are served as soon as the database is available
-                _log.warning("starting while the database is unavailable: %s", describe_failure(error))
+                _log.warning("starting without the database, which is unavailable: %s", describe_failure(error))
             async with container.keys().running():
                 yield
         finally:
@@ -86,24 +86,24 @@ def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_s
 
 
 def api_routers(container: Container, *middleware: Middleware) -> list[Router]:
-    """Return the routes of the API; those of tasks are behind the middleware."""
+    """Return the routes of the API, those of tasks with the middleware."""
     return [tasks_router(container, *middleware), health_router(container.storage())]
 
 
 def api_document(container: Container) -> dict[str, Any]:
-    """Return the OpenAPI document, from routes of an application that serves nothing."""
+    """Return the OpenAPI document, generated from routers that are not served."""
     return openapi_document(api_routers(container), SCHEMAS)
 
 
 def server_limits(settings: Settings) -> ServerLimits:
-    """Return the limits that an operator's settings ask for."""
+    """Return the server's limits according to the settings."""
     return ServerLimits(
         max_concurrent_requests=settings.max_concurrent_requests, request_seconds=settings.request_timeout
     )
 
 
 def cors_config(settings: Settings) -> CORSConfig | None:
-    """Return what pages of the allowed origins may do, if there are any."""
+    """Return the CORS rules for the allowed origins, or None without any."""
     if not settings.cors_origins:
         return None
     return CORSConfig(

@@ -8,7 +8,7 @@ import msgspec
 
 
 class Kind(NamedTuple):
-    """What all problems with one code have in common."""
+    """The common part of all problems with one code."""
 
     status: int
     title: str
@@ -72,7 +72,7 @@ def example(code: str) -> Problem:
 
 
 def encoded_problem(code: str, detail: str = "", *, instance: str, request_id: str) -> bytes:
-    """Return the body of a response that the server makes itself."""
+    """Return the encoded body of a problem."""
     return msgspec.json.encode(make_problem(code, detail, [], instance=instance, request_id=request_id))
 
 

@@ -1,4 +1,4 @@
-"""A response that is ready to be sent, which costs Litestar nothing but the call."""
+"""A response that is ready to be sent, so that Litestar has no work with it."""
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -11,7 +11,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ReadyResponse:
-    """Status, headers and body as they go to the client. An ASGI application, which is what Litestar asks for."""
+    """Status, headers and body as they go to the client. It is an ASGI application, as Litestar requires."""
 
     __slots__ = ("body", "headers", "status")
 

@@ -104,7 +104,7 @@ class TestDoctor:
         [
             (
                 {"DATABASE_URL": "postgresql://ada:tell-tale@127.0.0.1:1/x"},
-                r"FAIL +database +cannot be used: .*127.0.0.1.*\n +-> \w",
+                r"FAIL +database +unavailable: .*127.0.0.1.*\n +-> \w",
             ),
             ({"DATABASE_URL": "memory://", "PORT": "tell-tale"}, r"FAIL +settings +PORT: .*\n +-> \w"),
             ({"JWT_SECRET": "tell-tale"}, r"FAIL +settings +JWT_SECRET .*\n +-> \w"),
@@ -122,7 +122,7 @@ class TestDoctor:
             url = f"postgresql://ada@127.0.0.1:{silent.getsockname()[1]}/x"
             found = hextasks("doctor", cwd=tmp_path, DATABASE_URL=url, DATABASE_TIMEOUT="0.2")
         assert (found.returncode, found.stderr) == (1, "")
-        assert re.search(r"FAIL +database +cannot be used: \w", found.stdout)
+        assert re.search(r"FAIL +database +unavailable: \w", found.stdout)
 
     def test_memory_is_healthy(self, tmp_path: Path) -> None:
         found = hextasks("doctor", cwd=tmp_path, DATABASE_URL="memory://")

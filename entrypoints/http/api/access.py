@@ -1,6 +1,6 @@
-"""Access to a user's tasks: a middleware of the router that serves them, so that no route can be without it.
+"""Access control: a middleware of the tasks router, so that it covers every route.
 
-It runs before the input is read: a stranger learns nothing from how input is judged, or from whether a task exists.
+It runs before the input is read, so that other users' requests disclose neither input rules nor whether a task exists.
 """
 
 import logging
@@ -29,7 +29,7 @@ class AccessControl:
     def __init__(
         self, app: ASGIApp, *, verifier: TokenVerifier, rate_limit: RateLimit | None, storage: Storage
     ) -> None:
-        """Guard an application."""
+        """Check requests before they reach `app`."""
         self._app = app
         self._verifier = verifier
         self._rate_limit = rate_limit
@@ -67,7 +67,7 @@ class AccessControl:
 
 
 def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """Return the token of the Authorization header. Raises TokenError when there is none, or more than one."""
+    """Return the bearer token. Raises TokenError unless there is exactly one Authorization header with one."""
     given = [value for name, value in headers if name == b"authorization"]
     if len(given) > 1:
         raise TokenError("token_invalid", "There is more than one Authorization header.")

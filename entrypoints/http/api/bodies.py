@@ -1,4 +1,4 @@
-"""Request bodies: JSON of the very types that the API documents, with nothing coerced and nothing ignored."""
+"""Request bodies: JSON of exactly the documented types, without coercion and without unknown fields."""
 
 import json
 import re
@@ -19,12 +19,12 @@ _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 class StrictRequest(Request[str, Any, Any]):
     """A request that decodes its body to the type of its handler's `data`.
 
-    Litestar would take "true" for true and ignore the content type.
+    Litestar would accept "true" as true and ignore the content type.
     """
 
     @property
     def actor(self) -> str:
-        """The user that the token names, on a route behind AccessControl."""
+        """The user that the token names, on a route with AccessControl."""
         user_id = Exchange.of(self.scope).user_id
         assert user_id is not None  # noqa: S101
         return user_id
@@ -46,7 +46,7 @@ class StrictRequest(Request[str, Any, Any]):
 
 
 def _refuse_repetition(members: list[tuple[str, Any]]) -> None:
-    """Raise InvalidInput for a name that comes twice: msgspec takes the last, a proxy may have judged the first."""
+    """Raise InvalidInput for a repeated name: msgspec takes the last value, a proxy may have checked the first."""
     if len(dict(members)) < len(members):
         raise InvalidInput("The body names a field more than once.", code="malformed_json")
 
@@ -57,7 +57,7 @@ def _decoder(annotation: Any) -> msgspec.json.Decoder[Any]:
 
 
 def _invalid(error: msgspec.ValidationError) -> InvalidInput:
-    """Turn "Expected `str`, got `int` - at `$.title`" into its two halves."""
+    """Split "Expected `str`, got `int` - at `$.title`" into the message and the place."""
     words = str(error)
     found = _PATH.search(words)
     path = found["path"] if found else ""

@@ -1,4 +1,4 @@
-"""Cursors: the place where a page ended, as text that clients pass back without looking inside."""
+"""Cursors: the place where a page ended, as opaque text that clients pass back."""
 
 import re
 import struct
@@ -15,10 +15,10 @@ _PLACE = struct.Struct(">q16s")
 _CHECKSUM = struct.Struct(">I")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-# Exactly what encoding gives: Python's decoder passes over what is not Base64.
+# Exactly what encoding gives: Python's decoder ignores characters outside of Base64.
 _CURSOR = re.compile("[A-Za-z0-9_-]{37}[AQgw]")
 CURSOR_PATTERN = "^[A-Za-z0-9_-]+$"
-"""All that clients are told of it."""
+"""The documented form of a cursor."""
 
 
 def encode_cursor(position: Position, *, user_id: str, completed: bool | None) -> str:
@@ -30,7 +30,7 @@ def encode_cursor(position: Position, *, user_id: str, completed: bool | None) -
 def decode_cursor(cursor: str, *, user_id: str, completed: bool | None) -> Position:
     """Return the place that a cursor names.
 
-    Raises InvalidInput when it is none of ours, or comes from another user's list or from another filter.
+    Raises InvalidInput when it is malformed, or belongs to another user or another filter.
     """
     try:
         if not _CURSOR.fullmatch(cursor):
@@ -42,7 +42,7 @@ def decode_cursor(cursor: str, *, user_id: str, completed: bool | None) -> Posit
         microseconds, id_bytes = _PLACE.unpack(place)
         return Position(created_at=_EPOCH + microseconds * _MICROSECOND, id=UUID(bytes=id_bytes))
     except (ValueError, OverflowError):
-        detail = "Not a cursor of this list: use next_cursor as it was given, with the same filter."
+        detail = "Not a cursor of this list: pass next_cursor unchanged, with the same filter."
         raise InvalidInput(detail, parameter="cursor") from None
 
 

@@ -1,4 +1,4 @@
-"""Which exception becomes which problem: one table."""
+"""The table that maps exceptions to problems."""
 
 import logging
 from collections.abc import Mapping
@@ -63,14 +63,14 @@ class InvalidInput(Exception):
 
 
 def problem_code(error: Exception) -> str:
-    """Return the code of the problem that an exception becomes."""
+    """Return the problem code of an exception."""
     if isinstance(error, InvalidInput | TokenError):
         return error.code
     return next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
 
 
 def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """Return the response for an exception, and log what an operator has to know of it."""
+    """Return the response for an exception, and log a failure that concerns operators."""
     exchange = Exchange.of(request.scope)
     code = exchange.problem_code = problem_code(error)
     if code == "internal_error" and not exchange.client_gone:
@@ -87,7 +87,7 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
 
 
 def _details(error: Exception) -> tuple[str, list[dict[str, str]]]:
-    """Return what is wrong in words, and where. Neither repeats a value."""
+    """Return a description of the error and its location. Neither repeats a value."""
     match error:
         case InvalidInput():
             return error.detail, error.errors

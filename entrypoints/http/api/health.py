@@ -20,7 +20,7 @@ def health_router(storage: Storage) -> Router:
         "/live",
         summary="Is the process running?",
         operation_id="live",
-        responses=success(HealthResponse, "It is") | errors(),
+        responses=success(HealthResponse, "The process is running") | errors(),
     )
     async def live() -> ReadyResponse:
         """Succeeds as long as the process runs, whether or not the database is available."""
@@ -28,12 +28,12 @@ def health_router(storage: Storage) -> Router:
 
     @get(
         "/ready",
-        summary="Can it serve?",
+        summary="Can the service handle requests?",
         operation_id="ready",
-        responses=success(HealthResponse, "It can") | errors("storage_unavailable"),
+        responses=success(HealthResponse, "The service is ready") | errors("storage_unavailable"),
     )
     async def ready() -> ReadyResponse:
-        """Succeeds when the database answers and takes writes."""
+        """Succeeds when the database responds and accepts writes."""
         # Concurrent probes share one statement, because a probe needs no token.
         nonlocal probe
         if probe is None or probe.done():

@@ -1,4 +1,4 @@
-"""OPTIONS: which methods a path has."""
+"""OPTIONS: the methods of a path."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from entrypoints.http.response import ReadyResponse
 def options_handler(paths: Sequence[str]) -> HTTPRouteHandler:
     """Return a handler for OPTIONS on the paths of a router.
 
-    In place of Litestar's own, whose Allow lacks all methods but the first of a path.
+    It replaces Litestar's own, whose Allow has only the first method of a path.
     """
 
     @route(paths, http_method=["OPTIONS"], status_code=200, include_in_schema=False)

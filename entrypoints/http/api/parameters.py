@@ -1,4 +1,4 @@
-"""The parameters of the API: how each is documented, and the checks that Litestar does not make."""
+"""The parameters of the API: their documentation, and the checks that Litestar does not make."""
 
 import re
 from collections.abc import Mapping
@@ -29,17 +29,17 @@ IfMatch = Annotated[
     str | None,
     HeaderParameter(
         name="If-Match",
-        description="Write only if this is still the task's ETag, else answer 412.",
+        description="Write only if this is still the task's ETag; otherwise respond with 412.",
         schema_extra={"pattern": IF_MATCH_PATTERN},
     ),
 ]
 IfNoneMatch = Annotated[
-    str | None, HeaderParameter(name="If-None-Match", description="Answer 304 if this is still the task's ETag.")
+    str | None, HeaderParameter(name="If-None-Match", description="Respond with 304 if this is still the task's ETag.")
 ]
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE, description="Tasks per page.")]
 Cursor = Annotated[
     str | None,
-    QueryParameter(description="`next_cursor` of the page before.", schema_extra={"pattern": CURSOR_PATTERN}),
+    QueryParameter(description="`next_cursor` of the previous page.", schema_extra={"pattern": CURSOR_PATTERN}),
 ]
 Completed = Annotated[bool | None, QueryParameter(description="Only completed tasks, or only open ones.")]
 
@@ -50,13 +50,13 @@ PAGE_QUERY: Mapping[str, tuple[re.Pattern[str], str]] = {
     "cursor": (re.compile(".*"), "a cursor"),
     "completed": (re.compile("true|false"), "true or false"),
 }
-"""The query parameters of a list, each with its form in a pattern and in words; a handler names them in its `opt`."""
+"""The query parameters of a list: pattern and description of each. Handlers name theirs in `opt`."""
 
 
 async def check_query(request: Request[Any, Any, Any]) -> None:
-    """Reject a query parameter that is unknown, repeated or not of its form.
+    """Reject a query parameter that is unknown, repeated or malformed. Raises InvalidInput.
 
-    Litestar would pass over a misspelt `completed`, and list everything. Raises InvalidInput.
+    Litestar would ignore a misspelt `completed`, and list everything.
     """
     if not request.scope["query_string"]:
         return
@@ -64,7 +64,7 @@ async def check_query(request: Request[Any, Any, Any]) -> None:
     seen: set[str] = set()
     for name, value in request.query_params.multi_items():
         if name not in known:
-            raise InvalidInput("There is no such query parameter here.", parameter=name)
+            raise InvalidInput("This query parameter is unknown.", parameter=name)
         if name in seen:
             raise InvalidInput("Send this query parameter once.", parameter=name)
         pattern, expected = known[name]
@@ -74,10 +74,10 @@ async def check_query(request: Request[Any, Any, Any]) -> None:
 
 
 def parse_task_id(text: str) -> UUID:
-    """Return the id that a path names. Raises TaskNotFound for text that is the id of no task."""
+    """Return the id that a path names. Raises TaskNotFound for text that cannot be a task's id."""
     if "%" in text:
         text = unquote(text)
-    if len(text) == _UUID_LENGTH:  # the one way of several to write a UUID that ids are given in
+    if len(text) == _UUID_LENGTH:  # of the forms of a UUID only the canonical one is an id
         with suppress(msgspec.ValidationError):
             return msgspec.convert(text, UUID)
     raise TaskNotFound

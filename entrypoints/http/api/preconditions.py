@@ -21,7 +21,7 @@ def etag(version: int) -> str:
 def expected_version(if_match: str | None) -> int | None:
     """Return the version that If-Match allows a write on; None stands for any.
 
-    A tag that is weak or not ours matches nothing. Raises InvalidInput when it is no single tag.
+    A weak or foreign tag matches nothing. Raises InvalidInput unless it is a single tag.
     """
     if if_match is None or (given := if_match.strip(" \t")) == "*":
         return None
@@ -34,9 +34,9 @@ def expected_version(if_match: str | None) -> int | None:
 
 
 def is_unchanged(version: int, if_none_match: str | None) -> bool:
-    """Tell whether If-None-Match names this version, so that the client need not get it again.
+    """Return whether If-None-Match names this version, so that the task need not be sent again.
 
-    A header that is no list of tags counts as absent. None of our tags has a comma inside.
+    A malformed header counts as absent. The service's own tags contain no comma.
     """
     if if_none_match is None:
         return False

@@ -15,23 +15,23 @@ class RateLimited(Exception):
 
 
 class Permit(NamedTuple):
-    """The answer of a bucket."""
+    """The result of taking a permit."""
 
     wait: int
-    """Whole seconds until it is worth asking again; 0 if this request may pass."""
+    """Whole seconds until the next permit; 0 if this request is accepted."""
     headers: list[tuple[bytes, bytes]]
-    """What to tell the client, after draft-ietf-httpapi-ratelimit-headers."""
+    """The response headers of draft-ietf-httpapi-ratelimit-headers."""
 
 
 class RateLimit:
     """One bucket a user, in this process.
 
-    Of each bucket only the moment is kept at which it will be full again (the generic cell rate algorithm), and that
-    no longer than until then.
+    A bucket is stored as the time at which it will be full again (the generic cell rate algorithm), and is removed
+    after that time.
     """
 
     def __init__(self, *, burst: int, per_second: float) -> None:
-        """Let `burst` requests through at once, and `per_second` in the long run."""
+        """Accept `burst` requests at once, and `per_second` in the long run."""
         self._interval = 1 / per_second
         self._span = burst * self._interval
         self._full_at: dict[str, float] = {}
@@ -52,6 +52,6 @@ class RateLimit:
         return Permit(wait_seconds, [(b"ratelimit-policy", self._policy), (b"ratelimit", state)])
 
     def _forget_full(self, now: float) -> None:
-        """Forget the buckets that are full again, those asked longest ago first, up to one that is not full yet."""
+        """Remove the full buckets, the least recently used first, up to one that is not full."""
         while self._full_at[oldest := next(iter(self._full_at))] <= now:
             del self._full_at[oldest]

@@ -1,4 +1,4 @@
-"""What goes over the wire: types of their own, so that the entity can change without breaking a client."""
+"""Request and response bodies: separate types, so that the entity can change without breaking a client."""
 
 from datetime import datetime
 from typing import Annotated, Any, Self
@@ -20,7 +20,7 @@ _CONTROL = r"\x00-\x1f\x7f-\x9f"
 TITLE_PATTERN = (
     f"^[{_SPACE}]*[^{_SPACE}{_CONTROL}]([^{_CONTROL}]{{0,{TITLE.max_length - 2}}}[^{_SPACE}{_CONTROL}])?[{_SPACE}]*$"
 )
-"""The domain's rule for titles, as JSON Schema can say it."""
+"""The domain's rule for titles, as a JSON Schema pattern."""
 
 Title = Annotated[
     str,
@@ -28,7 +28,7 @@ Title = Annotated[
         description=f"White space at the ends is stripped; then 1 to {TITLE.max_length} characters, "
         "none of them a control character.",
         examples=[_EXAMPLE_TITLE],
-        extra_json_schema={"pattern": TITLE_PATTERN},  # documented here; the domain rejects, in its own words
+        extra_json_schema={"pattern": TITLE_PATTERN},  # documented only; the domain checks it
     ),
 ]
 
@@ -37,7 +37,7 @@ Time = Annotated[datetime, Meta(tz=True)]
 
 
 class CreateTaskRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A task to be made."""
+    """A new task."""
 
     title: Title
 
@@ -47,7 +47,7 @@ class CreateTaskRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
 
 
 class UpdateTaskRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What to change; a field that is left out stays as it is, and at least one must be there."""
+    """The fields to change, at least one; an omitted field stays as it is."""
 
     title: Title | UnsetType = UNSET
     is_completed: Annotated[bool, Meta(description="Whether the task is done.", examples=[True])] | UnsetType = UNSET
@@ -73,7 +73,7 @@ class TaskResponse(msgspec.Struct, kw_only=True, frozen=True):
     user_id: Annotated[
         str,
         Meta(
-            description="The owner, as the token names them.",
+            description="The owner: the user that the token names.",
             examples=["ada"],
             min_length=1,
             max_length=USER_ID.max_length,
@@ -114,7 +114,7 @@ class TaskListResponse(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class HealthResponse(msgspec.Struct, frozen=True):
-    """The service is well."""
+    """The response of a successful health probe."""
 
     status: str = "ok"
 

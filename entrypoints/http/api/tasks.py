@@ -1,4 +1,4 @@
-"""The six stories over HTTP. Each handler turns a request into one use-case call, and its result into a response."""
+"""The six stories over HTTP. Each handler makes one use-case call, and turns its result into a response."""
 
 from urllib.parse import quote, urlencode
 
@@ -43,7 +43,7 @@ from entrypoints.http.response import ReadyResponse
 
 
 def tasks_router(container: Container, *middleware: Middleware) -> Router:
-    """Return the routes of a user's tasks, behind the middleware."""
+    """Return the routes of a user's tasks, with the middleware."""
     list_user_tasks, view_task = container.list_tasks(), container.get_task()
     create, update = container.create_task(), container.update_task()
     complete, remove = container.complete_task(), container.delete_task()
@@ -121,8 +121,8 @@ def tasks_router(container: Container, *middleware: Middleware) -> Router:
         data: JSONBody[UpdateTaskRequest],
         if_match: IfMatch = None,
     ) -> ReadyResponse:
-        """Fields that are left out stay. Completing sets `completed_at`, reopening clears it."""
-        version, change = expected_version(if_match), data.change()  # input is judged before existence
+        """Omitted fields stay as they are. Completing sets `completed_at`, reopening clears it."""
+        version, change = expected_version(if_match), data.change()  # input is checked before existence
         task = await update(
             actor=request.actor,
             user_id=user_id,
@@ -157,7 +157,7 @@ def tasks_router(container: Container, *middleware: Middleware) -> Router:
         | errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *STORAGE),
     )
     async def delete_task(request: StrictRequest, user_id: UserId, task_id: TaskId, if_match: IfMatch = None) -> None:
-        """Delete the task for ever. Deleting it again answers 404."""
+        """Delete the task permanently. Deleting it again responds with 404."""
         version = expected_version(if_match)
         await remove(actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id), expected_version=version)
 

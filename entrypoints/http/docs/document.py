@@ -1,8 +1,8 @@
 """The OpenAPI 3.1 document, built as plain data.
 
-Litestar derives the operations from the route handlers; msgspec derives the schemas from the very types that encode
-and decode the bodies. What neither can know is added to the data: the headers of each response, and that an optional
-parameter is left out and never null.
+Litestar derives the operations from the route handlers; msgspec derives the schemas from the types that encode and
+decode the bodies. Neither derives the headers of each response, and that an optional parameter is omitted and never
+null; these are added to the data.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,10 +20,10 @@ from entrypoints.http.problems import KINDS
 _HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {"description": "The task's version.", "schema": {"type": "string", "pattern": '^"[1-9][0-9]*"$'}},
     "Link": {"description": 'The next page, as rel="next", unless this is the last.', "schema": {"type": "string"}},
-    "Location": {"description": "Where the task is.", "schema": {"type": "string", "format": "uri-reference"}},
+    "Location": {"description": "The path of the task.", "schema": {"type": "string", "format": "uri-reference"}},
     "Retry-After": {"description": "Seconds to wait before a retry.", "schema": {"type": "integer", "minimum": 1}},
     "WWW-Authenticate": {
-        "description": "What is missing or wrong (RFC 6750).",
+        "description": "Why the token was rejected (RFC 6750).",
         "schema": {"type": "string", "pattern": "^Bearer "},
     },
     "X-Request-ID": {
@@ -58,7 +58,7 @@ def openapi_document(routers: Sequence[Router], schemas: Sequence[type[msgspec.S
 def _schemas(types: Sequence[type[msgspec.Struct]]) -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     for schema in schemas.values():
-        if schema.get("additionalProperties") is False:  # the body of a request: an empty one is refused
+        if schema.get("additionalProperties") is False:  # the body of a request: an empty one is rejected
             schema["minProperties"] = 1
     return schemas
 
@@ -72,7 +72,7 @@ def _success_headers(app: Litestar) -> Iterator[tuple[str, list[str]]]:
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Make a choice between one type and null that one type."""
+    """Reduce a choice between one type and null to that type."""
     (kind,) = [each for each in schema.pop("oneOf", [schema]) if each.get("type") != "null"]
     return {**schema, **kind}
 
@@ -80,7 +80,7 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 _CONFIG = OpenAPIConfig(
     title="hextasks",
     version=version("hextasks"),
-    description="Your tasks, and only yours. Every error is `application/problem+json` with a stable `code`.",
+    description="Each user's own tasks. Every error is `application/problem+json` with a stable `code`.",
     components=Components(
         security_schemes={
             "bearer": SecurityScheme(

@@ -1,4 +1,4 @@
-"""The pages for readers: the OpenAPI document, and Swagger UI to browse and try it, without internet access."""
+"""The API reference: the OpenAPI document, and Swagger UI to browse and try it without internet access."""
 
 from collections.abc import Callable
 from functools import cache

@@ -20,12 +20,12 @@ ETAG, LINK, LOCATION = (ResponseHeader(name, documentation_only=True) for name i
 
 
 def success(body: type[Struct] | None, description: str, *, status: int = 200) -> dict[int, ResponseSpec]:
-    """Describe a response without an error. A `body` of None says that it has none."""
+    """Describe a successful response. A `body` of None means that it has none."""
     return {status: ResponseSpec(body, description=description, generate_examples=False)}
 
 
 def errors(*codes: str) -> dict[int, ResponseSpec]:
-    """Describe the problems with these codes, and those that any operation may answer with, each with an example."""
+    """Describe the problems with these codes and those common to all operations, each with an example."""
     by_status: dict[int, list[str]] = {}
     for code in (*codes, *ANY):
         by_status.setdefault(KINDS[code].status, []).append(code)

@@ -21,8 +21,8 @@ class UserOverShare(Exception):
 class Admission:
     """Admits requests up to a limit, and none but the liveness probe while the process drains.
 
-    More requests at once than the process can work on would only make all of them late; one that is rejected at once
-    can be sent again, here or elsewhere. Health probes are admitted beyond the limit, and not counted.
+    Beyond its capacity the process would only delay all requests; a request that is rejected at once can be retried,
+    here or elsewhere. Health probes are admitted beyond the limit, and not counted.
     """
 
     def __init__(self, limit: int) -> None:
@@ -31,9 +31,9 @@ class Admission:
         self.in_progress = 0
         self.in_progress_by_user: Counter[str] = Counter()
         self.is_draining = False
-        """Whether the process is about to stop, and each response is the last on its connection."""
+        """Whether the process is about to stop, so that each response is the last on its connection."""
         self.drain_rejected_at = 0.0
-        """When a request was last rejected because of that, in the time of `time.monotonic`."""
+        """When a request was last rejected while draining, in the time of `time.monotonic`."""
 
     def admit(self, path: bytes) -> "Slot":
         """Admit a request to a path until its slot is given back. Raises Rejected."""

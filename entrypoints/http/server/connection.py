@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection: queues its requests, passes them on one by one, and rejects what cannot be passed on.
+"""One HTTP/1.1 connection: queues its requests, passes them on one by one, and rejects those it cannot pass on.
 
-That is what is not a request, what never becomes a complete one, and what exceeds the capacity. Only complete requests
-are admitted, so that a slow client takes no capacity from others.
+It rejects malformed requests, requests that do not become complete in time, and requests beyond the capacity. Only
+complete requests are admitted, so that a slow client takes no capacity from others.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class HttpConnection(asyncio.Protocol):
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Forget the connection."""
+        """Release everything held for the connection."""
         self._server.connections.discard(self)
         for timer in filter(None, (self._arrival_timer, self._read_timer, self._idle_timer)):
             timer.cancel()
@@ -71,7 +71,7 @@ class HttpConnection(asyncio.Protocol):
         self._parser.close()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, and bound how long the rest of it may take."""
+        """Parse received data, and bound how long the rest of the request may take."""
         try:
             self._parser.feed(data)
         except InvalidRequest as invalid:
@@ -106,7 +106,7 @@ class HttpConnection(asyncio.Protocol):
     def begin_request(self, parts: dict[str, Any], *, keep_alive: bool, expects_continue: bool) -> None:
         """Queue a request. Raises ValueError if there are too many."""
         if len(self._pipeline) > self._limits.pipelined:
-            raise ValueError("too many requests without waiting")
+            raise ValueError("too many pipelined requests")
         scope = {**self._scope, **parts, "state": self._app_state.copy()}
         self._incoming = Cycle(self, self._server, scope, keep_alive=keep_alive, expects_continue=expects_continue)
         self._pipeline.append(self._incoming)
@@ -114,14 +114,14 @@ class HttpConnection(asyncio.Protocol):
             self._advance()
 
     def add_to_body(self, body: bytes) -> None:
-        """Take a body in up to its limit; beyond that it is the application's to reject."""
+        """Accept a body up to its limit; a larger one is left to the application to reject."""
         if cycle := self._incoming:
             cycle.add_to_body(body)
             if len(cycle.body) > self._limits.body_bytes:
                 self._advance()
 
     def complete_request(self) -> None:
-        """Pass the request on if it is the first in line."""
+        """Pass the request on if it is the first in the queue."""
         if self._arrival_timer:
             self._arrival_timer.cancel()
             self._arrival_timer = None
@@ -142,7 +142,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def end_response(self, cycle: Cycle) -> None:
-        """Go on with the next request, or close."""
+        """Continue with the next request, or close."""
         if not cycle.keep_alive:
             self.close()
         if self._transport.is_closing():
@@ -163,7 +163,7 @@ class HttpConnection(asyncio.Protocol):
             self._read_timer = self._loop.call_later(self._limits.read_seconds, self._transport.abort)
 
     def _advance(self) -> None:
-        """Pass the first request on, if it is complete and there is capacity; read no more while others wait."""
+        """Pass the first request on, if it is complete and there is capacity; pause reading while others are queued."""
         if self._transport.is_closing() or not self._pipeline:
             return
         cycle = self._pipeline[0]

@@ -28,7 +28,7 @@ class Wire(Protocol):
         """Read more of the request's body, which the application asks for."""
 
     def end_response(self, cycle: "Cycle") -> None:
-        """Go on with the next request, or close if the cycle says so."""
+        """Continue with the next request, or close unless `keep_alive` is set."""
 
     def close(self) -> None:
         """Close, without the rest of a response."""
@@ -43,7 +43,7 @@ def encode_head(status: int, headers: HeaderList) -> bytes:
 
 
 class Cycle:
-    """A request that is arriving, waiting for its turn, or being answered."""
+    """A request that is arriving, queued or in progress."""
 
     __slots__ = (
         "_content_left",
@@ -74,7 +74,7 @@ class Cycle:
         self.expects_continue = expects_continue
         """Whether the client waits for permission to send the body."""
         self.body = bytearray()
-        """What has arrived and was not yet handed to the application."""
+        """The part of the body that has arrived and was not yet passed to the application."""
         self.is_complete = False
         """Whether the whole request has arrived."""
         self.is_started = False
@@ -167,7 +167,7 @@ class Cycle:
         elif not self.keep_alive:
             lines.append(CLOSE)
         self._status, self._head = status, encode_head(status, lines)
-        if self._content_left is None:  # it may take its time
+        if self._content_left is None:  # content of unknown length may take long
             self._write(b"", more=True)
 
     def _write(self, body: bytes, *, more: bool) -> None:
@@ -178,7 +178,7 @@ class Cycle:
         elif self._content_left is not None:
             self._content_left -= len(body)
             if self._content_left < 0 or (self._content_left and not more):
-                raise ValueError("the content has not the announced length")
+                raise ValueError("the content does not have the announced length")
         elif self.scope["http_version"] == "1.1":
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
         if data := self._head + body:

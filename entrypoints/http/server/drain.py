@@ -13,7 +13,7 @@ from entrypoints.http.server.admission import Admission
 QUIET_SECONDS = 0.25
 """Once no request was rejected for this long, every client with a busy connection knows that the process stops."""
 LINGER_SECONDS = 1.0
-"""How long rejections go on at most while clients keep sending requests."""
+"""The longest time for which requests are rejected while clients keep sending them."""
 DRAIN_SECONDS = 10.0
 """How long the requests in progress may take before the port is closed; the server then goes on waiting for them."""
 

@@ -15,7 +15,7 @@ SCOPE_KEY = "exchange"
 CLIENT_GONE = 499
 """The status recorded for a client that disconnected before its response; nginx's, for the standard has none."""
 _random = Random()  # noqa: S311  # an id has to be unique, not secret
-_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
+_WELL_FORMED_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -39,7 +39,7 @@ class Exchange:
     """0 until the response starts."""
     problem_code: str | None = None
     headers: HeaderList = field(default_factory=list)
-    """Headers for the response, whichever it will be, beside those that the application sends with it."""
+    """Headers to add to those that the application sends."""
     client_gone: bool = False
     """Whether the client disconnected before the response started, so that a missing body is no fault."""
 
@@ -52,11 +52,11 @@ class Exchange:
                 request_ids.append(value)
             elif name == b"origin":
                 origin = value
-        is_sane = len(request_ids) == 1 and _SANE_REQUEST_ID.fullmatch(request_ids[0])
+        is_well_formed = len(request_ids) == 1 and _WELL_FORMED_ID.fullmatch(request_ids[0])
         exchange = cls(
             method=scope["method"],
             path=(scope.get("raw_path") or quote(scope["path"]).encode()).decode("ascii", "replace"),
-            request_id=request_ids[0].decode() if is_sane else new_request_id(),
+            request_id=request_ids[0].decode() if is_well_formed else new_request_id(),
             origin=origin,
             slot=slot,
         )
@@ -69,7 +69,7 @@ class Exchange:
 
     @classmethod
     def unparsed(cls) -> "Exchange":
-        """Start the exchange of what is not a request."""
+        """Start the exchange of a malformed request."""
         return cls(method=None, path="/", request_id=new_request_id(), slot=UNCOUNTED)
 
     @classmethod
@@ -80,6 +80,6 @@ class Exchange:
 
 
 def new_request_id() -> str:
-    """Return a UUID of version 4, at a quarter of the price of `str(uuid4())`."""
+    """Return a UUID of version 4, at a quarter of the cost of `str(uuid4())`."""
     digits = f"{_random.getrandbits(128):032x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"

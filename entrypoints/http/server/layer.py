@@ -1,6 +1,6 @@
 """The outermost ASGI layer. It surrounds the framework, whose routing errors skip its own middleware.
 
-Each request gets its exchange, its place in the capacity and its deadline here; each response its common headers.
+It gives each request its exchange, its slot and its deadline, and each response its common headers.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _PROBLEM = (b"content-type", PROBLEM_MEDIA_TYPE.encode())
 
 
 class ExchangeLayer:
-    """Surrounds an ASGI application; knows nothing of what it does."""
+    """Surrounds an ASGI application of any kind."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class ExchangeLayer:
         observers: tuple[RequestObserver, ...] = (),
         allows_origin: Callable[[str], bool] | None = None,
     ) -> None:
-        """Tell `observers` about each request; let pages of an allowed origin read the server's own responses."""
+        """Notify `observers` of each request; let pages of an allowed origin read the server's own responses."""
         self.limits = limits
         self.admission = Admission(limits.max_concurrent_requests)
         self._app = app
@@ -47,7 +47,7 @@ class ExchangeLayer:
         self._allows_origin = allows_origin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and tell the observers when it is over, however it ends."""
+        """Pass a request on, and notify the observers at its end, whatever its outcome."""
         if scope["type"] == "lifespan":
             async with draining_on_signal(self.admission):
                 await self._app(scope, receive, send)
@@ -74,11 +74,11 @@ class ExchangeLayer:
             if not exchange.status:
                 raise RuntimeError("the application has not responded")
         except asyncio.CancelledError:
-            # Cancelled by its deadline, or by somebody else, who is to hear of it?
+            # A cancellation that did not come from the deadline alone is passed on.
             if not call.is_late or task is None or task.uncancel():
                 raise
             if not exchange.status:
-                # Whether a write was carried out is as unknown as when the database is unavailable.
+                # The outcome of a write is unknown, as it is when the database is unavailable.
                 await self._respond(exchange, "storage_unavailable", send)
         except Exception:
             if not exchange.status:
@@ -90,7 +90,7 @@ class ExchangeLayer:
             self.finish(exchange)
 
     def problem(self, exchange: Exchange, code: str, detail: str = "") -> tuple[HeaderList, bytes]:
-        """Make a problem the response of an exchange, and return its headers and body."""
+        """Record a problem as the response of an exchange, and return its headers and body."""
         exchange.problem_code = code
         exchange.status = exchange.status or KINDS[code].status
         body = encoded_problem(code, detail, instance=exchange.path, request_id=exchange.request_id)
@@ -119,7 +119,7 @@ class ExchangeLayer:
             headers.append(CLOSE)
 
     def finish(self, exchange: Exchange) -> None:
-        """Give back what an exchange holds, and tell the observers."""
+        """Release the exchange's slot, and notify the observers."""
         exchange.slot.leave()
         for observer in self._observers:
             observer.finished(exchange)
@@ -169,7 +169,7 @@ class _Call:
             return
         exchange, headers = self._exchange, [*message["headers"]]
         if message["status"] >= 400 and _PROBLEM not in headers:
-            # The framework refuses a CORS preflight in plain text; a refused page may not read the reason.
+            # The framework rejects a CORS preflight in plain text; a rejected page may not read the reason.
             exchange.origin = None
             headers, self._replaced = self._layer.problem(exchange, "validation_error")
         else:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLimits:
-    """Sizes in bytes, times in seconds. None of them depends on a token, so the defaults suit strangers."""
+    """Sizes in bytes, times in seconds. They apply before a token is verified."""
 
     max_concurrent_requests: int
     """Requests in progress; one more is rejected as `overloaded`."""
@@ -14,7 +14,7 @@ class ServerLimits:
     body_bytes: int = 65_536
     """A larger body is left to the application to reject."""
     head_bytes: int = 2 * 1024 * 1024
-    """Request line, headers and the framing of a body. Even a token of a megabyte is read, and rejected as a token."""
+    """Request line, headers and the framing of a body. A token of a megabyte is still read, and rejected as invalid."""
     headers: int = 100
     pipelined: int = 16
     """Requests that a connection may send ahead of their responses."""
@@ -24,6 +24,6 @@ class ServerLimits:
     """An idle connection stays open longer than load balancers keep theirs (60 seconds at AWS and nginx), so that they
     do not send a request into one that is being closed."""
     refused_pause_seconds: float = 2.0
-    """How long a connection waits after a rejected request, as `Retry-After` says."""
+    """How long a connection pauses after a rejected request, as `Retry-After` says."""
     read_seconds: float = 60.0
     """For a client to read what was written, until its connection is aborted."""

@@ -1,4 +1,4 @@
-"""What is told about each request at its end."""
+"""Observers, which are notified of each request at its end."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ class RequestObserver(Protocol):
     """Log, metrics and traces are observers."""
 
     def finished(self, exchange: Exchange) -> None:
-        """Take note of a request that is over, be it rejected or not. Called once for each.
+        """Record a request that has ended, rejected ones included. Called once for each.
 
         Must neither block nor raise.
         """

@@ -1,4 +1,4 @@
-"""The HTTP/1.1 parser: httptools', with limits on what it takes in."""
+"""The HTTP/1.1 parser: httptools, with limits."""
 
 from typing import Any, Protocol
 
@@ -9,7 +9,7 @@ from entrypoints.http.server.limits import ServerLimits
 
 
 class InvalidRequest(Exception):
-    """The client sent something that is not a request; nothing after it can be understood. Says what is wrong."""
+    """The client sent something that is not a request, so nothing after it can be parsed. The text gives the reason."""
 
 
 class RequestSink(Protocol):
@@ -22,7 +22,7 @@ class RequestSink(Protocol):
         """Take a part of the body of the last request."""
 
     def complete_request(self) -> None:
-        """Take note that the last request has arrived as a whole."""
+        """Record that the last request is complete."""
 
 
 class RequestParser:
@@ -56,7 +56,7 @@ class RequestParser:
             raise InvalidRequest("The headers are too large.")
 
     def close(self) -> None:
-        """Let go of the sink and of httptools' parser, each of which refers back."""
+        """Drop the references to the sink and to httptools' parser, which refer back to this object."""
         del self._sink, self._parser
 
     def _parse(self, data: bytes) -> None:
@@ -110,7 +110,7 @@ class RequestParser:
         method, version = parser.get_method(), parser.get_http_version()
         self._offers_upgrade = parser.should_upgrade()
         if method == b"CONNECT":
-            raise ValueError("this is no proxy")
+            raise ValueError("CONNECT is not supported")
         if self._offers_upgrade:
             return
         self.is_in_head = False
