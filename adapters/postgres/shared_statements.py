@@ -2,9 +2,10 @@
 
 Their parameters are those of the single statements, each an array with one element for each call; only a statement
 for one user takes that user's id itself, and compares it with `user_id` of every table. A task must not stand twice in
-the arrays of a write, else the whole statement is rejected.
+the arrays of a write.
 
-A write never waits for a lock, so no user's transaction delays another user. It returns a row for each call that it
+A write skips rows that are locked, so no user's transaction delays another user (unless somebody has inserted the very
+task by hand, without committing). It returns a row for each call that it
 carried out (`is_done`, with the new version) and for each that it rejected (with the stored version, NULL without a
 task). A call without a row has to run alone: its user has no counter yet, a row is locked, or another writer was
 faster than the lock. Numbers are taken under the counter's lock, so that they are committed in their order; a user's
