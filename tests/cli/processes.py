@@ -1,5 +1,6 @@
 """The command as an operator runs it: in a process and a folder of its own, with the given settings and no others."""
 
+import json
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ from uuid import uuid4
 
 import httpx
 
-from tests.patience import DEADLINE_SECONDS, GENEROUS, REQUEST_TIMEOUT_SECONDS
+from tests.patience import DEADLINE_SECONDS, GENEROUS, REQUEST_TIMEOUT_SECONDS, SERVER_DEADLINE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("serve", "migrate", "token", "doctor", "openapi")
@@ -61,6 +62,21 @@ def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
 def hextasks(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return ended(started(*arguments, cwd=cwd, **settings))
+
+
+def hextasks_each(*arguments: str, cwd: Path, settings: list[dict[str, str]]) -> list[subprocess.CompletedProcess[str]]:
+    """Run a command to its end with each of several settings, all at once, unmeasured."""
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.cli.forks", *arguments],
+        input=json.dumps([environment(**each) for each in settings]),
+        cwd=cwd,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=SERVER_DEADLINE_SECONDS,
+    )
+    return [subprocess.CompletedProcess(arguments, *result) for result in json.loads(process.stdout)]
 
 
 def end_group(process: subprocess.Popen[str]) -> None:

@@ -3,14 +3,13 @@
 import socket
 import subprocess
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from adapters.embedded_postgres import EmbeddedPostgres
-from tests.cli.processes import COVERAGE, hextasks, said
+from tests.cli.processes import hextasks, hextasks_each, said
 from tests.embedded_servers import end_servers, query
 from tests.patience import eventually
 
@@ -53,15 +52,11 @@ Ran = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Ran]]]:
-    """The result of `serve` in each case. They run concurrently, and unmeasured, because they end early."""
-    folder = tmp_path_factory.mktemp("failures")
-    with ThreadPoolExecutor(4) as pool:
-        yield {
-            name: pool.submit(hextasks, "serve", cwd=folder, **{"PORT": "0", COVERAGE: "", **settings})
-            for name, (settings, _) in CASES.items()
-        }
-        pool.shutdown(cancel_futures=True)
+def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
+    """The result of `serve` in each case."""
+    settings = [{"PORT": "0", **settings} for settings, _ in CASES.values()]
+    ran = hextasks_each("serve", cwd=tmp_path_factory.mktemp("failures"), settings=settings)
+    return dict(zip(CASES, ran, strict=True))
 
 
 def failure(ran: Ran) -> str:
@@ -74,8 +69,8 @@ def failure(ran: Ran) -> str:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_setting_at_fault_is_named(served: dict[str, Future[Ran]], case: str) -> None:
-    assert CASES[case][1] in failure(served[case].result())
+def test_the_setting_at_fault_is_named(served: dict[str, Ran], case: str) -> None:
+    assert CASES[case][1] in failure(served[case])
 
 
 def test_a_taken_port(tmp_path: Path) -> None:
