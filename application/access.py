@@ -1,7 +1,7 @@
 """The one rule of access: users reach their own tasks only."""
 
 from application.errors import NotOwner
-from domain import USER_ID
+from domain.rules import USER_ID
 
 
 def only_own_tasks(*, actor: str, user_id: str) -> None:

@@ -39,7 +39,7 @@ class TaskRepository(Protocol):
         ...
 
     async def save(self, task: Task) -> Task:
-        """Replace title, `updated_at` and `completed_at` of the stored task; return it with its new version.
+        """Replace the stored task, except for its `created_at`, and return it with its new version.
 
         Raises VersionConflict unless the stored version is `task.version`, the one that was read, and TaskNotFound
         when the owner has no such task.

@@ -16,7 +16,7 @@ class DomainError(ValueError):
 
 
 class InvalidText(DomainError):
-    """A title or a user id breaks its TextRule. The code is the field's name and what is wrong with the text.
+    """A text breaks its TextRule. The code is the field's name and what is wrong with the text.
 
     For a title: `title_not_text`, `title_empty`, `title_too_long`, `title_control_character`, `title_surrogate`, and,
     in a Task only, `title_not_stripped`.

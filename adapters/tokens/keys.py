@@ -6,7 +6,7 @@ from typing import Protocol
 
 import jwt
 
-from domain import USER_ID
+from domain.rules import USER_ID
 
 
 class Keys(Protocol):

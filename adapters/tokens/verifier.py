@@ -8,7 +8,8 @@ import jwt
 
 from adapters.tokens.errors import TokenError
 from adapters.tokens.keys import Keys
-from domain import USER_ID, DomainError
+from domain import DomainError
+from domain.rules import USER_ID
 
 MAX_TOKEN_LENGTH = 8192
 """Characters. A longer one is refused unread; real ones have less than half."""

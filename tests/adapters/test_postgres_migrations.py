@@ -24,9 +24,11 @@ from adapters.postgres import (
     schema_state,
 )
 from adapters.postgres.migrations import LOCK_KEY, alembic_config, sqlalchemy_connection
-from domain import TITLE, USER_ID, DomainError
+from domain import InvalidText
+from domain.rules import TextRule
 from tests.contract.test_task_repository import NOW, a_task
 from tests.databases import Server
+from tests.fields import RULES
 
 pytestmark = pytest.mark.database
 ROOT = Path(__file__).parents[2]
@@ -137,31 +139,44 @@ async def test_a_database_of_newer_code_is_left_alone(empty: Database) -> None:
 @example("\u0085x")
 @example("x\u2028")
 @example("\u3000")
-@example("\U0001f600" * 500)
-@example("x" * 501)
+@example("a\nb\t")
 @example("x\x7f")
 async def test_the_database_refuses_just_what_the_domain_refuses(
     postgres_tasks: PostgresTaskRepository, database: Database, text: str
 ) -> None:
     if "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text):
         return  # such text does not even reach a constraint
-    insert = "INSERT INTO tasks VALUES ($1, gen_random_uuid(), $2, now(), now(), NULL, 1)"
-    user_ok, title_ok = allowed(USER_ID.clean, text), allowed(TITLE.clean, text)
+    for field, rule in RULES.items():
+        assert await is_stored(database, field, text) == is_allowed(rule, text)
+
+
+@pytest.mark.parametrize("field", RULES)
+async def test_the_database_counts_characters_as_the_domain_does(
+    postgres_tasks: PostgresTaskRepository, database: Database, field: str
+) -> None:
+    longest = "\U0001f600" * RULES[field].max_length
+    assert await is_stored(database, field, longest)
+    assert not await is_stored(database, field, longest + "x")
+
+
+async def is_stored(database: Database, field: str, text: str) -> bool:
+    row = {"user_id": "ada", "title": "Buy milk", field: text}
+    columns, places = ", ".join(row), ", ".join(f"${n}" for n in range(1, len(row) + 1))
+    insert = f"INSERT INTO tasks (id, created_at, updated_at, version, {columns}) "
     async with database.connection() as connection:
-        for ok, arguments in ((title_ok, ("ada", text)), (user_ok, (text, "Buy milk"))):
-            try:
-                await connection.execute(insert, *arguments)
-            except asyncpg.CheckViolationError:
-                assert not ok
-            else:
-                assert ok
+        try:
+            await connection.execute(f"{insert} VALUES (gen_random_uuid(), now(), now(), 1, {places})", *row.values())
+        except asyncpg.CheckViolationError:
+            return False
+    return True
 
 
-def allowed(rule: Callable[[str], str], text: str) -> bool:
+def is_allowed(rule: TextRule, text: str) -> bool:
     try:
-        return rule(text) == text
-    except DomainError:
+        rule.check(text)
+    except InvalidText:
         return False
+    return True
 
 
 @pytest.mark.parametrize(

@@ -37,10 +37,11 @@ from application import (
     TaskRepository,
     UpdateTask,
 )
-from domain import UNCHANGED, DomainError, Task, TaskChange, TaskDraft
+from domain import DomainError, Task, TaskChange, TaskDraft
 from tests.contract.model import ModelRepository
 from tests.contract.test_task_repository import NOW, walk
 from tests.databases import Server, patient
+from tests.fields import changes, drafts
 
 pytestmark = pytest.mark.database
 
@@ -54,9 +55,6 @@ users = st.sampled_from(["ada"] * 3 + USERS)
 strangers = st.sampled_from([None] * 27 + USERS)  # None is the owner, who calls far more often
 few_ids = st.integers(0, 11).map(lambda n: UUID(int=n * 2**124))  # few, so that they come round again
 ids = st.lists(few_ids, min_size=1, max_size=4)
-titles = st.sampled_from(["Buy milk", " Buy milk ", "x" * 500, "\U0001f600"])
-drafts = st.builds(TaskDraft, title=titles)
-changes = st.builds(TaskChange, title=st.just(UNCHANGED) | titles, is_completed=st.just(UNCHANGED) | st.booleans())
 ticks = st.integers(-3, 3).map(lambda n: timedelta(microseconds=n))
 filters = st.sampled_from(FILTERS)
 limits = st.sampled_from([1, 2, 3, 4, 500])

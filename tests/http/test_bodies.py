@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from tests.fields import REJECTED
 from tests.http.wire import JSON, Json, assert_problem, listed, made, one
 from tests.services import Client
 
@@ -123,15 +124,12 @@ def test_a_task_is_made_open_whatever_is_asked(me: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "title",
-    [
-        *["", " ", "\t\r\n", "\u3000\u00a0\u2028"],
-        *["x" * 501, "\U0001f600" * 501, "e\u0301" * 251, "  " + "x" * 501],
-        *["\x00", "x\x00", "\x00x"],
-    ],
+    ("field", "value"),
+    [(field, value) for field, value, code in REJECTED if field != "user_id" and not code.endswith("_surrogate")],
 )
-def test_titles_outside_the_rules_are_not_valid(place: Place, title: str) -> None:
-    place.refuses(json.dumps({"title": title}).encode(), "validation_error", TITLE)
+def test_values_that_a_rule_rejects_are_not_valid(place: Place, field: str, value: object) -> None:
+    body = {"title": "Buy milk", field: value}
+    place.refuses(json.dumps(body).encode(), "validation_error", ("pointer", f"/{field}"))
 
 
 def test_no_control_character_is_taken(place: Place) -> None:

@@ -5,7 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.http.wire import RFC3339, TASK_FIELDS, Json, assert_problem, listed, made, one
+from tests.fields import CHANGES, DRAFTS, NEW_TASK
+from tests.http.wire import RFC3339, Json, assert_problem, listed, made, one
 from tests.services import Client
 
 
@@ -38,22 +39,20 @@ class TestView:
 
 
 class TestCreate:
-    def test_a_task_is_made_and_listed_at_once_as_open(self, me: Client) -> None:
-        answer = me.post(me.tasks, json={"title": "Buy milk"})
+    @pytest.mark.parametrize("draft", DRAFTS)
+    def test_a_task_is_made_and_listed_at_once_as_open(self, me: Client, draft: Json) -> None:
+        answer = me.post(me.tasks, json=draft)
         task = answer.json()
         assert answer.status_code == 201
         assert answer.headers["content-type"].partition(";")[0] == "application/json"
-        assert task.keys() == TASK_FIELDS
         assert UUID(task["id"]).version == 7
         assert moment(task["created_at"]) == moment(task["updated_at"])
         assert task == {
+            **NEW_TASK,
+            **draft,
             **{name: task[name] for name in ("id", "created_at")},
             "user_id": me.user,
-            "title": "Buy milk",
-            "is_completed": False,
-            "completed_at": None,
             "updated_at": task["created_at"],
-            "version": 1,
         }
         assert answer.headers["location"] == one(me, task)
         assert answer.headers["etag"] == '"1"'
@@ -117,7 +116,7 @@ class TestOneTask:
 class TestUpdate:
     def test_what_is_left_out_stays_and_updated_at_moves(self, me: Client) -> None:
         task = made(me)
-        for change in ({"title": "Buy oat milk"}, {"is_completed": True}, {"title": "Buy soy", "is_completed": False}):
+        for change in CHANGES:
             changed = put(me, task, **change)
             assert moment(changed["updated_at"]) > moment(task["updated_at"])
             assert changed["version"] == task["version"] + 1

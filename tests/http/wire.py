@@ -23,7 +23,6 @@ Headers = Iterable[tuple[str, str | bytes]]
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 JSON = {"Content-Type": "application/json"}
-TASK_FIELDS = {"id", "user_id", "title", "is_completed", "completed_at", "created_at", "updated_at", "version"}
 STATUS = {
     "malformed_json": 400,
     "validation_error": 400,
