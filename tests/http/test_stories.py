@@ -1,4 +1,4 @@
-"""The six stories, as a client lives them."""
+"""The six stories over HTTP."""
 
 from datetime import datetime
 from uuid import UUID
@@ -23,7 +23,7 @@ def put(client: Client, task: Json, **change: object) -> Json:
 
 
 class TestView:
-    def test_exactly_my_tasks_newest_first(self, me: Client, other: Client) -> None:
+    def test_the_list_is_exactly_my_tasks_newest_first(self, me: Client, other: Client) -> None:
         theirs = made(other, "theirs")
         mine = [made(me, title) for title in ("first", "second", "third")]
         answer = me.get(me.tasks)
@@ -38,7 +38,7 @@ class TestView:
 
 
 class TestCreate:
-    def test_a_task_is_made_and_listed_at_once_as_open(self, me: Client) -> None:
+    def test_a_created_task_is_listed_at_once_as_open(self, me: Client) -> None:
         answer = me.post(me.tasks, json={"title": "Buy milk"})
         task = answer.json()
         assert answer.status_code == 201
@@ -85,7 +85,7 @@ class TestCreate:
 
 
 class TestOneTask:
-    def test_every_attribute_is_the_one_that_creation_answered(self, me: Client) -> None:
+    def test_every_attribute_is_as_returned_at_creation(self, me: Client) -> None:
         created = me.post(me.tasks, json={"title": "Buy milk"})
         answer = me.get(created.headers["location"])
         assert answer.status_code == 200
@@ -115,7 +115,7 @@ class TestOneTask:
 
 
 class TestUpdate:
-    def test_what_is_left_out_stays_and_updated_at_moves(self, me: Client) -> None:
+    def test_omitted_fields_stay_and_updated_at_moves(self, me: Client) -> None:
         task = made(me)
         for change in ({"title": "Buy oat milk"}, {"is_completed": True}, {"title": "Buy soy", "is_completed": False}):
             changed = put(me, task, **change)
@@ -139,7 +139,7 @@ class TestUpdate:
     @pytest.mark.parametrize(
         "change", [{"title": "Buy milk"}, {"title": " Buy milk "}, {"is_completed": False}, {"is_completed": True}]
     )
-    def test_a_change_of_nothing_changes_nothing(self, me: Client, change: Json) -> None:
+    def test_a_change_without_effect_changes_nothing(self, me: Client, change: Json) -> None:
         task = made(me)
         if change.get("is_completed"):
             task = put(me, task, **change)
@@ -172,7 +172,7 @@ class TestComplete:
 
 
 class TestDelete:
-    def test_a_deleted_task_is_gone_for_ever(self, me: Client) -> None:
+    def test_a_deleted_task_stays_deleted(self, me: Client) -> None:
         task, kept = made(me), made(me)
         answer = me.delete(one(me, task))
         assert (answer.status_code, answer.content) == (204, b"")
