@@ -1,1 +1,1 @@
-"""Implementations of the application's ports, and of what the entrypoints need from the world outside."""
+"""Implementations of the application's ports, and of the external services that the entrypoints need."""

@@ -1,4 +1,4 @@
-"""The Clock port over the machine's own clock."""
+"""The Clock port over the system clock."""
 
 from datetime import UTC, datetime
 
@@ -7,5 +7,5 @@ class SystemClock:
     """Reads the system clock."""
 
     def now(self) -> datetime:
-        """Return the present in UTC with microseconds. Steps back when the machine's clock is set back."""
+        """Return the present in UTC with microseconds. Steps back when the system clock is set back."""
         return datetime.now(UTC)

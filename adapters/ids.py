@@ -10,17 +10,17 @@ _VARIANT = 0b10 << 62
 
 
 class Uuid7Ids:
-    """Makes version 7 UUIDs: 48 bits of milliseconds, 12 bits of their fraction, 62 random bits.
+    """Generates version 7 UUIDs: 48 bits of milliseconds, 12 bits of their fraction, 62 random bits.
 
-    Within one instance every id is greater than the one before, even when the clock stands still or steps back.
+    Within one instance ids strictly increase, even when the clock does not advance or steps back.
     """
 
     def __init__(self) -> None:
-        """Start with no memory of earlier ids."""
+        """Start without earlier ids."""
         self._last_tick = 0
 
     def new(self) -> UUID:
-        """Return the next id. Costs one read of the clock and eight random bytes."""
+        """Return the next id, from one read of the clock and eight random bytes."""
         milliseconds, rest = divmod(time.time_ns(), 1_000_000)
         tick = max((milliseconds << 12) | (rest * 4096 // 1_000_000), self._last_tick + 1)
         self._last_tick = tick

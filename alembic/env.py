@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on a connection that it is given, or on the database of DATABASE_URL."""
+"""Alembic's entry point: runs the migrations on a given connection, or on the database of DATABASE_URL."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from adapters.postgres.tables import metadata
 
 
 def run(connection: Connection) -> None:
-    """Do what alembic was asked to in one transaction, alone: other processes that migrate wait for the lock."""
+    """Run the alembic command in one transaction, under a lock that other migrating processes wait for."""
     timeout = context.config.attributes.get("lock_timeout", LOCK_TIMEOUT_SECONDS)
     with connection.begin():
         connection.execute(text(f"SET LOCAL lock_timeout = {max(1, int(timeout * 1000))}"))
@@ -24,10 +24,10 @@ def run(connection: Connection) -> None:
 
 
 async def run_on_database_of_environment() -> None:
-    """Do it on the database of DATABASE_URL, which the `alembic` command takes from the environment alone."""
+    """Run it on the database of DATABASE_URL, which the `alembic` command reads from the environment only."""
     if not (url := os.environ.get("DATABASE_URL")):
         raise CommandError(
-            "set DATABASE_URL in the environment; to use .env or the embedded PostgreSQL: hextasks migrate"
+            "set DATABASE_URL in the environment. For .env or the embedded PostgreSQL run: hextasks migrate"
         )
     try:
         arguments = connect_arguments(url)

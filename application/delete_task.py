@@ -9,13 +9,13 @@ from application.ports import Clock, TaskRepository
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteTask:
-    """Deletes a task for ever."""
+    """Deletes a task permanently."""
 
     tasks: TaskRepository
     clock: Clock
 
     async def __call__(self, *, actor: str, user_id: str, task_id: UUID, expected_version: int | None = None) -> None:
-        """Delete the task, with `expected_version` only if that is its version.
+        """Delete the task; if `expected_version` is given, only in that version.
 
         Raises NotOwner, TaskNotFound (a second time too), VersionConflict, TaskContended, StorageUnavailable.
         """

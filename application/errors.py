@@ -16,7 +16,7 @@ class NotOwner(ApplicationError):
 
 
 class TaskNotFound(ApplicationError):
-    """The user owns no such task: it never was, it was deleted, or it is another user's."""
+    """The user owns no such task: it never existed, was deleted, or is another user's."""
 
     code = "task_not_found"
 
@@ -40,6 +40,6 @@ class TaskContended(ApplicationError):
 
 
 class StorageUnavailable(ApplicationError):
-    """The storage could not be reached or could not answer in time; a write may or may not have happened."""
+    """The storage could not be reached or did not respond in time; a write may or may not have happened."""
 
     code = "storage_unavailable"

@@ -1,4 +1,4 @@
-"""Keyset pages: a page is named by where the one before it ended, so writes between two pages move nothing."""
+"""Keyset pages: a page starts where the one before it ended, so that writes between two pages shift nothing."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ class InvalidPage(DomainError):
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Position:
-    """A place in the order of a user's list. Larger is newer; tasks created at the same microsecond go by id."""
+    """A place in the order of a user's list. Larger is newer; tasks created at the same microsecond order by id."""
 
     created_at: datetime
     id: UUID
@@ -30,11 +30,11 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """Which part of a user's list is wanted. Raises InvalidPage when the limit is not from 1 to 500."""
+    """The requested part of a user's list. Raises InvalidPage when the limit is not from 1 to 500."""
 
     limit: int = DEFAULT_PAGE_SIZE
     after: Position | None = None
-    """The place where the page before ended, itself excluded; None starts at the newest task."""
+    """The place where the previous page ended, itself excluded; None starts at the newest task."""
     completed: bool | None = None
     """True for completed tasks only, False for open ones only, None for both."""
 
@@ -50,10 +50,10 @@ class TaskPage:
 
     tasks: tuple[Task, ...]
     next: Position | None
-    """Where the next page starts, for `PageRequest.after`; None when there was nothing further."""
+    """The end of this page, for `PageRequest.after`; None on the last page."""
 
     @classmethod
     def cut(cls, tasks: list[Task], limit: int) -> Self:
-        """Make a page of `limit` tasks from up to `limit + 1`: the one too many only says that more follow."""
+        """Make a page of `limit` tasks from up to `limit + 1`: the extra one only indicates that more follow."""
         page = tuple(tasks[:limit])
         return cls(tasks=page, next=Position.of(page[-1]) if len(tasks) > limit else None)

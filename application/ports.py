@@ -1,4 +1,4 @@
-"""What the use-cases need from the world outside. These docstrings are the contract that every adapter keeps."""
+"""The ports of the use-cases. These docstrings are the contract that every adapter keeps."""
 
 from datetime import datetime
 from typing import Protocol
@@ -13,10 +13,10 @@ class TaskRepository(Protocol):
 
     Each user has one counter. Every write that changes something takes that user's next number, strictly greater
     than all before and never given twice, though one may be left out, and the task carries the number of its last
-    change as `version`. A write that is refused changes nothing. TaskContended refuses one before which too many of the
-    same user's wait.
+    change as `version`. A rejected write changes nothing. A write raises TaskContended when too many writes of the same
+    user are queued before it.
 
-    Every method raises StorageUnavailable when the storage cannot be reached or does not answer in time; a read is
+    Every method raises StorageUnavailable when the storage cannot be reached or does not respond in time; a read is
     then safe to repeat, a write may or may not have happened.
     """
 
@@ -34,7 +34,7 @@ class TaskRepository(Protocol):
     async def list(self, user_id: str, page: PageRequest) -> TaskPage:
         """Return a page of the user's tasks, newest `created_at` first, equal ones by descending id.
 
-        Walking from page to page sees every task that stayed exactly once, whatever is written meanwhile.
+        A walk over all pages returns every task that exists throughout exactly once, despite concurrent writes.
         """
         ...
 
@@ -49,7 +49,7 @@ class TaskRepository(Protocol):
     async def remove(
         self, user_id: str, task_id: UUID, *, removed_at: datetime, expected_version: int | None = None
     ) -> None:
-        """Delete the user's task for ever. Its deletion takes a number and leaves a tombstone.
+        """Delete the user's task permanently. Its deletion takes a number and leaves a tombstone.
 
         Raises TaskNotFound, and VersionConflict when a version is expected and another is stored.
         """
@@ -57,7 +57,7 @@ class TaskRepository(Protocol):
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """Returns the time."""
 
     def now(self) -> datetime:
         """Return the present, aware and in UTC, with microseconds. It may step back, as real clocks do."""
@@ -65,7 +65,7 @@ class Clock(Protocol):
 
 
 class TaskIds(Protocol):
-    """Makes the ids of new tasks."""
+    """Generates the ids of new tasks."""
 
     def new(self) -> UUID:
         """Return an id never returned before. Ids made later in one process compare greater."""

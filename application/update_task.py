@@ -8,7 +8,7 @@ from application.errors import TaskContended, VersionConflict
 from application.ports import Clock, TaskRepository
 from domain import Task, TaskChange
 
-# Among N writers that start together at least one wins each round, so this many always get through.
+# Of N concurrent writers at least one succeeds in each round, so this many always succeed.
 MAX_ATTEMPTS = 32
 
 _COMPLETION = TaskChange(is_completed=True)
@@ -30,11 +30,11 @@ class UpdateTask:
         change: TaskChange,
         expected_version: int | None = None,
     ) -> Task:
-        """Store the change and return the task; where nothing differs, nothing is written.
+        """Store the change and return the task; a change without effect writes nothing.
 
         With `expected_version`, the change is applied to that version only, else VersionConflict is raised. Without it,
-        the change is applied to the newest version, up to 32 times when other writers are faster; then TaskContended is
-        raised. Raises NotOwner, TaskNotFound, StorageUnavailable.
+        the change is applied to the newest version, with up to 32 attempts while other writers change it; then
+        TaskContended is raised. Raises NotOwner, TaskNotFound, StorageUnavailable.
         """
         only_own_tasks(actor=actor, user_id=user_id)
         for _ in range(MAX_ATTEMPTS):

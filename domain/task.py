@@ -25,7 +25,7 @@ UNCHANGED: Final = Unchanged.UNCHANGED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDraft:
-    """What the owner says of a new task. The title is stripped. Raises InvalidText."""
+    """The owner's input for a new task. The title is stripped. Raises InvalidText."""
 
     title: str
 
@@ -49,7 +49,7 @@ class TaskChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Something one user means to do.
+    """A task of one user.
 
     Immutable: a change returns a new Task. Times are aware, in UTC, with microseconds, and hold
     `created_at <= completed_at <= updated_at`. Raises InvalidText and InvalidTask.
@@ -90,8 +90,8 @@ class Task:
     def restore(cls, values: Iterable[object]) -> Self:
         """Return a task as it was stored, from the values of its fields in the order of TASK_FIELDS.
 
-        The values are not checked again: a repository stores nothing but what was a Task. That, and setting the slots
-        directly, takes a quarter of the constructor's time, which is most of the time that a page of tasks takes.
+        The values are not checked again, because a repository stores only Tasks. Without checks, and with slots set
+        directly, this takes a quarter of the constructor's time, which would dominate the cost of a page.
         """
         task = object.__new__(cls)
         for set_slot, value in zip(_SET_SLOT, values, strict=True):
@@ -106,9 +106,9 @@ class Task:
     def apply(self, change: TaskChange, *, now: datetime) -> Self:
         """Return the task as changed.
 
-        Completing a completed task keeps the first `completed_at`; reopening clears it. Where nothing differs, the
-        same object is returned, so neither `updated_at` nor `version` moves. Otherwise `updated_at` moves to `now`, and
-        always forward, even where the clock stepped back. Raises InvalidTask when `now` is not in UTC.
+        Completing a completed task keeps the first `completed_at`; reopening clears it. A change without effect returns
+        the same object, so neither `updated_at` nor `version` moves. Otherwise `updated_at` moves to `now`, and always
+        forward, even where the clock stepped back. Raises InvalidTask when `now` is not in UTC.
         """
         _check_utc(now)
         moment = max(now, self.updated_at + datetime.resolution)

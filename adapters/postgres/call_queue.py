@@ -40,7 +40,7 @@ class Call:
 
 
 class Lane:
-    """Calls that wait for each other: at most one statement at a time carries out calls of a lane."""
+    """Calls that wait for each other: at most one statement at a time carries out calls of one lane."""
 
     __slots__ = ("is_under_way", "user_id", "waiting")
 

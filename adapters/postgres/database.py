@@ -1,4 +1,4 @@
-"""One PostgreSQL database: its pool of connections, and the shortest way to run a statement on one of them."""
+"""One PostgreSQL database: its pool of connections, and the execution of single statements."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -26,7 +26,7 @@ class Database:
     """
 
     def __init__(self, url: str, pool: PoolSettings | None = None) -> None:
-        """Prepare a pool for a URL as providers hand it out. Raises ValueError for any other."""
+        """Prepare a pool for a URL as providers show it. Raises ValueError for any other."""
         pool = pool or PoolSettings()
         self.timeout = pool.timeout
         # Statements stay prepared as long as their connection is open. By default asyncpg forgets them after five
@@ -36,7 +36,7 @@ class Database:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def connect(self) -> asyncpg.Connection:
-        """Open a connection outside of the pool, which is its caller's to close. Raises the driver's errors."""
+        """Open a connection outside of the pool; the caller closes it. Raises the driver's errors."""
         return await asyncpg.connect(**self._arguments)
 
     async def fetch(
@@ -76,7 +76,7 @@ class Database:
     async def connection(self, *, at_once: bool = False) -> AsyncIterator[asyncpg.Connection]:
         """Lend a live connection; `at_once` opens one more rather than wait for one that is in use.
 
-        Storage faults inside come out as StorageUnavailable.
+        Storage faults in the block are raised as StorageUnavailable.
         """
         loop = self._running_loop()
         with storage_errors():

@@ -1,13 +1,13 @@
-"""Database URLs as providers hand them out, made into what asyncpg takes."""
+"""Database URLs as providers show them, converted to arguments for asyncpg."""
 
 import ssl
 from math import inf
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-# What asyncpg reads out of a URL, and the session settings that are safe to pass on. Everything else that providers
-# write is meant for other clients, and the server would refuse it. channel_binding is passed over too, because asyncpg
-# has no SCRAM-SHA-256-PLUS: TLS (sslmode) is what protects the password.
+# The parameters that asyncpg reads, and the session settings that are safe to pass on. All others are meant for other
+# clients, and the server would reject them. channel_binding is ignored too, because asyncpg has no SCRAM-SHA-256-PLUS:
+# TLS (sslmode) protects the password.
 _KNOWN = frozenset(
     {
         *("host", "port", "user", "password", "passfile", "dbname", "database", "service", "target_session_attrs"),
@@ -22,7 +22,7 @@ _SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 
 
 def connect_arguments(url: str) -> dict[str, Any]:
-    """Return the arguments for `asyncpg.connect` that a URL stands for.
+    """Return the arguments for `asyncpg.connect` that correspond to a URL.
 
     Takes `postgresql://` and `postgres://`, several hosts, and libpq's query settings. With several hosts and no
     `target_session_attrs`, the one that accepts writes is chosen. Raises ValueError, which never repeats the URL, when
@@ -31,7 +31,7 @@ def connect_arguments(url: str) -> dict[str, Any]:
     try:
         parts = urlsplit(url)
         ports = [urlsplit(f"//{host}").port for host in parts.netloc.rpartition("@")[2].split(",")]
-    except ValueError:  # whose words may repeat the password
+    except ValueError:  # its message may repeat the password
         raise ValueError(f"not a URL of the form {_FORM}; {_ENCODE}") from None
     if parts.scheme not in _SCHEMES:
         raise ValueError(f"not a URL of the form {_FORM}")
@@ -47,7 +47,7 @@ def connect_arguments(url: str) -> dict[str, Any]:
         arguments["ssl"] = ssl.create_default_context()
     if "," in parts.netloc.rpartition("@")[2] or "," in query.get("host", ""):
         query.setdefault("target_session_attrs", "read-write")
-    if query.get("pgbouncer") == "true":  # a pooler that lends a connection for one transaction forgets statements
+    if query.get("pgbouncer") == "true":  # a transaction pooler does not keep prepared statements
         arguments["statement_cache_size"] = 0
     if any(port and not port.isdecimal() for port in query.get("port", "").split(",")):
         raise ValueError("port is not a number")

@@ -1,4 +1,4 @@
-"""Which errors mean that the storage is unavailable, and what may be done about each at once: one table."""
+"""The table of the driver's errors: which of them are faults of the storage, and which allow a retry."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,16 +10,16 @@ from application import StorageUnavailable
 
 
 class Fault(Enum):
-    """What is known about a statement that the storage did not answer."""
+    """What is known about a statement that failed."""
 
     UNAVAILABLE = auto()
-    """Another try now is of no use."""
+    """A retry now would fail as well."""
     REJECTED = auto()
-    """It provably changed nothing, and another try may succeed now."""
+    """It provably changed nothing, and a retry may succeed."""
     UNSENT = auto()
     """Its connection had ended before it was sent, so it provably changed nothing."""
     LOST = auto()
-    """Its connection ended meanwhile: it may have been carried out or not. Only a read may run again."""
+    """Its connection ended before its response: it may have been carried out. Only a read may run again."""
 
 
 DID_NOTHING = frozenset({Fault.REJECTED, Fault.UNSENT})
@@ -28,7 +28,7 @@ DID_NOTHING = frozenset({Fault.REJECTED, Fault.UNSENT})
 # By SQLSTATE class or code (PostgreSQL, appendix A), the longest that fits.
 _BY_SQLSTATE = {
     "08": Fault.LOST,  # connection exception
-    "25006": Fault.REJECTED,  # read-only transaction: the server was demoted; the next connection finds its successor
+    "25006": Fault.REJECTED,  # read-only transaction: the server was demoted; a new connection reaches its successor
     "28": Fault.UNAVAILABLE,  # invalid authorization: a wrong or rotated password
     "3D000": Fault.UNAVAILABLE,  # the database does not exist
     "40": Fault.REJECTED,  # transaction rollback: deadlock, serialization failure
@@ -43,19 +43,19 @@ _BY_SQLSTATE = {
 }
 # Of errors without an SQLSTATE, the first that fits.
 _BY_TYPE = {
-    asyncpg.InterfaceError: Fault.UNAVAILABLE,  # it asks for an authentication that the driver cannot do
-    asyncpg.InternalClientError: Fault.LOST,  # the server closed the connection while it was asked
+    asyncpg.InterfaceError: Fault.UNAVAILABLE,  # the server requires an authentication that the driver does not support
+    asyncpg.InternalClientError: Fault.LOST,  # the server closed the connection during a request
     ConnectionError: Fault.LOST,
-    OSError: Fault.UNAVAILABLE,  # and so TimeoutError: unresolvable, too slow
+    OSError: Fault.UNAVAILABLE,  # includes TimeoutError
 }
 
-# How asyncpg's own messages begin when a connection has ended, or is just reading of its end; nothing was sent then.
+# The beginnings of asyncpg's messages for a connection that has ended or is ending, on which nothing was sent.
 _UNSENT = ("connection is closed", "cannot perform operation", "cannot switch to state")
 
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Turn the driver's errors that are faults of the storage into StorageUnavailable; let all others through."""
+    """Turn the driver's errors that are faults of the storage into StorageUnavailable; pass on all others."""
     try:
         yield
     except StorageUnavailable:
@@ -67,7 +67,7 @@ def storage_errors() -> Iterator[None]:
 
 
 def fault(error: BaseException | None) -> Fault | None:
-    """Return which fault of the storage an error stands for, or None if it is no fault of the storage."""
+    """Return the fault of the storage that an error indicates, or None for any other error."""
     if error is None:
         return None
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError) and str(error).startswith(_UNSENT):

@@ -17,12 +17,12 @@ _log = logging.getLogger("hextasks.storage")
 
 
 class DatabaseNotReady(Exception):
-    """The database answers, but cannot serve until an operator acts. The text is one line: why, and what to do."""
+    """The database responds, but an operator must act. The text is one line with the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """What a database is."""
+    """The state of a database."""
 
     server_version: str
     encoding: str
@@ -53,13 +53,13 @@ class PostgresStorage:
             if not self._migrates:
                 raise DatabaseNotReady(
                     f"the database is at revision {found.schema.current or 'none'}, this version needs "
-                    f"{found.schema.head}; type: hextasks migrate"
+                    f"{found.schema.head}. Run: hextasks migrate"
                 )
             await self.migrate()
         self._is_checked = True
 
     async def examine(self) -> Examined:
-        """Read what the database is and how far it is migrated. Raises DatabaseNotReady."""
+        """Read the database's version, encoding and revision. Raises DatabaseNotReady."""
         with _rejections():
             async with self.database.connection() as connection:
                 version, encoding = await connection.fetchrow(
@@ -78,14 +78,14 @@ class PostgresStorage:
                 await migrate(self.database)
             except MigrationTimeout:
                 raise DatabaseNotReady(
-                    "another process has been migrating the database for too long; look for it"
+                    "another process has held the migration lock for too long; check which one does"
                 ) from None
             except UnknownRevision:
                 raise DatabaseNotReady("a newer version migrated this database; install that version") from None
             return before, await schema_state(self.database)
 
     async def check(self) -> None:
-        """Do what `start` does unless it has succeeded before. While the database is not ready, it is unavailable."""
+        """Do what `start` does unless it has succeeded. Raises StorageUnavailable while the database is not ready."""
         if not self._is_checked:
             try:
                 await self.start()
@@ -105,7 +105,7 @@ class PostgresStorage:
 
 @contextmanager
 def _rejections() -> Iterator[None]:
-    """Turn what the database rejects, for this role or at all, into DatabaseNotReady."""
+    """Turn errors by which the database rejects an operation into DatabaseNotReady."""
     try:
         yield
     except asyncpg.PostgresError as error:

@@ -1,4 +1,4 @@
-"""Bringing a database to the newest schema, by any number of processes at once."""
+"""The migration of a database to the newest schema, safe for concurrent processes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -40,19 +40,19 @@ class UnknownRevision(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaState:
-    """Which revision a database is at, and which one this code needs."""
+    """The revision of a database, and the one that this code needs."""
 
     current: str | None
     head: str | None
 
     @property
     def is_current(self) -> bool:
-        """Whether the database has just the schema that this code needs."""
+        """Whether the database has exactly the schema that this code needs."""
         return self.current == self.head
 
 
 async def schema_state(database: Database) -> SchemaState:
-    """Read which revision the database is at. Raises StorageUnavailable."""
+    """Read the database's revision. Raises StorageUnavailable."""
     async with database.connection() as connection:
         try:
             current = await connection.fetchval("SELECT version_num FROM alembic_version")
@@ -64,8 +64,8 @@ async def schema_state(database: Database) -> SchemaState:
 async def migrate(database: Database, *, lock_timeout: float = LOCK_TIMEOUT_SECONDS) -> None:
     """Bring the database to the newest revision in one transaction.
 
-    One process migrates while the others wait up to `lock_timeout` seconds, then find nothing left to do. Raises
-    MigrationTimeout when the wait is over, UnknownRevision, StorageUnavailable, and the driver's other errors.
+    One process migrates; the others wait up to `lock_timeout` seconds, and then have nothing to do. Raises
+    MigrationTimeout when that time is exceeded, UnknownRevision, StorageUnavailable, and the driver's other errors.
     """
     with storage_errors():
         try:
@@ -81,7 +81,7 @@ async def migrate(database: Database, *, lock_timeout: float = LOCK_TIMEOUT_SECO
 
 @asynccontextmanager
 async def sqlalchemy_connection(connect: Callable[[], Awaitable[asyncpg.Connection]]) -> AsyncIterator[AsyncConnection]:
-    """Open a connection for alembic, and close it at the end. Errors inside come out as the driver's own."""
+    """Open a connection for alembic, and close it at the end. Errors in the block are raised as the driver's own."""
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True
     )
@@ -93,7 +93,7 @@ async def sqlalchemy_connection(connect: Callable[[], Awaitable[asyncpg.Connecti
 
 
 def alembic_config(connection: Connection, lock_timeout: float = LOCK_TIMEOUT_SECONDS) -> Config:
-    """Return what alembic's commands need to work on a connection."""
+    """Return the configuration of alembic's commands for a connection."""
     config = Config(attributes={"connection": connection, "lock_timeout": lock_timeout})
     config.set_main_option("script_location", str(LOCATION).replace("%", "%%"))
     return config

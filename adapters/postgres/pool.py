@@ -1,4 +1,4 @@
-"""A pool of asyncpg connections. To lend one that served a moment ago, and to take it back, are list operations."""
+"""A pool of asyncpg connections. Lending and returning one that was used recently are list operations."""
 
 import asyncio
 from collections import deque
@@ -12,10 +12,10 @@ import asyncpg
 from adapters.postgres.errors import Fault, fault
 
 TRUST_SECONDS = 0.5
-"""A connection that served this recently is taken as alive (HikariCP's bypass window), so a busy pool does not ping."""
+"""A connection used this recently is taken as alive (HikariCP's bypass window), so that a busy pool does not ping."""
 PING_TIMEOUT_SECONDS = 0.5
 RENEWAL_PAUSE_SECONDS = 1.0
-"""How long after all connections were replaced a read-only server does not have them replaced again."""
+"""The shortest time between two replacements of all connections because of a read-only server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +135,7 @@ class Pool:
             waiter.set_result(None)
 
     def _free_slot(self, lent: PooledConnection | None) -> None:
-        """Pass a slot, and the connection in it, to the caller that has waited longest; without any, let it idle."""
+        """Pass a slot, and its connection, to the caller that has waited longest; if none waits, keep it idle."""
         if lent is not None and lent.opened_at < self._renewed_at:
             lent.connection.terminate()
             lent = None
@@ -164,7 +164,7 @@ class Pool:
         return PooledConnection(connection=connection, opened_at=now, expires_at=now + self._settings.recycle)
 
     async def _is_alive(self, lent: PooledConnection) -> bool:
-        """Tell whether a connection can serve, by a ping unless it is known; terminate one that cannot."""
+        """Return whether a connection is usable, pinging it if that is unknown; terminate one that is not."""
         now = monotonic()
         if not lent.connection.is_closed() and now < lent.expires_at:
             if now < lent.trusted_until:
@@ -179,7 +179,7 @@ class Pool:
                 self._renew(now)  # a server that stopped answering does so on the other connections, too
             except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
                 pass
-        lent.connection.terminate()  # without a handshake, which a server that is gone would not answer
+        lent.connection.terminate()  # without a handshake, to which a lost server would not respond
         return False
 
     def _renew(self, opened_before: float) -> None:

@@ -53,9 +53,9 @@ class SharedStatements:
     def __init__(self, *, one_user: bool) -> None:
         self._user_id = bindparam("user_id", type_=value_type(tasks.c.user_id)) if one_user else None
         self.get = self._get()
-        """Returns the tasks that there are. Their order means nothing."""
+        """Returns the tasks that exist, in any order."""
         self.add = self._add()
-        """Adds tasks whose ids their owners do not have."""
+        """Adds tasks whose owners have no task with the same id."""
         self.save = self._save()
         """Saves tasks that are stored in the version given, and returns `created_at`, too."""
         self.remove = self._remove()
@@ -91,7 +91,7 @@ class SharedStatements:
         numbered = self._numbered(wanted, is_possible, self._locked(wanted, [tasks.c.version.label("locked_version")]))
         gone = (
             delete(tasks)
-            # True of all, but it has the planner expect few of them, and so use the primary key.
+            # True of all rows, but it makes the planner expect few of them, and so use the primary key.
             .where(*self._is_task_of(numbered), numbered.c.n.between(_one, literal_column("1000")))
             .returning(*_KEY, numbered.c.number, numbered.c.removed_at)
             .cte("gone")
@@ -160,7 +160,7 @@ class SharedStatements:
     def _compiled(
         self, name: str, wanted: CTE, is_possible: ColumnElement[bool], numbered: CTE, done: CTE
     ) -> Statement:
-        """Move the counters forward, and return what became of the calls."""
+        """Move the counters forward, and return the outcomes of the calls."""
         last = select(self._user_of(numbered), numbered.c.number).where(numbered.c.number == numbered.c.last_number)
         moved = postgresql.insert(task_counters).from_select([*task_counters.c], last)
         moved = moved.on_conflict_do_update(

@@ -17,7 +17,7 @@ class Statement:
     """SQL text with numbered parameters, as asyncpg takes it."""
 
     name: str
-    """Stands for the statement in metrics and logs, for example `task_get`."""
+    """Names the statement in metrics and logs, for example `task_get`."""
     sql: str
     is_read: bool = False
     """Whether it changes nothing, so that it may run again after its connection was lost."""

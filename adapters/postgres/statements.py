@@ -1,9 +1,9 @@
-"""The SQL of the repository, written with SQLAlchemy Core and compiled once to what asyncpg takes.
+"""The SQL of the repository, written with SQLAlchemy Core and compiled once for asyncpg.
 
 A write is one statement, so one round trip and atomic without BEGIN and COMMIT: a CTE takes the user's next number,
 and the outer part writes with it. Taking the number locks the user's counter row until the statement commits, so one
 user's writes commit in the order of their numbers, and two of them can never deadlock. A CTE takes no number
-for a task that is not there in the version asked for; only a write that loses a race while it waits leaves a gap.
+for a task that does not exist in the required version; only a write that loses a race while it waits leaves a gap.
 
 Parameters have the names of the columns that they fill or are compared with. Each statement is for one user, and
 compares the user's id with `user_id` of every table.
@@ -46,7 +46,7 @@ SAVED = [column for column in ADDED if column.name not in ("user_id", "id", "cre
 
 
 def value_type(column: Column[Any]) -> TypeEngine[Any]:
-    """Return the type of the values of a column, of which its collation is no part."""
+    """Return the type of a column's values, without its collation."""
     return Text() if isinstance(column.type, Text) else column.type
 
 
@@ -102,7 +102,7 @@ def _remove() -> Statement:
 
 @cache
 def page_statement(completed: bool | None, *, after: bool) -> Statement:
-    """Return the statement for a page: one for each filter, so that each can be planned onto its own index."""
+    """Return the statement for a page: one for each filter, so that each uses its own index."""
     place = (tasks.c.created_at, tasks.c.id)
     page: Select[Any] = select(*TASK).where(tasks.c.user_id == _given["user_id"])
     if completed is not None:

@@ -1,6 +1,6 @@
-"""The tables, as SQLAlchemy Core knows them. Every key is led by `user_id`, so one user's rows live together.
+"""The tables for SQLAlchemy Core. Every key begins with `user_id`, so that one user's rows are adjacent.
 
-The CHECK constraints, which repeat the domain's rules for SQL written by hand, stand in the migrations alone.
+The CHECK constraints, which apply the domain's rules to SQL written by hand, are defined in the migrations only.
 """
 
 from sqlalchemy import TIMESTAMP, BigInteger, Column, Index, MetaData, Table, Text, Uuid
@@ -9,7 +9,7 @@ metadata = MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
 
 
 def _user_id() -> Column[str]:
-    # "C" compares bytes: equality is what the domain means by it, and needs no locale.
+    # "C" compares bytes: equality is the domain's, and needs no locale.
     return Column("user_id", Text(collation="C"), primary_key=True)
 
 
@@ -25,7 +25,7 @@ tasks = Table(
     Column("version", BigInteger(), nullable=False),
 )
 Index("tasks_newest_first", tasks.c.user_id, tasks.c.created_at, tasks.c.id)
-# One for each filter: without it, a user with a hundred thousand open tasks would wait for the one completed.
+# One for each filter: otherwise a page of few completed tasks would scan all open ones.
 for _name, _filter in (
     ("tasks_open_newest_first", tasks.c.completed_at.is_(None)),
     ("tasks_completed_newest_first", tasks.c.completed_at.is_not(None)),

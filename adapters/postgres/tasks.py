@@ -71,7 +71,7 @@ class PostgresTaskRepository:
     """Keeps tasks in the `tasks`, `task_counters` and `task_tombstones` tables of a migrated database."""
 
     def __init__(self, database: Database, *, coalescing: Coalescing = "all") -> None:
-        """Work on a database, which stays its owner's to close.
+        """Work on a database, which its owner closes.
 
         On a database that is sharded by `user_id`, only calls of one user can share a statement.
         """
@@ -130,7 +130,7 @@ class PostgresTaskRepository:
         """See TaskRepository.save."""
         row = await self._writes.call(self._save, task.user_id, task.id, _arguments_of_save(task))
         if row is None:
-            await self.get(task.user_id, task.id)  # which raises TaskNotFound if that was the reason
+            await self.get(task.user_id, task.id)  # raises TaskNotFound if that is the reason
             raise VersionConflict
         return replace(task, created_at=row["created_at"], version=row["version"])
 
@@ -147,7 +147,7 @@ class PostgresTaskRepository:
             raise VersionConflict
 
     async def _run_alone(self, call: Call) -> asyncpg.Record | None:
-        """Run an operation's own statement, which waits for locks. None: there was nothing to read or to write."""
+        """Run an operation's own statement, which waits for locks. None means that no row was read or written."""
         try:
             rows = await self._database.fetch(call.operation.alone, call.arguments, deadline=call.deadline)
         except asyncpg.UniqueViolationError:
@@ -183,7 +183,7 @@ def _written(row: asyncpg.Record | None) -> _Outcome:
 
 
 def _copy(error: StorageUnavailable) -> StorageUnavailable:
-    """Make an instance for one more caller, because raising one adds to its traceback."""
+    """Copy an exception for another caller, because raising it adds to its traceback."""
     copy = StorageUnavailable(*error.args)
     copy.__cause__ = error.__cause__
     return copy

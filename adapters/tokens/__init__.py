@@ -1,6 +1,6 @@
 """Bearer tokens: JWTs signed with a shared secret, or with the published keys of an issuer. Needs the `http` extra.
 
-`adapters.tokens.remote_keys` stays apart: it brings an HTTP client, which takes a while to load.
+`adapters.tokens.remote_keys` is not imported here: its HTTP client loads slowly.
 """
 
 from adapters.tokens.errors import KeysUnavailable, TokenError

@@ -1,10 +1,10 @@
-"""Why a token is not taken."""
+"""The reasons why a token is not accepted."""
 
 from typing import Literal
 
 
 class TokenError(Exception):
-    """The token does not prove who is calling. `code` says in which way; the text never repeats the token."""
+    """The token is missing, invalid or expired, as `code` says; the text never repeats the token."""
 
     def __init__(self, code: Literal["token_missing", "token_invalid", "token_expired"], detail: str) -> None:
         super().__init__(detail)
@@ -13,4 +13,4 @@ class TokenError(Exception):
 
 
 class KeysUnavailable(Exception):
-    """The token cannot be judged before the issuer has answered. Try again later."""
+    """The token cannot be verified until the issuer's keys are available. Retry later."""

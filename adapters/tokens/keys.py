@@ -1,4 +1,4 @@
-"""The keys that tokens are checked with. A kind of keys names its algorithms, so that two kinds never mix."""
+"""The keys that verify tokens. Each kind of keys names its algorithms, so that two kinds never mix."""
 
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ class Keys(Protocol):
 
     @property
     def generation(self) -> int:
-        """Which set of keys is in force: grows whenever a key comes or goes."""
+        """The number of the current set of keys: increases whenever a key is added or removed."""
         ...
 
     async def find(self, kid: str | None, algorithm: str) -> jwt.PyJWK | str | None:
@@ -27,7 +27,7 @@ class Keys(Protocol):
         ...
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        """Keep the keys up to date inside."""
+        """Keep the keys up to date during the block."""
         ...
 
 
@@ -42,7 +42,7 @@ class SharedSecret:
         self._secret = secret
 
     async def find(self, kid: str | None, algorithm: str) -> str:  # noqa: ARG002
-        """Return the secret, whatever id the token gives its key."""
+        """Return the secret; the key id of the token is ignored."""
         return self._secret
 
     def running(self) -> AbstractAsyncContextManager[None]:
@@ -59,7 +59,7 @@ def issue_token(
     issuer: str | None = None,
     audience: str | None = None,
 ) -> str:
-    """Return a token signed with a shared secret, for trials and tests. Raises InvalidText."""
+    """Return a token signed with a shared secret, for development and tests. Raises InvalidText."""
     now = datetime.now(UTC)
     claims = {user_claim: USER_ID.clean(user_id), "iss": issuer, "aud": audience, "iat": now, "exp": now + lifetime}
     return jwt.encode({name: value for name, value in claims.items() if value is not None}, secret, "HS256")

@@ -21,7 +21,7 @@ RETRY_SECONDS = 2.0
 TIMEOUT_SECONDS = 5.0
 MAX_BYTES = 262_144
 MAX_WAITING = 8
-"""Who has not proved anything yet may not fill the service while a slow issuer is asked for a key."""
+"""Calls that may wait for the issuer at once: unverified requests must not fill the service while it is slow."""
 
 _Found = dict[tuple[str | None, str], jwt.PyJWK]
 
@@ -29,17 +29,17 @@ _Found = dict[tuple[str | None, str], jwt.PyJWK]
 class RemoteKeySet:
     """An issuer's key set.
 
-    Fetched when it is first run and every five minutes from then on. While the issuer is down the last known keys
-    serve. A key that is not known is looked for once, and then no more for half a minute, whoever asks. Redirects are
-    refused; size and time are bounded.
+    Fetched when `running` begins and every five minutes from then on. While the issuer is unavailable, the last known
+    keys are used. An unknown key triggers a fetch, at most one in half a minute. Redirects are rejected; size and time
+    are bounded.
     """
 
     algorithms = ("EdDSA", "ES256", "RS256")
 
     def __init__(self, url: str, *, refresh: float = REFRESH_SECONDS, cool_down: float = COOL_DOWN_SECONDS) -> None:
-        """Name where the issuer publishes its keys; times are in seconds."""
+        """`url` is where the issuer publishes its keys; times are in seconds."""
         self._url = url
-        # Made once: to load the roots takes some 25 milliseconds, in which the event loop would do nothing else.
+        # Created once: loading the root certificates blocks the event loop for some 25 milliseconds.
         self._verify = False if url.startswith("http:") else httpx.create_ssl_context()
         self._refresh = refresh
         self._cool_down = cool_down
@@ -52,12 +52,12 @@ class RemoteKeySet:
 
     @property
     def count(self) -> int:
-        """How many keys are known that tokens may be signed with."""
+        """The number of known keys that may verify tokens."""
         return len(self._keys or {})
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep the keys fresh inside."""
+        """Keep the keys up to date during the block."""
         keeper = asyncio.create_task(self._keep_fresh())
         try:
             yield
@@ -69,7 +69,7 @@ class RemoteKeySet:
     async def find(self, kid: str | None, algorithm: str) -> jwt.PyJWK | None:
         """Return the key with this id for this algorithm; without an id, the only one for it.
 
-        Raises KeysUnavailable when the issuer has not answered once, or enough others are waiting for its answer.
+        Raises KeysUnavailable when no fetch has succeeded yet, or too many calls are waiting for one.
         """
         found = self._look_up(kid, algorithm)
         if found is None:
@@ -95,9 +95,9 @@ class RemoteKeySet:
             await asyncio.sleep(self._refresh if self._keys is not None else min(RETRY_SECONDS, self._refresh))
 
     async def _fetch(self, *, unless_within: float) -> None:
-        """Fetch the keys, unless that was tried so many seconds ago; keep the old ones when it fails.
+        """Fetch the keys, unless that was attempted less than so many seconds ago; keep the old ones when it fails.
 
-        Waits for a fetch that is under way, which may bring what is asked for.
+        Waits for a fetch that is under way.
         """
         async with self._looking:
             if time.monotonic() - self._last_look < unless_within:
@@ -124,7 +124,7 @@ class RemoteKeySet:
             client.stream("GET", self._url, headers={"Accept": "application/json"}) as answer,
         ):
             if answer.status_code != httpx.codes.OK:
-                raise ValueError("the issuer answered with another status than 200")
+                raise ValueError("the issuer's response status is not 200")
             async for part in answer.aiter_bytes():
                 content += part
                 if len(content) > MAX_BYTES:
@@ -133,9 +133,9 @@ class RemoteKeySet:
 
 
 def _usable(published: list[Any]) -> _Found:
-    """Pick the keys that check signatures with the algorithms we take, and pass over all others.
+    """Return the keys that verify signatures with the accepted algorithms; ignore all others.
 
-    A secret ("oct") is none of them, and neither is a key for encryption.
+    Secrets ("oct") and keys for encryption are ignored.
     """
     found: _Found = {}
     for candidate in published:

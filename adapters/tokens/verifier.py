@@ -1,4 +1,4 @@
-"""Reading the user out of a token, after proving that it was issued for this service."""
+"""Verification of tokens: the user of a token that was issued for this service."""
 
 import hashlib
 import time
@@ -12,13 +12,13 @@ from domain import DomainError
 from domain.rules import USER_ID
 
 MAX_TOKEN_LENGTH = 8192
-"""Characters. A longer one is refused unread; real ones have less than half."""
+"""Characters. A longer token is rejected unread; real ones have less than half."""
 
 LEEWAY_SECONDS = 30
-"""How far the issuer's clock may differ from ours."""
+"""How far the issuer's clock may differ from the service's."""
 
 MAX_REMEMBERED = 4096
-"""Tokens. Checking a signature costs as much as all the rest of a request; most requests bring a token seen before."""
+"""Tokens. Verifying a signature costs as much as the rest of a request, and most requests repeat a token."""
 
 
 class _Verified(NamedTuple):
@@ -28,12 +28,12 @@ class _Verified(NamedTuple):
 
 
 class TokenVerifier:
-    """Judges tokens with one kind of keys, and remembers those it has accepted until they expire or a key changes."""
+    """Verifies tokens with one kind of keys, and caches accepted ones until they expire or a key changes."""
 
     def __init__(
         self, keys: Keys, *, user_claim: str = "sub", issuer: str | None = None, audience: str | None = None
     ) -> None:
-        """Take the keys, the claim that holds the user, and what `iss` and `aud` must be; None takes any."""
+        """`user_claim` holds the user id; `issuer` and `audience` are the required ones, None accepts any."""
         self._keys = keys
         self._user_claim = user_claim
         self._issuer = issuer
@@ -44,7 +44,7 @@ class TokenVerifier:
                 "require": ["exp", user_claim],
                 "verify_aud": audience is not None,
                 "verify_iss": issuer is not None,
-                "verify_sub": False,  # the domain's rule for user ids judges the claim, whichever it is
+                "verify_sub": False,  # the domain's rule for user ids checks the user claim
             }
         )
         self._verified: dict[bytes, _Verified] = {}
@@ -57,7 +57,7 @@ class TokenVerifier:
         if len(token) > MAX_TOKEN_LENGTH:
             raise TokenError("token_invalid", "The token is too long.")
         try:
-            digest = hashlib.sha256(token.encode()).digest()  # what is remembered proves nothing to whoever reads it
+            digest = hashlib.sha256(token.encode()).digest()  # a digest in the cache cannot be used as a token
             known = self._verified.get(digest)
             if known and known.generation == self._keys.generation and time.time() < known.expires:
                 return known.user_id
@@ -91,7 +91,7 @@ class TokenVerifier:
         return _Verified(USER_ID.clean(claims[self._user_claim]), float(claims["exp"]), generation)
 
 
-# Words of our own: the library's may repeat what the token holds.
+# The service's own texts: the library's may repeat claims of the token.
 _REASONS: dict[type[Exception], str] = {
     jwt.ImmatureSignatureError: "The token is not valid yet.",
     jwt.InvalidAlgorithmError: "The token is signed with an algorithm that is not accepted.",

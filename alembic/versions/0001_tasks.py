@@ -1,6 +1,6 @@
 """Tasks, the counter that numbers each user's changes, and the tombstones of deleted tasks.
 
-Written as SQL and never edited once released: it must go on meaning the same while the code moves on.
+Written as SQL and never edited once released: its meaning must not change when the code does.
 """
 
 from alembic import op

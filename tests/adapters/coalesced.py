@@ -13,7 +13,7 @@ ADD, SAVE = "add", "save"
 
 
 class Statements:
-    """Statements that run until they are told to end, and what was in them."""
+    """Statements that run until the test ends them, and a record of their calls."""
 
     def __init__(self, **options: Any) -> None:
         self.shared: list[list[tuple[str, int]]] = []

@@ -63,7 +63,7 @@ async def test_reads_of_one_task_share_a_statement() -> None:
         await asyncio.gather(*calls)
 
 
-async def test_users_do_not_mix_where_they_must_not() -> None:
+async def test_calls_of_different_users_share_no_statement_in_mode_user() -> None:
     statements = Statements(mixes_users=False, most_under_way=100)
     calls = [statements.call(f"user {n % 7}", n) for n in range(70)]
     await statements.started(7)
@@ -75,7 +75,7 @@ async def test_users_do_not_mix_where_they_must_not() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_each_user_is_served_in_order_by_one_statement_at_a_time(seed: int) -> None:
-    """Random calls, durations, refusals and cancellations."""
+    """Random calls, durations, rejections and cancellations."""
     chance = random.Random(seed)
     under_way: Counter[str] = Counter()
     served: defaultdict[str, list[int]] = defaultdict(list)
@@ -122,7 +122,7 @@ async def test_each_user_is_served_in_order_by_one_statement_at_a_time(seed: int
 
 
 class TestCallsThatRunAlone:
-    async def test_what_was_not_carried_out_runs_alone_ahead_of_its_user(self) -> None:
+    async def test_a_call_that_was_not_carried_out_runs_alone_before_its_users_other_calls(self) -> None:
         statements = Statements(most_under_way=1)
         statements.run_alone = {1, 2}
         first = [statements.call("ada", 1), statements.call("ada", 2), statements.call("grace", 3)]
@@ -134,7 +134,7 @@ class TestCallsThatRunAlone:
         others = [statements.call("grace", n) for n in range(5, 9)]
         await statements.started(3)
         assert statements.shared[1] == [("grace", n) for n in range(5, 9)], (
-            "whoever waits for a lock delays nobody else"
+            "a call that waits for a lock delays no other user"
         )
         while not behind.done():
             statements.end()
@@ -156,7 +156,7 @@ class TestCallsThatRunAlone:
             await asyncio.sleep(0)
         assert sorted(statements.alone) == sorted((user, n) for n in range(3) for user in ("ada", "grace"))
 
-    async def test_an_error_reaches_those_whom_it_concerns(self) -> None:
+    async def test_an_error_reaches_the_calls_that_it_concerns(self) -> None:
         async def together(calls: Sequence[Call], _: float) -> Sequence[Any]:
             if calls[0].operation == SAVE:
                 raise StorageUnavailable

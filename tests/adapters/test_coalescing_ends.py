@@ -10,7 +10,7 @@ from tests.adapters.coalesced import ADD, SAVE, Statements, outcomes
 
 
 class TestCancellation:
-    async def test_a_call_that_waits_is_not_carried_out(self) -> None:
+    async def test_a_queued_call_is_not_carried_out(self) -> None:
         statements = Statements(most_under_way=1)
         first = statements.call("grace")
         await statements.started(1)
@@ -65,7 +65,7 @@ class TestDeadlines:
         assert asyncio.get_running_loop().time() - began > 0.19, "the second waited for as long as the first"
         assert len(statements.shared) == 1, "what expired was not sent"
 
-    async def test_who_waited_for_the_same_user_is_told(self) -> None:
+    async def test_a_call_queued_behind_the_same_user_raises_task_contended(self) -> None:
         statements = Statements(timeout=0.1, most_under_way=1)
         calls = [statements.call("ada", 1), statements.call("ada", 1), statements.call("ada", 2, SAVE)]
         await statements.started(1)
@@ -80,7 +80,7 @@ class TestDeadlines:
         await asyncio.sleep(0.01)
         assert statements.shared == [[("ada", 1)]]
 
-    async def test_a_read_is_never_in_the_way_of_another(self) -> None:
+    async def test_a_read_never_delays_another(self) -> None:
         statements = Statements(timeout=0.1, is_read=True, mixes_users=False)
         calls = [statements.call("ada", 1)]
         await statements.started(1)
@@ -90,7 +90,7 @@ class TestDeadlines:
         await asyncio.sleep(0)
 
 
-async def test_nothing_stays_behind() -> None:
+async def test_nothing_leaks() -> None:
     class Argument:
         pass
 

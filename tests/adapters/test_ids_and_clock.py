@@ -1,4 +1,4 @@
-"""Ids sort by the time they were made, whatever the machine's clock does; the clock is aware UTC."""
+"""Ids sort by creation, whatever the system clock does; the clock is aware UTC."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ def test_an_id_is_a_uuid_of_version_7_that_carries_the_time() -> None:
     assert before <= milliseconds(made) <= time.time_ns() // 1_000_000
 
 
-def test_ids_only_ever_grow() -> None:
+def test_ids_strictly_increase() -> None:
     ids = Uuid7Ids()
     made = [ids.new() for _ in range(10_000)]
     assert all(earlier < later for earlier, later in pairwise(made))
@@ -49,7 +49,7 @@ def test_ids_grow_when_the_clock_does_not(monkeypatch: pytest.MonkeyPatch, step:
     assert milliseconds(ids.new()) == INSTANT // 1_000_000 + 1000
 
 
-def test_the_fraction_of_the_millisecond_orders_ids_of_two_makers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fraction_of_the_millisecond_orders_ids_of_two_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     for nanoseconds in range(0, 1_000_000, 1000):
         monkeypatch.setattr(time, "time_ns", lambda now=INSTANT // 1_000_000 * 1_000_000 + nanoseconds: now)
@@ -58,7 +58,7 @@ def test_the_fraction_of_the_millisecond_orders_ids_of_two_makers(monkeypatch: p
     assert {milliseconds(each) for each in made} == {INSTANT // 1_000_000}
 
 
-def test_makers_at_the_same_instant_make_different_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sources_at_the_same_instant_return_different_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: INSTANT)
     assert len({Uuid7Ids().new() for _ in range(1000)}) == 1000
 

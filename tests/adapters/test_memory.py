@@ -1,4 +1,4 @@
-"""What only the memory adapter promises: its cost."""
+"""The cost of the memory adapter."""
 
 import random
 from bisect import bisect_left
@@ -17,7 +17,7 @@ from adapters.memory.ordered import Entry, OrderedEntries
 from application import PageRequest, Position
 from tests.contract.test_task_repository import NOW, a_task
 
-MANY = 10_000  # what is counted depends on no size; the benchmark times 100,000
+MANY = 10_000  # the counts do not depend on the size; the benchmark uses 100,000
 
 
 class CountingList(list[Any]):
@@ -63,7 +63,7 @@ def _bisect_left(entries: list[Any], entry: Entry, key: Callable[[Any], Any] = l
 
 @mock.patch.object(ordered, "CHUNK_SIZE", 8)
 @given(st.randoms(use_true_random=False), st.integers(0, 60), st.floats(0, 1))
-def test_entries_keep_their_order_whatever_comes_and_goes(order: random.Random, count: int, removed: float) -> None:
+def test_entries_keep_their_order_under_random_changes(order: random.Random, count: int, removed: float) -> None:
     entries, kept = OrderedEntries(), []
     for n in order.sample(range(count), count):
         kept.append([NOW + timedelta(seconds=n), UUID(int=n), n])

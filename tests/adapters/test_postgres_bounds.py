@@ -1,4 +1,4 @@
-"""The bounds of the pool: how many connections it opens, when it closes them, and who gets the next one."""
+"""The bounds of the pool: how many connections it opens, when it closes them, and in which order it lends them."""
 
 import asyncio
 import time
@@ -61,7 +61,7 @@ async def test_several_connections_are_opened_at_the_same_time(url: str, count: 
             return len(wire.clients) == 3
 
         await until(all_are_being_opened)
-        wire.mend(and_deliver=True)
+        wire.restore(and_deliver=True)
         assert len({*await asyncio.gather(*callers)}) <= 3
         assert await count() == 3
         await database.close()
@@ -82,7 +82,7 @@ async def test_one_more_is_opened_after_half_of_the_time_limit_and_closed_when_i
         assert again is kept
 
 
-async def test_who_waits_gets_the_connection_beyond_the_size_rather_than_have_it_closed(url: str, count: Count) -> None:
+async def test_a_waiting_caller_gets_the_connection_beyond_the_size_before_it_is_closed(url: str, count: Count) -> None:
     database = Database(url, PoolSettings(size=1, max_overflow=1, timeout=10))
     async with database.connection():
         async with database.connection(at_once=True) as more:
@@ -104,7 +104,7 @@ async def test_beyond_all_bounds_callers_are_rejected_in_time(small: Database, c
     await backend(small)
 
 
-async def test_who_asks_at_once_does_not_wait(url: str) -> None:
+async def test_at_once_opens_a_connection_without_waiting(url: str) -> None:
     database = Database(url, PoolSettings(size=1, max_overflow=1, timeout=30))
     began = time.monotonic()
     async with database.connection():
@@ -113,7 +113,7 @@ async def test_who_asks_at_once_does_not_wait(url: str) -> None:
     await database.close()
 
 
-async def test_callers_are_served_in_the_order_in_which_they_came(url: str) -> None:
+async def test_callers_are_served_in_order(url: str) -> None:
     database = Database(url, PoolSettings(size=1, max_overflow=0, timeout=30))
     served = []
 
@@ -141,7 +141,7 @@ async def test_a_caller_that_is_cancelled_as_it_gets_a_connection_passes_it_on(u
     await database.close()
 
 
-async def test_close_closes_what_idles_now_and_what_is_in_use_when_it_is_returned(url: str, count: Count) -> None:
+async def test_close_closes_idle_connections_now_and_lent_ones_when_they_are_returned(url: str, count: Count) -> None:
     database = Database(url)
     async with database.connection() as in_use:
         async with database.connection() as idle:

@@ -1,4 +1,4 @@
-"""Shared statements on a real server: locks of others, failures of a whole statement, and the numbers of writes."""
+"""Shared statements on a real server: foreign locks, failures of a whole statement, and the numbers of writes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -42,7 +42,7 @@ def renamed(task: Task, title: str = "Buy tea") -> Task:
 
 
 @pytest.mark.parametrize("table", ["task_counters", "tasks"])
-async def test_a_lock_held_by_somebody_else_delays_its_user_only(
+async def test_a_foreign_lock_delays_its_user_only(
     database: Database, tasks: PostgresTaskRepository, table: str
 ) -> None:
     saved, removed, hers = [await tasks.add(a_task()) for _ in range(3)]
@@ -69,7 +69,7 @@ async def test_a_lock_held_by_somebody_else_delays_its_user_only(
 
 
 class TestAStatementThatFails:
-    async def test_only_who_is_at_fault_is_rejected(self, tasks: PostgresTaskRepository) -> None:
+    async def test_only_the_call_at_fault_is_rejected(self, tasks: PostgresTaskRepository) -> None:
         stored = [await tasks.add(a_task(user_id=user)) for user in USERS]
         bad = a_task()
         object.__setattr__(bad, "title", " not stripped")
@@ -82,7 +82,7 @@ class TestAStatementThatFails:
         assert isinstance(first, asyncpg.CheckViolationError)
         assert [task.version for task in others] == [3, 3]
 
-    async def test_what_fails_again_and_again_fails_alone(
+    async def test_a_call_that_fails_repeatedly_fails_alone(
         self, database: Database, tasks: PostgresTaskRepository
     ) -> None:
         stored = [await tasks.add(a_task(user_id=user)) for user in USERS]
@@ -91,7 +91,7 @@ class TestAStatementThatFails:
         assert isinstance(first, StorageUnavailable)
         assert [task.version for task in others] == [2, 2]
 
-    async def test_a_lost_connection_is_told_to_each_writer_and_costs_readers_nothing(
+    async def test_a_lost_connection_fails_each_write_and_no_read(
         self, url: str, database: Database, tasks: PostgresTaskRepository
     ) -> None:
         stored = [await tasks.add(a_task(user_id=user)) for user in USERS]
@@ -106,7 +106,7 @@ class TestAStatementThatFails:
 
 
 async def before_update(database: Database, action: str, user: str) -> None:
-    """Have a trigger act when a task of a user is updated."""
+    """Create a trigger that acts when a task of a user is updated."""
     await fetch(
         database,
         f"CREATE FUNCTION act() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {action}; RETURN NEW; END $$",
@@ -146,10 +146,10 @@ MODES: list[Coalescing] = ["all", "user", "off"]
 
 
 @pytest.mark.parametrize(("mode", "other"), [pair for pair in product(MODES, MODES) if pair[0] <= pair[1]])
-async def test_numbers_have_no_gap_at_any_moment(
+async def test_numbers_are_committed_in_order(
     url: str, database: Database, mode: Coalescing, other: Coalescing
 ) -> None:
-    """Two processes write for the same users; whoever sees a number sees all before it."""
+    """Two processes write for the same users; every snapshot with a number contains all numbers before it."""
     another = patient(url)
     repositories = [
         PostgresTaskRepository(database, coalescing=mode),

@@ -1,4 +1,4 @@
-"""Statements that are cut off, by a deadline or by their callers: nothing leaks, and none goes on alone."""
+"""Statements that are cancelled, by a deadline or by their callers: nothing leaks, and none continues on the server."""
 
 import asyncio
 import random
@@ -61,7 +61,7 @@ async def test_so_is_one_whose_connection_is_closed_afterwards(url: str) -> None
     await database.close()
 
 
-async def test_it_is_cancelled_even_if_the_next_caller_leaves_as_well(url: str) -> None:
+async def test_it_is_cancelled_even_if_the_next_caller_is_cancelled_as_well(url: str) -> None:
     database = Database(url, PoolSettings(size=1, max_overflow=0, timeout=30))
     for turns in range(6):  # of the event loop, in which the second gets the connection and pings it
         callers = [asyncio.create_task(fetch(database, "SELECT pg_sleep(60)"))]
@@ -102,7 +102,7 @@ async def test_a_deadline_ends_a_wait_and_leaves_the_task_as_it_was() -> None:
         await asyncio.sleep(0)
 
 
-async def test_who_is_cancelled_at_the_deadline_stays_cancelled() -> None:
+async def test_a_task_cancelled_at_the_deadline_stays_cancelled() -> None:
     loop = asyncio.get_running_loop()
 
     async def wait() -> None:
@@ -118,7 +118,7 @@ async def test_who_is_cancelled_at_the_deadline_stays_cancelled() -> None:
 
 
 @pytest.mark.parametrize("mode", get_args(Coalescing))
-async def test_callers_who_leave_at_any_moment_leak_nothing_and_leave_nothing_half_done(
+async def test_callers_cancelled_at_any_moment_leak_nothing_and_leave_nothing_half_done(
     small: Database, mode: Coalescing
 ) -> None:
     """Each is cancelled at a moment of its own: while it waits, connects, is pinged, sends, or is answered."""

@@ -1,4 +1,4 @@
-"""What a database must be before the service uses it, and who is told otherwise."""
+"""What the service requires of a database, and how it reports a database that does not comply."""
 
 import logging
 
@@ -12,7 +12,7 @@ from tests.databases import Server
 pytestmark = pytest.mark.database
 
 
-async def test_an_empty_database_is_migrated_where_that_is_wanted(server: Server) -> None:
+async def test_an_empty_database_is_migrated_if_so_configured(server: Server) -> None:
     storage = PostgresStorage(await server.new_database(), migrates=True)
     await storage.ping()
     found = await storage.examine()
@@ -22,11 +22,11 @@ async def test_an_empty_database_is_migrated_where_that_is_wanted(server: Server
         await storage.tasks.get("ada", a_task().id)
     async with storage.database.connection() as connection:
         await connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    await storage.check()  # looks no more
+    await storage.check()  # does not examine it again
     await storage.close()
 
 
-async def test_elsewhere_it_is_unavailable_until_it_was_migrated(
+async def test_otherwise_it_is_unavailable_until_it_is_migrated(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = await server.new_database()
@@ -45,7 +45,7 @@ async def test_elsewhere_it_is_unavailable_until_it_was_migrated(
     await storage.close()
 
 
-async def test_text_in_another_encoding_cannot_be_kept(server: Server) -> None:
+async def test_another_encoding_is_rejected(server: Server) -> None:
     storage = PostgresStorage(await server.new_database(encoding="SQL_ASCII"), migrates=True)
     with pytest.raises(DatabaseNotReady, match="SQL_ASCII"):
         await storage.start()

@@ -1,4 +1,4 @@
-"""What is lost with a connection: which statements run again, and on which connection."""
+"""Lost connections: which statements run again, and on which connection."""
 
 import asyncio
 from typing import Any
@@ -28,7 +28,7 @@ async def end_the_active(url: str, query: str = "%pg_sleep(60)%") -> None:
     await other.close()
 
 
-async def test_a_connection_that_is_just_being_told_of_its_end_loses_no_write(url: str) -> None:
+async def test_a_connection_with_an_unread_termination_loses_no_write(url: str) -> None:
     fields = b"SFATAL\0" + b"C57P01\0" + b"Mterminating connection\0" + b"\0"
     async with wired(url) as (wire, through):
         database = Database(through, PoolSettings(timeout=30))
@@ -55,7 +55,7 @@ async def test_a_read_whose_connection_is_lost_runs_again_and_a_write_does_not(u
     await database.close()
 
 
-async def test_who_lost_a_connection_is_not_given_another_that_may_be_about_to_end(url: str) -> None:
+async def test_a_retry_after_a_lost_connection_uses_a_new_connection(url: str) -> None:
     database = Database(url, PoolSettings(timeout=30))
     old = await two_backends(database)
     asleep = "SELECT CASE WHEN pg_backend_pid() = ANY($1) THEN pg_sleep(60) END"
@@ -66,7 +66,9 @@ async def test_who_lost_a_connection_is_not_given_another_that_may_be_about_to_e
     await database.close()
 
 
-async def test_nor_one_that_answered_a_ping_meanwhile(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_ping_meanwhile_does_not_make_an_old_connection_usable(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pool, "TRUST_SECONDS", 0.0)
     monkeypatch.setattr(pool, "PING_TIMEOUT_SECONDS", 30.0)
     async with wired(url) as (wire, through):
@@ -82,19 +84,19 @@ async def test_nor_one_that_answered_a_ping_meanwhile(url: str, monkeypatch: pyt
         last_end.transport.abort()
         with pytest.raises(StorageUnavailable):
             await running
-        wire.mend(and_deliver=True)
+        wire.restore(and_deliver=True)
         assert await caller != pinged
         await database.close()
 
 
-async def test_a_server_that_turned_read_only_is_left_at_the_first_write(small: Database) -> None:
+async def test_a_server_that_became_read_only_is_replaced_at_the_first_write(small: Database) -> None:
     tasks = PostgresTaskRepository(small)
     async with small.connection() as connection:
         await connection.execute("SET default_transaction_read_only = on")
     assert (await tasks.add(a_task())).version == 1
 
 
-async def test_a_server_that_stays_read_only_cannot_serve(url: str) -> None:
+async def test_a_server_that_stays_read_only_is_unavailable(url: str) -> None:
     database = Database(f"{url}{'&' if '?' in url else '?'}options=-c%20default_transaction_read_only%3Don")
     with pytest.raises(StorageUnavailable):
         await PostgresTaskRepository(database).add(a_task())

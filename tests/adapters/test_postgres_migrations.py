@@ -1,4 +1,4 @@
-"""The schema: how a database gets it, who waits for whom, and what it refuses."""
+"""The schema: its migration, alone and concurrently, and what its constraints reject."""
 
 import asyncio
 import os
@@ -90,7 +90,7 @@ async def test_alembic_works_from_the_repository_root(server: Server) -> None:
 
 
 @pytest.mark.parametrize("url", ["", "memory://", "postgresql://ada:tell/tale@host/x"])
-async def test_its_command_says_what_is_wrong_with_the_url(url: str) -> None:
+async def test_its_command_reports_an_error_in_the_url(url: str) -> None:
     process = await python("alembic", "check", DATABASE_URL=url)
     said = (await process.communicate())[0].decode()
     assert process.returncode
@@ -109,8 +109,8 @@ async def test_many_processes_migrate_at_once_and_none_fails(server: Server) -> 
     await database.close()
 
 
-async def test_who_waits_for_the_lock_waits_no_longer_than_the_deadline(empty: Database, empty_url: str) -> None:
-    hasty = Database(empty_url, PoolSettings(timeout=0.3))  # which is for requests, and not for migrations
+async def test_waiting_for_the_lock_is_bounded(empty: Database, empty_url: str) -> None:
+    hasty = Database(empty_url, PoolSettings(timeout=0.3))  # applies to requests, not to migrations
     async with empty.connection() as holder, holder.transaction():
         await holder.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
         with pytest.raises(MigrationTimeout):
@@ -141,7 +141,7 @@ async def test_a_database_of_newer_code_is_left_alone(empty: Database) -> None:
 @example("\u3000")
 @example("a\nb\t")
 @example("x\x7f")
-async def test_the_database_refuses_just_what_the_domain_refuses(
+async def test_the_database_rejects_exactly_what_the_domain_rejects(
     postgres_tasks: PostgresTaskRepository, database: Database, text: str
 ) -> None:
     if "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text):
@@ -213,7 +213,7 @@ async def test_constraints_carry_names(
         ("title = title", False),
     ],
 )
-async def test_updated_at_moves_where_hand_written_sql_changed_a_task(
+async def test_updated_at_moves_when_hand_written_sql_changes_a_task(
     postgres_tasks: PostgresTaskRepository, database: Database, change: str, moves: bool, created_at: datetime
 ) -> None:
     task = await postgres_tasks.add(a_task(now=created_at))

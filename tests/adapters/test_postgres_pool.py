@@ -35,7 +35,7 @@ async def end_backends(url: str) -> None:
     await other.close()
 
 
-def test_the_defaults_are_those_of_the_design() -> None:
+def test_the_defaults() -> None:
     pool = PoolSettings()
     assert (pool.size, pool.max_overflow, pool.pre_ping, pool.recycle) == (10, 20, True, 3600.0)
 
@@ -51,7 +51,7 @@ async def test_a_connection_that_the_server_ended_is_replaced_before_its_use(url
     await database.close()
 
 
-async def test_a_server_that_stopped_answering_is_found_out_by_the_first_ping(
+async def test_the_first_ping_detects_a_server_that_stopped_responding(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TRUST_SECONDS", 0.0)
@@ -61,7 +61,7 @@ async def test_a_server_that_stopped_answering_is_found_out_by_the_first_ping(
         async with database.connection(), database.connection():
             old = await two_backends(database)
         wire.cut()
-        wire.mend(and_deliver=False)
+        wire.restore(and_deliver=False)
         began = time.monotonic()
         async with database.connection(), database.connection():
             assert not {*old} & {*await two_backends(database)}
@@ -94,7 +94,7 @@ async def test_an_old_connection_is_recycled(url: str) -> None:
     "broken",
     ["postgresql://nobody@127.0.0.1:1/x", "postgresql://nobody@host.invalid/x", "postgresql://nobody@/x?host=/nowhere"],
 )
-async def test_every_method_says_when_the_database_is_away(broken: str) -> None:
+async def test_every_method_raises_storage_unavailable(broken: str) -> None:
     database = Database(broken, PoolSettings(timeout=2))
     tasks = PostgresTaskRepository(database)
     task = a_task()
@@ -112,7 +112,7 @@ async def test_every_method_says_when_the_database_is_away(broken: str) -> None:
     await database.close()
 
 
-async def test_a_database_that_is_not_there_and_one_without_tables(server: Server) -> None:
+async def test_a_missing_database_and_one_without_tables(server: Server) -> None:
     url = await server.new_database()
     missing = Database(url.replace("hextasks_test_", "hextasks_missing_"))
     with pytest.raises(StorageUnavailable):
@@ -124,9 +124,7 @@ async def test_a_database_that_is_not_there_and_one_without_tables(server: Serve
     await blank.close()
 
 
-async def test_one_users_writes_cannot_take_every_connection_from_the_others(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_users_writes_cannot_occupy_every_connection(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     database = Database(url, PoolSettings(size=2, max_overflow=0, timeout=1.5))
     blocker = Database(url)
     tasks = PostgresTaskRepository(database)
@@ -139,7 +137,7 @@ async def test_one_users_writes_cannot_take_every_connection_from_the_others(
         first, *others = await asyncio.gather(*storm, return_exceptions=True)
     assert isinstance(first, StorageUnavailable)
     assert {type(outcome) for outcome in others} <= {TaskContended, StorageUnavailable}
-    # Of the one that was cut off at the counter, nobody knows; the others have not been there.
+    # The outcome of the write cancelled at the counter is unknown; the others were not sent.
     assert (await tasks.add(a_task())).version in (2, 3)
     await blocker.close()
     await database.close()

@@ -1,4 +1,4 @@
-"""The SQL: one round trip a write, the indexes that each query is planned onto, and keys led by the user."""
+"""The SQL: one round trip a write, the index that each query uses, and keys that begin with the user."""
 
 import asyncio
 import itertools
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.database
 ALL, USER = SharedStatements(one_user=False), SharedStatements(one_user=True)
 SENT: dict[Coalescing, list[Statement]] = {
     "off": [ADD, SAVE, GET, REMOVE],
-    "user": [USER.add, USER.save, GET, USER.remove],  # a read that shares with nobody is sent as it is
+    "user": [USER.add, USER.save, GET, USER.remove],  # a read that is not shared has its own statement
     "all": [ALL.add, ALL.save, GET, ALL.remove],
 }
 SHARED: dict[Coalescing, list[Statement]] = {
@@ -105,7 +105,7 @@ async def test_the_first_plan_is_kept(crowded: Database, mode: Coalescing) -> No
     assert all(plans["custom_plans"] <= 5 < plans["generic_plans"] for plans in kept)
 
 
-async def test_every_key_and_index_is_led_by_the_user(database: Database) -> None:
+async def test_every_key_and_index_begins_with_the_user(database: Database) -> None:
     async with database.connection() as connection:
         keys = await connection.fetch(
             """

@@ -1,4 +1,4 @@
-"""Database URLs, as providers hand them out, and what becomes of them."""
+"""Database URLs as providers show them, and the resulting arguments for asyncpg."""
 
 import ssl
 from typing import Any
@@ -41,7 +41,7 @@ from adapters.postgres.dsn import connect_arguments
         ("postgresql://postgres@/d?host=/a%20b/c", {"dsn": "postgresql://postgres@/d?host=%2Fa+b%2Fc"}),
     ],
 )
-def test_what_asyncpg_gets(url: str, expected: dict[str, Any]) -> None:
+def test_the_arguments_for_asyncpg(url: str, expected: dict[str, Any]) -> None:
     assert connect_arguments(url) == expected
 
 
@@ -62,14 +62,14 @@ def test_the_certificate_authorities_of_the_system() -> None:
         "postgresql//u:secret@h/d",
     ],
 )
-def test_what_is_no_such_url_is_refused_without_repeating_it(url: str) -> None:
+def test_another_url_is_rejected_without_repeating_it(url: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011
         connect_arguments(url)
     assert "secret" not in str(refused.value)
 
 
 @pytest.mark.database
-async def test_several_hosts_are_tried_until_one_takes_writes(server_url: str) -> None:
+async def test_of_several_hosts_one_that_accepts_writes_is_chosen(server_url: str) -> None:
     arguments = connect_arguments(server_url)
     parts = urlsplit(arguments["dsn"])
     socket_folder = parse_qs(parts.query).get("host", [None])[0]

@@ -31,19 +31,19 @@ async def code_of(judge: TokenVerifier, given: str) -> str:
 
 
 @pytest.mark.parametrize("algorithm", PRIVATE)
-async def test_tokens_of_real_issuers_are_taken(issuer: Issuer, algorithm: str) -> None:
+async def test_tokens_as_of_real_issuers_are_accepted(issuer: Issuer, algorithm: str) -> None:
     judge = verifier(RemoteKeySet(issuer.url))
     assert await judge.user_id(token(algorithm)) == "ada"
-    assert await judge.user_id(token(algorithm, kid=None)) == "ada", "no id is needed where one key fits"
+    assert await judge.user_id(token(algorithm, kid=None)) == "ada", "no id is needed if only one key fits"
     assert await code_of(judge, token(algorithm, exp=int(time.time()) - 60)) == "token_expired"
     assert issuer.asked == 1
 
 
-async def test_hostile_tokens_are_refused(issuer: Issuer) -> None:
+async def test_forged_tokens_are_rejected(issuer: Issuer) -> None:
     judge = verifier(RemoteKeySet(issuer.url))
     for name, given in forgeries(issuer.url).items():
         assert await code_of(judge, given) == "token_invalid", name
-    assert issuer.asked <= 2, "a key that is not known is looked for once"
+    assert issuer.asked <= 2, "an unknown key triggers one fetch"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ async def test_hostile_tokens_are_refused(issuer: Issuer) -> None:
     ],
     ids=["a secret", "encryption", "signing", "another algorithm", "another curve", "no type", "text", "null"],
 )
-async def test_keys_for_other_ends_are_passed_over(issuer: Issuer, useless: Any) -> None:
+async def test_keys_for_other_purposes_are_ignored(issuer: Issuer, useless: Any) -> None:
     issuer.keys = [useless, published("ES256")]
     judge = verifier(RemoteKeySet(issuer.url))
     assert await code_of(judge, token("EdDSA")) == "token_invalid"
@@ -71,13 +71,13 @@ async def test_unknown_keys_do_not_keep_many_waiting_for_a_slow_issuer(issuer: I
     judge = verifier(RemoteKeySet(issuer.url, cool_down=0.0))
     assert await judge.user_id(token("EdDSA")) == "ada"
     issuer.delay = 1.0
-    strangers = [asyncio.create_task(judge.user_id(token(kid=f"unknown {n}"))) for n in range(100)]
-    done, waiting = await asyncio.wait(strangers, timeout=0.2)
-    assert {type(stranger.exception()) for stranger in done} == {KeysUnavailable}
+    calls = [asyncio.create_task(judge.user_id(token(kid=f"unknown {n}"))) for n in range(100)]
+    done, waiting = await asyncio.wait(calls, timeout=0.2)
+    assert {type(call.exception()) for call in done} == {KeysUnavailable}
     assert len(waiting) == MAX_WAITING
     assert await judge.user_id(token("ES256")) == "ada"
-    for stranger in waiting:
-        stranger.cancel()
+    for call in waiting:
+        call.cancel()
     await asyncio.wait(waiting)
 
 
@@ -88,8 +88,8 @@ async def test_rotation_needs_no_restart_and_a_removed_key_is_forgotten(issuer: 
         assert await judge.user_id(token("EdDSA")) == "ada"
         new = token("EdDSA", OTHER, kid="new")
         issuer.keys = [published("EdDSA", OTHER, kid="new")]
-        assert await judge.user_id(new) == "ada", "an id that is not known is looked for at once"
-        assert await code_of(judge, token("EdDSA")) == "token_invalid", "though it was taken before"
+        assert await judge.user_id(new) == "ada", "an unknown id triggers a fetch at once"
+        assert await code_of(judge, token("EdDSA")) == "token_invalid", "though it was accepted before"
         issuer.keys = []
         async with asyncio.timeout(5):
             while keys.count:
@@ -97,7 +97,7 @@ async def test_rotation_needs_no_restart_and_a_removed_key_is_forgotten(issuer: 
         assert await code_of(judge, new) == "token_invalid"
 
 
-async def test_unknown_ids_trigger_one_fetch_in_a_cool_down_whoever_asks(issuer: Issuer) -> None:
+async def test_all_unknown_ids_together_trigger_one_fetch_per_cool_down(issuer: Issuer) -> None:
     judge = verifier(RemoteKeySet(issuer.url, cool_down=30))
     await judge.user_id(token())
     issuer.delay = 0.05
@@ -117,7 +117,9 @@ async def test_unknown_ids_trigger_one_fetch_in_a_cool_down_whoever_asks(issuer:
     ],
     ids=["500", "redirect", "no JSON", "a list", "a number", "too large"],
 )
-async def test_the_last_known_keys_serve_while_the_issuer_is_down(issuer: Issuer, fault: dict[str, Any]) -> None:
+async def test_the_last_known_keys_are_used_while_the_issuer_is_unavailable(
+    issuer: Issuer, fault: dict[str, Any]
+) -> None:
     keys = RemoteKeySet(issuer.url, cool_down=0.0)
     judge = verifier(keys)
     assert await judge.user_id(token("EdDSA")) == "ada"
@@ -128,7 +130,7 @@ async def test_the_last_known_keys_serve_while_the_issuer_is_down(issuer: Issuer
     assert await judge.user_id(token("ES256")) == "ada"
 
 
-async def test_an_issuer_that_never_answered_is_told_apart_from_a_bad_token_and_found_when_it_is_back(
+async def test_until_the_issuer_responds_keys_are_unavailable_rather_than_tokens_invalid(
     issuer: Issuer,
 ) -> None:
     issuer.status = 503
@@ -154,9 +156,7 @@ class Counting(RemoteKeySet):
         return await super().find(kid, algorithm)
 
 
-async def test_a_token_is_remembered_until_its_end_and_not_a_moment_longer(
-    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_token_is_cached_until_it_expires(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = Counting(issuer.url)
     judge = verifier(keys)
     expires = int(time.time()) + 60
@@ -169,7 +169,7 @@ async def test_a_token_is_remembered_until_its_end_and_not_a_moment_longer(
     assert keys.needed == 2
 
 
-async def test_no_more_than_so_many_tokens_are_remembered(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_cache_of_tokens_is_bounded(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapters.tokens.verifier.MAX_REMEMBERED", 2)
     keys = Counting(issuer.url)
     judge = verifier(keys)

@@ -1,4 +1,4 @@
-"""Which tokens prove who calls, which do not, and that a refusal never repeats what a token holds."""
+"""Which tokens are accepted and which are rejected, and that a rejection never repeats a token's content."""
 
 import asyncio
 import base64
@@ -27,7 +27,7 @@ def encoded(part: object) -> str:
 
 
 def signed(header: object, claims: object, key: str = SECRET, hash: str = "HS256") -> str:
-    """A token made by hand, so that nothing the library refuses to make is left untried."""
+    """A token with arbitrary content, including what the library does not produce."""
     content = f"{encoded(header)}.{encoded(claims)}"
     return f"{content}.{encoded(hmac.digest(key.encode(), content.encode(), HASHES[hash]))}"
 
@@ -106,7 +106,7 @@ INVALID = {
 
 
 @pytest.mark.parametrize("given", INVALID.values(), ids=INVALID)
-def test_an_invalid_token_is_refused_and_not_repeated(given: str) -> None:
+def test_an_invalid_token_is_rejected_and_not_repeated(given: str) -> None:
     error = refusal(given)
     assert error.code == "token_invalid"
     assert error.__cause__ is None
@@ -117,17 +117,17 @@ def test_an_invalid_token_is_refused_and_not_repeated(given: str) -> None:
 
 
 @pytest.mark.parametrize("age", [LEEWAY_SECONDS + 1, HOUR, now], ids=["just", "an hour ago", "in 1970"])
-def test_an_expired_token_is_refused_as_such(age: int) -> None:
+def test_an_expired_token_is_rejected_as_expired(age: int) -> None:
     error = refusal(token(exp=int(time.time()) - age))
     assert (error.code, error.detail) == ("token_expired", "The token has expired.")
 
 
-def test_that_a_token_has_expired_is_told_only_to_who_holds_a_real_one() -> None:
+def test_only_a_properly_signed_token_is_reported_as_expired() -> None:
     assert refusal(signed({"alg": "HS256"}, {"sub": "ada", "exp": 1}, key="x" * 33)).code == "token_invalid"
 
 
 @pytest.mark.parametrize(("claim", "seconds"), [("exp", -5), ("nbf", 20), ("iat", 20)])
-def test_clocks_may_differ_a_little(claim: str, seconds: int) -> None:
+def test_clocks_may_differ_by_the_leeway(claim: str, seconds: int) -> None:
     claims: dict[str, Any] = {claim: int(time.time()) + seconds}
     assert user_of(token(**claims)) == "tell-tale"
 
@@ -138,7 +138,7 @@ def test_a_good_token_names_its_user(user_id: str) -> None:
     assert user_of(issue_token(SECRET, user_id)) == user_id
 
 
-def test_claims_nobody_asked_for_are_left_alone() -> None:
+def test_unused_claims_are_ignored() -> None:
     given = token(iss="anyone", aud=["anything"], nbf=now - HOUR, iat=now - HOUR, jti="1", roles={"deep": [1]})
     assert user_of(given) == "tell-tale"
 
@@ -153,7 +153,7 @@ def test_the_user_may_be_in_another_claim() -> None:
 
 
 @pytest.mark.parametrize(("expected", "claim"), [("issuer", "iss"), ("audience", "aud")])
-def test_issuer_and_audience_must_be_the_ones_expected(expected: str, claim: str) -> None:
+def test_issuer_and_audience_must_match(expected: str, claim: str) -> None:
     verifier: dict[str, Any] = {expected: "https://id.example/"}
     assert user_of(token(**{claim: "https://id.example/"}), **verifier) == "tell-tale"
     assert user_of(issue_token(SECRET, "ada", **verifier), **verifier) == "ada"
@@ -169,12 +169,12 @@ def test_an_audience_may_be_one_of_several() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "x", "x" * 31])
-def test_a_short_secret_lets_nobody_in(secret: str) -> None:
+def test_a_short_secret_is_rejected(secret: str) -> None:
     forged = signed({"alg": "HS256"}, {"sub": "tell-tale", "exp": now + HOUR}, key=secret)
     assert refusal(forged, secret=secret).code == "token_invalid"
 
 
-def test_an_issued_token_lives_as_long_as_it_is_told() -> None:
+def test_an_issued_token_is_valid_for_the_given_time() -> None:
     lived = issue_token(SECRET, "ada", lifetime=timedelta(minutes=5))
     body = lived.split(".")[1]
     read = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
@@ -184,6 +184,6 @@ def test_an_issued_token_lives_as_long_as_it_is_told() -> None:
 
 
 @pytest.mark.parametrize("user_id", ["", "a\nb", "x" * 256])
-def test_no_token_is_issued_to_nobody(user_id: str) -> None:
+def test_no_token_is_issued_for_an_invalid_user_id(user_id: str) -> None:
     with pytest.raises(InvalidText):
         issue_token(SECRET, user_id)

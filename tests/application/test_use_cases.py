@@ -34,7 +34,7 @@ NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
 @dataclass
 class ManualClock:
-    """Moves a second each time it is asked."""
+    """A clock that advances a second at each call."""
 
     time: datetime = field(default=NOW)
 
@@ -62,7 +62,7 @@ def use(tasks: TaskRepository) -> UseCases:
     return UseCases(tasks)
 
 
-async def test_three_tasks_made_are_exactly_three_listed(use: UseCases) -> None:
+async def test_created_tasks_are_listed(use: UseCases) -> None:
     made = [await use.add(TaskDraft(title=title)) for title in ("one", " two ", "three")]
     await use.add(user="grace")
     page = await use.list(actor="ada", user_id="ada")
@@ -72,7 +72,7 @@ async def test_three_tasks_made_are_exactly_three_listed(use: UseCases) -> None:
     assert await use.get(actor="ada", user_id="ada", task_id=made[0].id) == made[0]
 
 
-async def test_update_changes_what_is_named_and_nothing_else(use: UseCases) -> None:
+async def test_update_changes_the_given_fields_only(use: UseCases) -> None:
     task = await use.add()
     renamed = await use.update(actor="ada", user_id="ada", task_id=task.id, change=TEA)
     assert (renamed.title, renamed.is_completed, renamed.version) == ("Buy tea", False, 2)
@@ -94,7 +94,7 @@ async def test_completing_again_keeps_the_first_completion(use: UseCases) -> Non
     assert await use.get(actor="ada", user_id="ada", task_id=task.id) == done
 
 
-async def test_a_deleted_task_is_gone(use: UseCases) -> None:
+async def test_a_deleted_task_is_not_found(use: UseCases) -> None:
     task = await use.add()
     await use.delete(actor="ada", user_id="ada", task_id=task.id)
     with pytest.raises(TaskNotFound):
@@ -103,7 +103,7 @@ async def test_a_deleted_task_is_gone(use: UseCases) -> None:
         await use.delete(actor="ada", user_id="ada", task_id=task.id)
 
 
-async def test_a_named_version_guards_every_write(use: UseCases) -> None:
+async def test_an_expected_version_makes_every_write_conditional(use: UseCases) -> None:
     task = await use.add()
     here = {"actor": "ada", "user_id": "ada", "task_id": task.id}
     stale, fresh = {"expected_version": 7}, {"expected_version": 1}
@@ -120,7 +120,7 @@ async def test_a_named_version_guards_every_write(use: UseCases) -> None:
 
 @pytest.mark.parametrize("user_id", ["grace", "Ada", "ada ", "", "ada\u0301"])
 @pytest.mark.parametrize("exists", [True, False])
-async def test_strangers_are_refused_before_anything_is_read(use: UseCases, user_id: str, exists: bool) -> None:
+async def test_another_user_is_rejected_before_anything_is_read(use: UseCases, user_id: str, exists: bool) -> None:
     task = await use.add()
     task_id = task.id if exists else uuid4()
     for call in (
@@ -136,7 +136,7 @@ async def test_strangers_are_refused_before_anything_is_read(use: UseCases, user
     assert await use.get(actor="ada", user_id="ada", task_id=task.id) == task
 
 
-async def test_an_actor_is_named_by_a_valid_user_id(use: UseCases) -> None:
+async def test_an_actor_must_be_a_valid_user_id(use: UseCases) -> None:
     with pytest.raises(InvalidText) as error:
         await use.list(actor="", user_id="")
     assert error.value.code == "user_id_empty"
@@ -171,7 +171,7 @@ async def test_20_concurrent_updates_all_happen_one_after_the_other(use: UseCase
 
 
 class AlwaysBeaten(MemoryTaskRepository):
-    """A repository in which somebody else always saves first."""
+    """A repository in which another writer always saves first."""
 
     attempts = 0
 
@@ -182,7 +182,7 @@ class AlwaysBeaten(MemoryTaskRepository):
         return await super().save(task)
 
 
-async def test_an_update_that_always_loses_gives_up() -> None:
+async def test_an_update_that_always_conflicts_raises_task_contended() -> None:
     tasks = AlwaysBeaten()
     use = UseCases(tasks)
     task = await use.add()
@@ -194,7 +194,7 @@ async def test_an_update_that_always_loses_gives_up() -> None:
     assert tasks.attempts == MAX_ATTEMPTS + 1
 
 
-async def test_the_system_adapters_serve_the_ports() -> None:
+async def test_the_system_adapters_implement_the_ports() -> None:
     create = CreateTask(tasks=MemoryTaskRepository(), clock=SystemClock(), ids=Uuid7Ids())
     task = await create(actor="ada", user_id="ada", draft=MILK)
     assert isinstance(task.id, UUID)

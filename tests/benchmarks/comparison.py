@@ -36,7 +36,7 @@ class Subject(Protocol):
         """Have some clients send requests, from a number on; a file has them ready."""
 
     def is_idle(self) -> bool:
-        """Tell whether it has nothing to do."""
+        """Return whether it has nothing to do."""
 
     def cpu_seconds(self) -> float:
         """Return the processor time used so far, not a number where it does not apply."""

@@ -62,7 +62,7 @@ class Service:
         return run_wrk(self.port, file, clients=clients, seconds=seconds, first=sent, cycle=requests.may_cycle)
 
     def is_idle(self) -> bool:
-        """Tell whether it, its child processes included, has nothing to do."""
+        """Return whether it, its child processes included, has nothing to do."""
         return are_idle(process_tree(self.pid))
 
     def cpu_seconds(self) -> float:

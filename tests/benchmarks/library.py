@@ -43,7 +43,7 @@ def import_milliseconds(times: int = 7) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlainTask:
-    """A task of somebody who needs no library."""
+    """A task without the library's checks."""
 
     user_id: str
     id: UUID
@@ -185,7 +185,7 @@ def _run(story: Coroutine[Any, Any, T]) -> T:
         story.send(None)
     except StopIteration as ended:
         return cast("T", ended.value)
-    raise RuntimeError("it waits")
+    raise RuntimeError("the story waits")
 
 
 def _seconds(story: Coroutine[Any, Any, object]) -> float:

@@ -60,7 +60,7 @@ def process_tree(root: int) -> list[int]:
 
 
 def are_idle(pids: Iterable[int]) -> bool:
-    """Tell whether none of some processes has anything to do."""
+    """Return whether none of some processes has anything to do."""
     return all(_state(pid)[0] == "S" for pid in pids)
 
 

@@ -1,4 +1,4 @@
-"""What is asked of every contender: its tables filled anew, and the requests of each operation.
+"""The workload of every contender: its tables filled anew, and the requests of each operation.
 
 Task n belongs to user n modulo USERS, so that consecutive requests concern different users. The tasks from
 USERS * TASKS_EACH on are there to be completed or deleted once.

@@ -147,7 +147,7 @@ class Served:
 
 @contextmanager
 def serving(cwd: Path, stderr: int | None = None, /, **settings: str) -> Iterator[Served]:
-    """Serve on a free port until the end of the block, unless it was stopped inside.
+    """Serve on a free port until the end of the block, unless it was stopped before.
 
     The log goes to the descriptor `stderr`, or is shown if the service fails.
     """

@@ -91,7 +91,7 @@ class TestMigrate:
         assert await connection.fetchval("SELECT version_num FROM alembic_version") == "9999"
         await connection.close()
 
-    def test_memory_has_nothing_to_migrate(self, tmp_path: Path) -> None:
+    def test_memory_is_not_migrated(self, tmp_path: Path) -> None:
         refused = hextasks("migrate", cwd=tmp_path, DATABASE_URL="memory://")
         assert refused.returncode == 1
         assert "memory://" in said(refused)
@@ -111,7 +111,7 @@ class TestDoctor:
         ],
         ids=["unreachable", "bad setting", "short secret"],
     )
-    def test_what_is_wrong_has_a_remedy(self, tmp_path: Path, settings: dict[str, str], words: str) -> None:
+    def test_every_fault_has_a_remedy(self, tmp_path: Path, settings: dict[str, str], words: str) -> None:
         found = hextasks("doctor", cwd=tmp_path, **settings)
         assert (found.returncode, found.stderr) == (1, "")
         assert re.search(words, found.stdout, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The TaskRepository port at its plainest: what the adapters are compared with."""
+"""A minimal TaskRepository, with which the adapters are compared."""
 
 from collections import defaultdict
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Users who live at the same time, with the same ids: to each of them it is as if they were alone."""
+"""Concurrent users with the same ids: no user's calls affect another's."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ IDS = [UUID(int=n) for n in range(4)]
 
 
 def one_step(chance: random.Random, user: str, seen: list[Task], now: datetime) -> Any:
-    """Choose a call, to be made on any repository."""
+    """Choose a call that any repository can carry out."""
     task_id, seen_task = chance.choice(IDS), chance.choice(seen or [a_task(user_id=user, id=IDS[0])])
     title = f"{user}, {chance.randrange(10**6)}"
     task = a_task(title, user_id=user, id=task_id, now=now)
@@ -45,7 +45,7 @@ async def outcome(call: Any) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_each_lives_as_if_alone(tasks: TaskRepository, seed: int) -> None:
+async def test_each_user_gets_the_same_results_as_alone(tasks: TaskRepository, seed: int) -> None:
     async def live(user: str) -> None:
         chance, model, seen = random.Random(f"{seed} {user}"), ModelRepository(), list[Task]()
         for n in range(40):

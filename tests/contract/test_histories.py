@@ -1,4 +1,4 @@
-"""Random histories: memory, Postgres in each mode and the plainest model that could be right answer the same.
+"""Random histories: memory, PostgreSQL in each mode and a minimal model return the same results.
 
 How many and how long is chosen by `--hypothesis-profile`, see `tests/conftest.py`.
 """
@@ -53,19 +53,19 @@ Story = Callable[[TaskRepository], Awaitable[Any]]
 
 users = st.sampled_from(["ada"] * 3 + USERS)
 strangers = st.sampled_from([None] * 27 + USERS)  # None is the owner, who calls far more often
-few_ids = st.integers(0, 11).map(lambda n: UUID(int=n * 2**124))  # few, so that they come round again
+few_ids = st.integers(0, 11).map(lambda n: UUID(int=n * 2**124))  # few, so that they are used repeatedly
 ids = st.lists(few_ids, min_size=1, max_size=4)
 ticks = st.integers(-3, 3).map(lambda n: timedelta(microseconds=n))
 filters = st.sampled_from(FILTERS)
 limits = st.sampled_from([1, 2, 3, 4, 500])
-seen: Bundle[Task] = Bundle("seen")  # tasks as they once were: their versions may be stale, they may be gone
+seen: Bundle[Task] = Bundle("seen")  # tasks as they were returned: their versions may be stale, and they may be deleted
 places: Bundle[Position] = Bundle("places")  # where pages ended
 versions = st.none() | st.just("seen") | st.integers(0, 8)
 
 
 @dataclass
 class At:
-    """A clock and a source of ids that were told what to say."""
+    """A clock and a source of ids with predetermined values."""
 
     time: datetime
     id: UUID
@@ -78,7 +78,7 @@ class At:
 
 
 class Histories(RuleBasedStateMachine):
-    """One history, lived by all repositories. Its clock steps back as often as forth."""
+    """One history, applied to all repositories. Its clock steps back as often as forward."""
 
     def __init__(self, runner: asyncio.Runner, databases: dict[Coalescing, Database]) -> None:
         super().__init__()
@@ -93,13 +93,13 @@ class Histories(RuleBasedStateMachine):
     def create(
         self, user: str, actor: str | None, ids: list[UUID], draft: TaskDraft, tick: timedelta
     ) -> MultipleResults[Task]:
-        """Several in one moment, so that the order of ids decides."""
+        """Create several at the same time, so that the order of ids decides."""
         now = self.after(tick)
         made = [self.create_one(actor or user, user, draft, At(now, each)) for each in ids]
         return multiple(*(task for task in made if isinstance(task, Task)))
 
     def create_one(self, actor: str, user: str, draft: TaskDraft, at: At) -> Any:
-        return self.tell(
+        return self.apply(
             lambda tasks: CreateTask(tasks=tasks, clock=at, ids=at)(actor=actor, user_id=user, draft=draft)
         )
 
@@ -119,7 +119,7 @@ class Histories(RuleBasedStateMachine):
         self, user: str, actor: str | None, limit: int, completed: bool | None, after: Position | None
     ) -> MultipleResults[Position]:
         page = PageRequest(limit=limit, after=after, completed=completed)
-        answer = self.tell(lambda tasks: ListTasks(tasks=tasks)(actor=actor or user, user_id=user, page=page))
+        answer = self.apply(lambda tasks: ListTasks(tasks=tasks)(actor=actor or user, user_id=user, page=page))
         following = getattr(answer, "next", None)
         return multiple(following) if following else multiple()
 
@@ -155,20 +155,20 @@ class Histories(RuleBasedStateMachine):
     @rule(task=seen, owner=strangers, actor=strangers, version=versions)
     def delete(self, task: Task, owner: str | None, actor: str | None, version: int | str | None) -> None:
         named, clock = _named(task, owner, actor) | _expected(task, version), At(self.now, NO_ID)
-        self.tell(lambda tasks: DeleteTask(tasks=tasks, clock=clock)(**named))
+        self.apply(lambda tasks: DeleteTask(tasks=tasks, clock=clock)(**named))
 
     @rule(target=seen, task=seen, change=changes, tick=ticks)
     def save_what_was_seen(self, task: Task, change: TaskChange, tick: timedelta) -> MultipleResults[Task]:
-        """What a use-case does that reads, and is overtaken before it saves."""
+        """Act as a use-case that reads, and saves after another writer."""
         changed = task.apply(change, now=self.after(tick))
         return self.shows(lambda tasks: tasks.save(changed))
 
     @invariant()
     def all_lists_are_the_same(self) -> None:
-        self.tell(_all_lists)
+        self.apply(_all_lists)
 
     def teardown(self) -> None:
-        """Let every user write once more, because only a new number shows how far their counter is."""
+        """Let every user write once more, because only a new number shows the value of their counter."""
         for user in USERS:
             self.create_one(user, user, TaskDraft(title="last"), At(self.now, FRESH_ID))
 
@@ -177,11 +177,11 @@ class Histories(RuleBasedStateMachine):
         return self.now
 
     def shows(self, story: Story) -> MultipleResults[Task]:
-        answer = self.tell(story)
+        answer = self.apply(story)
         return multiple(answer) if isinstance(answer, Task) else multiple()
 
-    def tell(self, story: Story) -> Any:
-        """Let all live a story, and return what it came to for each of them."""
+    def apply(self, story: Story) -> Any:
+        """Apply a call to all repositories, and return the outcome of each."""
         came_to = self.runner.run(_outcomes(story, self.repositories))
         expected = came_to["model"]
         assert came_to == dict.fromkeys(came_to, expected)
@@ -225,7 +225,7 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-def test_all_repositories_live_the_same_history(server: Server, runner: asyncio.Runner) -> None:
+def test_all_repositories_return_the_same_results(server: Server, runner: asyncio.Runner) -> None:
     databases: dict[Coalescing, Database] = {
         mode: patient(runner.run(server.new_database())) for mode in get_args(Coalescing)
     }

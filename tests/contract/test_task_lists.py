@@ -1,4 +1,4 @@
-"""How every adapter lists: the order, the pages, and walks while others write."""
+"""The lists of every adapter: order, pages, and walks during concurrent writes."""
 
 import asyncio
 import itertools
@@ -38,14 +38,14 @@ async def test_filters_and_their_pages(tasks: TaskRepository) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5])
-async def test_the_last_page_says_that_it_is_the_last(tasks: TaskRepository, count: int) -> None:
+async def test_the_last_page_has_no_next(tasks: TaskRepository, count: int) -> None:
     made = [await tasks.add(a_task(now=NOW + timedelta(seconds=n))) for n in range(count)]
     page = await tasks.list("ada", PageRequest(limit=4))
     assert (page.next is None) == (count <= 4)
     assert page.tasks == tuple(reversed(made))[:4]
 
 
-async def test_a_page_may_start_at_a_place_that_no_task_has(tasks: TaskRepository) -> None:
+async def test_a_page_may_start_at_a_position_without_a_task(tasks: TaskRepository) -> None:
     older = await tasks.add(a_task(now=NOW))
     await tasks.add(a_task(now=NOW + timedelta(seconds=2)))
     between = Position(created_at=NOW + timedelta(seconds=1), id=UUID(int=0))
@@ -62,10 +62,10 @@ async def test_users_see_their_own_tasks_only(tasks: TaskRepository) -> None:
 
 
 @pytest.mark.parametrize("completed", [None, False])
-async def test_a_walk_amid_writes_sees_each_task_that_stayed_once(
+async def test_a_walk_during_writes_returns_each_unremoved_task_once(
     tasks: TaskRepository, completed: bool | None
 ) -> None:
-    """Writers add, rename and remove while a reader walks; what was there before and stayed is seen exactly once."""
+    """Writers add, rename and remove during a walk; tasks that exist throughout are returned exactly once."""
     chance = random.Random(7)
     made = [await tasks.add(a_task(str(n), now=NOW + timedelta(seconds=n // 5))) for n in range(100)]
     leaving, renamed = set(chance.sample(range(100), 30)), set(chance.sample(range(100), 30))

@@ -1,4 +1,4 @@
-"""What every adapter does when many write at once."""
+"""Concurrent writes, on every adapter."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -69,7 +69,7 @@ async def test_20_writers_never_get_the_same_number_and_numbers_only_grow(tasks:
     assert (await tasks.add(a_task())).version == 20 * 7 + 1, "a removal takes a number too, and none is left out"
 
 
-async def test_refused_writes_take_no_number(tasks: TaskRepository) -> None:
+async def test_rejected_writes_take_no_number(tasks: TaskRepository) -> None:
     task = await tasks.add(a_task())
     stale = task.apply(TaskChange(title="stale"), now=LATER)
     await tasks.save(task.apply(TaskChange(title="newer"), now=LATER))

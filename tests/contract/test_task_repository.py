@@ -1,4 +1,4 @@
-"""What every adapter of the TaskRepository port does, whichever it is."""
+"""The contract of the TaskRepository port, for every adapter."""
 
 from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta
@@ -49,7 +49,7 @@ class TestOneTask:
             version=2,
         )
 
-    async def test_an_id_is_taken_once_by_each_user(self, tasks: TaskRepository) -> None:
+    async def test_each_user_may_use_an_id_once(self, tasks: TaskRepository) -> None:
         task = await tasks.add(a_task())
         with pytest.raises(TaskAlreadyExists):
             await tasks.add(a_task("another", id=task.id))
@@ -57,7 +57,7 @@ class TestOneTask:
         assert (await tasks.add(a_task("grace's", user_id="grace", id=task.id))).version == 1
         assert await tasks.get("ada", task.id) == task
 
-    async def test_what_is_not_there_is_not_found(self, tasks: TaskRepository) -> None:
+    async def test_a_missing_task_is_not_found(self, tasks: TaskRepository) -> None:
         mine = await tasks.add(a_task())
         for user_id, task_id in [("ada", uuid4()), ("grace", mine.id), ("Ada", mine.id), ("ada ", mine.id)]:
             with pytest.raises(TaskNotFound):
@@ -86,7 +86,7 @@ class TestOneTask:
         assert saved.created_at == NOW
         assert await tasks.get("ada", stored.id) == saved
 
-    async def test_a_removed_task_is_gone_for_ever(self, tasks: TaskRepository) -> None:
+    async def test_a_removed_task_stays_removed(self, tasks: TaskRepository) -> None:
         task = await tasks.add(a_task())
         await tasks.remove("ada", task.id, removed_at=LATER, expected_version=task.version)
         with pytest.raises(TaskNotFound):

@@ -1,4 +1,4 @@
-"""The entity guards itself: a wrong task cannot be built, and a change keeps every rule."""
+"""The entity checks itself: an invalid task cannot be constructed, and a change keeps every rule."""
 
 import unicodedata
 from dataclasses import FrozenInstanceError, fields, replace
@@ -61,7 +61,7 @@ def test_a_new_task_is_open_unstored_and_stripped() -> None:
         ({"completed_at": "now"}, "task_inconsistent"),
     ],
 )
-def test_a_wrong_task_cannot_be_built(changes: dict[str, Any], code: str) -> None:
+def test_an_invalid_task_cannot_be_constructed(changes: dict[str, Any], code: str) -> None:
     with pytest.raises(DomainError) as error:
         replace(TASK, **changes)
     assert error.value.code == code
@@ -93,7 +93,7 @@ def test_a_task_cannot_be_changed_in_place() -> None:
         (DONE, {"title": "Buy milk", "is_completed": True}, DONE),
     ],
 )
-def test_a_change_of_nothing_is_no_change(before: Task, change: dict[str, Any], after: Task) -> None:
+def test_a_change_without_effect_returns_the_same_task(before: Task, change: dict[str, Any], after: Task) -> None:
     assert before.apply(TaskChange(**change), now=SOON + TICK) is after
 
 
@@ -107,7 +107,7 @@ def test_the_first_completion_stays_until_the_task_is_reopened() -> None:
     assert again.completed_at == again.updated_at == later + 2 * TICK
 
 
-def test_a_change_needs_a_moment_in_utc() -> None:
+def test_a_change_needs_a_time_in_utc() -> None:
     with pytest.raises(InvalidTask):
         TASK.apply(COMPLETION, now=NOW.replace(tzinfo=None))
 
@@ -121,13 +121,13 @@ def test_a_change_needs_a_moment_in_utc() -> None:
         ({"is_completed": 1}, "task_inconsistent"),
     ],
 )
-def test_a_wrong_change_cannot_be_built(change: dict[str, Any], code: str) -> None:
+def test_an_invalid_change_cannot_be_constructed(change: dict[str, Any], code: str) -> None:
     with pytest.raises(DomainError) as error:
         TaskChange(**change)
     assert error.value.code == code
 
 
-def test_one_change_of_both_happens_at_one_moment() -> None:
+def test_a_change_of_both_fields_has_one_time() -> None:
     changed = TASK.apply(TaskChange(title=" Buy tea", is_completed=True), now=SOON)
     assert (changed.title, changed.completed_at, changed.updated_at) == ("Buy tea", SOON, SOON)
 
@@ -161,7 +161,7 @@ def test_user_ids_are_opaque(user_id: str) -> None:
 
 
 @given(st.text(max_size=520))
-def test_a_title_is_kept_exactly_when_the_rule_allows(text: str) -> None:
+def test_a_title_is_accepted_exactly_when_the_rule_allows(text: str) -> None:
     stripped = text.strip()
     allowed = 1 <= len(stripped) <= 500 and not any(unicodedata.category(c) in ("Cc", "Cs") for c in stripped)
     try:

@@ -1,4 +1,4 @@
-"""The service, and two new users for each test. Their connections are kept: making a client is the slow part."""
+"""The service, and two new users for each test. Clients are reused, because creating one is slow."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ async def service_database_url(server: Server) -> str:
 
 @pytest.fixture(scope="session", params=STORAGES)
 def service(request: pytest.FixtureRequest) -> Iterator[Service]:
-    """The whole service on a real socket, once over every adapter. Tests keep apart by using users of their own."""
+    """The whole service on a real socket, once with every adapter. Each test uses users of its own."""
     url = "memory://" if request.param == "memory" else request.getfixturevalue("service_database_url")
     with running_service(DATABASE_URL=url, CORS_ORIGINS="https://app.example.com") as service:
         yield service

@@ -1,4 +1,4 @@
-"""What Schemathesis must be told of this API, for neither JSON Schema nor its own data can say it."""
+"""What Schemathesis needs to know of this API beyond its JSON Schema."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ schemathesis.openapi.format(
 
 @schemathesis.hook
 def before_load_schema(context: HookContext, raw_schema: Any) -> None:
-    """Have entity tags made as above: of its own accord Schemathesis puts no quotation mark into a header."""
+    """Generate entity tags as above: by default Schemathesis puts no quotation mark into a header."""
     for operation in [each for path in raw_schema["paths"].values() for each in path.values()]:
         for parameter in operation.get("parameters", ()):
             if parameter["name"] == "If-Match":
@@ -27,7 +27,7 @@ def before_load_schema(context: HookContext, raw_schema: Any) -> None:
 
 @schemathesis.hook
 def filter_failure(context: HookContext, failure: Failure, case: Case[Any], response: Response) -> bool:
-    """Accept two refusals of well-formed data: of a tag of another version, and of a cursor that nobody was given."""
+    """Accept two rejections of well-formed data: of a tag of another version, and of a cursor that was never issued."""
     if not isinstance(failure, RejectedPositiveData):
         return True
     if response.status_code == 412:

@@ -1,4 +1,4 @@
-"""Only your own: whatever is asked of another user's path, and however the path spells the user."""
+"""Access is restricted to the user's own path, for every call and every spelling of the path."""
 
 from itertools import product
 from urllib.parse import quote
@@ -26,7 +26,7 @@ JSON_TYPE = ("Content-Type", "application/json")
 
 
 def spellings(user: str) -> dict[str, str]:
-    """Write a name as it may look to somebody who decodes, folds or normalises it."""
+    """Spell a name as a server that decodes, folds or normalises might confuse it."""
     full = "".join(f"%{byte:02x}" for byte in user.encode())
     return {
         "user": user,
@@ -41,8 +41,8 @@ def spellings(user: str) -> dict[str, str]:
     }
 
 
-def told(answer: httpx.Response) -> object:
-    """Return what an answer tells, less what is different in any two."""
+def comparable(answer: httpx.Response) -> object:
+    """Return a response without what differs between any two."""
     problem = answer.json() if answer.content else {}
     headers = {k: v for k, v in answer.headers.items() if k not in ("date", "x-request-id", "content-length")}
     return answer.status_code, headers, {**problem, "instance": "", "request_id": ""}
@@ -50,7 +50,7 @@ def told(answer: httpx.Response) -> object:
 
 class TestAnotherUsersPath:
     @each_call
-    def test_it_is_forbidden_whether_or_not_the_task_is_there(
+    def test_it_is_forbidden_whether_or_not_the_task_exists(
         self, service: Service, me: Client, other: Client, method: str, end: str, body: bytes | None
     ) -> None:
         task, mine = made(other), made(me)
@@ -60,18 +60,18 @@ class TestAnotherUsersPath:
         ]
         for answer in answers:
             assert_problem(answer, "forbidden", body=method != "HEAD")
-            assert told(answer) == told(answers[0])
-            assert other.user not in str(told(answer))
+            assert comparable(answer) == comparable(answers[0])
+            assert other.user not in str(comparable(answer))
         assert (listed(other), listed(me)) == ([task], [mine])
 
-    def test_no_method_tells_whether_a_task_is_there(self, service: Service, me: Client, other: Client) -> None:
+    def test_no_method_discloses_whether_a_task_exists(self, service: Service, me: Client, other: Client) -> None:
         task = made(other)
         for route, method in product(TASK_ROUTES, METHODS):
             there, missing = (
                 raw(service, method, route.format(user=other.user, id=asked), [bearer(me), JSON_TYPE], b"{}")
                 for asked in (task["id"], some_id())
             )
-            assert told(there) == told(missing)
+            assert comparable(there) == comparable(missing)
             code = "forbidden" if method in ROUTES[route] else "method_not_allowed"
             assert_problem(there, code, body=method != "HEAD")
         assert listed(other) == [task]
@@ -79,7 +79,7 @@ class TestAnotherUsersPath:
     @pytest.mark.parametrize(
         "user", ["nobody", "%00", "%FF", "%", "%zz", "%F0%9F", "*", ".", "..", "%2e%2e", "me", "%20"]
     )
-    def test_a_user_who_cannot_be_is_another_one(self, service: Service, me: Client, user: str) -> None:
+    def test_an_invalid_user_id_is_another_user(self, service: Service, me: Client, user: str) -> None:
         for method, end, body in CALLS.values():
             path = f"/api/{user}/tasks{end.format(id=some_id())}"
             answer = raw(service, method, path, [bearer(me), JSON_TYPE], body)
@@ -100,7 +100,7 @@ class TestSpelling:
             *["{user}@{mine}", "{mine}:{user}", "%EF%BB%BF{user}", "{mine}%2Ftasks%2F..%2F..%2F{user}"],
         ],
     )  # fmt: skip
-    def test_no_spelling_opens_another_users_path_or_tells_what_is_there(
+    def test_no_spelling_reaches_another_users_path_or_discloses_its_tasks(
         self, service: Service, me: Client, other: Client, spelling: str
     ) -> None:
         task = made(other)
@@ -112,7 +112,7 @@ class TestSpelling:
             )
             assert_problem(there, "forbidden", body=method != "HEAD")
             assert_problem(missing, "forbidden", body=method != "HEAD")
-            assert told(there) == told(missing)
+            assert comparable(there) == comparable(missing)
         assert listed(other) == [task]
 
     @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ class TestSpelling:
             *[("forbidden", start) for start in ("//api/{user}/tasks", "/api//{user}/tasks", "/api/{user}//tasks")],
         ],
     )
-    def test_no_detour_leads_there(self, service: Service, me: Client, other: Client, code: str, start: str) -> None:
+    def test_no_other_path_reaches_it(self, service: Service, me: Client, other: Client, code: str, start: str) -> None:
         task = made(other)
         path = start.format(mine=me.user, user=other.user)
         for method, end, body in CALLS.values():
@@ -140,7 +140,7 @@ class TestSpelling:
                     assert method == "HEAD" or answer.json()["code"] == code
         assert listed(other) == [task]
 
-    def test_from_my_own_path_no_detour_leads_there(self, service: Service, me: Client, other: Client) -> None:
+    def test_no_path_from_my_own_reaches_it(self, service: Service, me: Client, other: Client) -> None:
         task = made(other)
         for asked in (task["id"], some_id()):
             for detour in (
@@ -158,7 +158,7 @@ class TestSpelling:
         assert listed(me) == [answer.json()]
         assert_problem(raw(service, "GET", f"/api/{full.replace('%', '%25')}/tasks", [bearer(me)]), "forbidden")
 
-    def test_names_that_look_alike_are_different_users(self, service: Service) -> None:
+    def test_similar_names_are_different_users(self, service: Service) -> None:
         users = ["caf\u00e9 ", "cafe\u0301 ", "caf\u00e9", "CAF\u00c9", "cafe"]
         for user in users:
             with service.client(user, token(claims(user))) as client:

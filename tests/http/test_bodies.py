@@ -1,4 +1,4 @@
-"""Request bodies: what is taken, what is refused, and in which words."""
+"""Request bodies: which are accepted, which are rejected, and with which problem."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ WHOLE = ("pointer", "")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a body can be sent: to the list as a POST, or to a task as a PUT."""
+    """A target of a body: the list by POST, or a task by PUT."""
 
     client: Client
     method: str
@@ -30,7 +30,7 @@ class Place:
 
     def refuses(self, body: bytes | Iterator[bytes], code: str, *places: tuple[str, str], **headers: str) -> None:
         assert_problem(self.send(body, headers or JSON), code, *places)
-        assert listed(self.client) == [self.task], "a refused request changed something"
+        assert listed(self.client) == [self.task], "a rejected request changed something"
 
 
 @pytest.fixture(params=["POST", "PUT"])
@@ -63,7 +63,7 @@ def place(me: Client, request: pytest.FixtureRequest) -> Place:
         '{"title": "x"}'.encode("utf-16"),
     ],
 )
-def test_what_is_no_json_in_utf_8_is_malformed(place: Place, body: bytes) -> None:
+def test_a_body_that_is_not_json_in_utf_8_is_malformed(place: Place, body: bytes) -> None:
     place.refuses(body, "malformed_json")
 
 
@@ -98,12 +98,12 @@ def test_what_is_no_json_in_utf_8_is_malformed(place: Place, body: bytes) -> Non
         (b'{"": "x"}', WHOLE),
     ],
 )
-def test_json_of_another_shape_is_not_valid(place: Place, body: bytes, where: tuple[str, str]) -> None:
+def test_json_of_another_type_is_not_valid(place: Place, body: bytes, where: tuple[str, str]) -> None:
     place.refuses(body, "validation_error", where)
 
 
 @pytest.mark.parametrize("value", ["true", "false", "1", 1, 0, 1.0, None, "", [], {}, [True]])
-def test_is_completed_is_a_boolean_and_nothing_like_it(me: Client, value: object) -> None:
+def test_is_completed_must_be_a_boolean(me: Client, value: object) -> None:
     task = made(me)
     answer = me.put(one(me, task), json={"is_completed": value})
     assert_problem(answer, "validation_error", ("pointer", "/is_completed"))
@@ -111,14 +111,14 @@ def test_is_completed_is_a_boolean_and_nothing_like_it(me: Client, value: object
 
 
 @pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"1e-999", b"9" * 60_000], ids=["big", "low", "tiny", "long"])
-def test_is_completed_is_no_number_however_huge(me: Client, number: bytes) -> None:
+def test_is_completed_must_not_be_a_huge_number(me: Client, number: bytes) -> None:
     task = made(me)
     answer = me.put(one(me, task), content=b'{"is_completed": ' + number + b"}", headers=JSON)
     assert_problem(answer, "validation_error", ("pointer", "/is_completed"))
     assert listed(me) == [task]
 
 
-def test_a_task_is_made_open_whatever_is_asked(me: Client) -> None:
+def test_a_task_cannot_be_created_completed(me: Client) -> None:
     assert_problem(me.post(me.tasks, json={"title": "x", "is_completed": True}), "validation_error", WHOLE)
     assert listed(me) == []
 
@@ -132,14 +132,14 @@ def test_values_that_a_rule_rejects_are_not_valid(place: Place, field: str, valu
     place.refuses(json.dumps(body).encode(), "validation_error", ("pointer", f"/{field}"))
 
 
-def test_no_control_character_is_taken(place: Place) -> None:
+def test_control_characters_are_rejected(place: Place) -> None:
     for code in (*range(0x20), *range(0x7F, 0xA0)):
         body = json.dumps({"title": f"a{chr(code)}b"}).encode()
         assert_problem(place.send(body), "validation_error", TITLE)
     assert listed(place.client) == [place.task]
 
 
-def test_white_space_of_every_kind_is_stripped_and_nothing_else_is(place: Place) -> None:
+def test_every_white_space_and_nothing_else_is_stripped(place: Place) -> None:
     spaces = [chr(code) for code in range(0x110000) if chr(code).isspace()]
     assert len(spaces) > 25
     for space in spaces:
@@ -152,7 +152,7 @@ def test_white_space_of_every_kind_is_stripped_and_nothing_else_is(place: Place)
 
 
 @pytest.mark.parametrize("title", ["\\ud800", "a\\udfff", "\\ude00\\ud83d", "\\ud83d\\ud83d\\ude00", "\\uD800 x"])
-def test_a_lone_surrogate_is_no_text(place: Place, title: str) -> None:
+def test_a_lone_surrogate_is_rejected(place: Place, title: str) -> None:
     place.refuses(f'{{"title": "{title}"}}'.encode(), "malformed_json")
 
 
@@ -165,11 +165,11 @@ def test_a_lone_surrogate_is_no_text(place: Place, title: str) -> None:
         b'{"title": "a", "title": "b", "title": "c"}',
     ],
 )
-def test_a_field_named_twice_is_refused_because_readers_differ_in_which_they_take(place: Place, body: bytes) -> None:
+def test_a_repeated_field_is_rejected_because_parsers_differ(place: Place, body: bytes) -> None:
     place.refuses(body, "malformed_json")
 
 
-def test_a_field_named_twice_beside_another_is_refused_too(me: Client) -> None:
+def test_a_repeated_field_beside_another_is_rejected(me: Client) -> None:
     task = made(me)
     for body in (
         b'{"is_completed": true, "is_completed": false}',
@@ -179,7 +179,7 @@ def test_a_field_named_twice_beside_another_is_refused_too(me: Client) -> None:
     assert listed(me) == [task]
 
 
-def test_what_looks_like_a_field_in_a_title_is_the_title(place: Place) -> None:
+def test_a_title_may_contain_what_looks_like_a_field(place: Place) -> None:
     title = '", "title": "::": {"title": 1}'
     assert place.send(json.dumps({"title": title}).encode()).json()["title"] == title
 
@@ -200,7 +200,7 @@ def test_escapes_stand_for_their_characters(place: Place, title: str, kept: str)
     "content_type",
     ["", "text/plain", "application/x-www-form-urlencoded", "text/json", "application/jsonx", "*/*", "application"],
 )
-def test_a_body_of_another_type_is_refused(place: Place, content_type: str) -> None:
+def test_another_content_type_is_rejected(place: Place, content_type: str) -> None:
     headers = {"Content-Type": content_type} if content_type else {"X-No-Content-Type": "sent"}
     for body in (b'{"title": "x"}', b"title=x", b"{"):
         place.refuses(body, "unsupported_media_type", **headers)
@@ -209,17 +209,17 @@ def test_a_body_of_another_type_is_refused(place: Place, content_type: str) -> N
 @pytest.mark.parametrize(
     "content_type", ["application/json", "Application/JSON", "application/json; charset=utf-8", "application/json ;x=y"]
 )
-def test_json_may_be_named_in_these_ways(place: Place, content_type: str) -> None:
+def test_these_content_types_are_json(place: Place, content_type: str) -> None:
     answer = place.send('{"title": "Milch für ü"}'.encode(), {"Content-Type": content_type})
     assert answer.json()["title"] == "Milch für ü"
 
 
 class TestSize:
-    """The limit is 64 KiB, whether the size is announced or turns out."""
+    """The limit is 64 KiB, with a Content-Length and without one."""
 
     @pytest.mark.parametrize("chunked", [False, True])
     @pytest.mark.parametrize("size", [LIMIT - 1, LIMIT])
-    def test_64_kib_are_taken(self, place: Place, size: int, chunked: bool) -> None:
+    def test_64_kib_are_accepted(self, place: Place, size: int, chunked: bool) -> None:
         assert place.send(self.body(size, chunked)).json()["title"] == "Buy milk"
 
     @pytest.mark.parametrize("chunked", [False, True])

@@ -1,6 +1,6 @@
-"""What a request costs, in exact counts: round trips, prepared statements, bytecode instructions.
+"""The cost of a request in exact counts: round trips, prepared statements, bytecode instructions.
 
-Counts and not times, so that a busy machine fails nothing. A number that grew is either a regression or the price of a
+Counts, because times depend on the load of the machine. A number that grew is either a regression or the price of a
 feature; in the second case, change it here, in the same commit.
 """
 
@@ -48,7 +48,7 @@ def test_instructions_of_each_call() -> None:
 
 @pytest.mark.database
 class TestStatements:
-    """What the calls of one client at a time send to PostgreSQL."""
+    """The statements that the calls of one sequential client send to PostgreSQL."""
 
     @pytest.fixture
     def sent(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -67,7 +67,9 @@ class TestStatements:
         with running_service(DATABASE_URL=service_database_url) as service, service.client() as me:
             self.call_everything(me, sent)
 
-    async def test_no_more_statements_are_prepared_however_many_calls_share_one(self, server: Server) -> None:
+    async def test_the_number_of_prepared_statements_does_not_depend_on_the_number_of_calls(
+        self, server: Server
+    ) -> None:
         url = await server.new_database()
         database = Database(url, PoolSettings(size=1, max_overflow=0, timeout=DATABASE_TIMEOUT_SECONDS))
         await migrate(database)

@@ -1,4 +1,4 @@
-"""Every operation of `/openapi.json` is called: status, headers and body of its successes are as described there."""
+"""Every operation of `/openapi.json` is called: status, headers and body of its successes match the document."""
 
 from copy import deepcopy
 from typing import Any
@@ -42,7 +42,7 @@ def operations(document: Json) -> dict[str, tuple[str, str, Json]]:
 
 
 def check(document: Json, schema: Json, value: object) -> None:
-    """Fail unless a value fits a schema that says something, and has no field that the schema does not name."""
+    """Fail unless a value fits a non-empty schema, and has no field that the schema does not name."""
     strict = deepcopy(document["components"])
     for component in strict["schemas"].values():
         component.setdefault("additionalProperties", False)
@@ -66,7 +66,7 @@ def test_the_document_is_valid_and_each_of_its_successes_is_called(description: 
 @pytest.mark.parametrize(
     ("name", "status", "method", "target", "request_"), CALLS, ids=[f"{name} {status}" for name, status, *_ in CALLS]
 )
-def test_a_success_is_as_described(
+def test_a_success_matches_the_document(
     me: Client, description: httpx.Response, name: str, status: int, method: str, target: str, request_: Json
 ) -> None:
     made(me)

@@ -37,7 +37,7 @@ everywhere = pytest.mark.parametrize(ARGUMENTS, EVERYWHERE.values(), ids=EVERYWH
 
 
 def headers_for(client: Client, known: bool, status: int, *more: tuple[str, str]) -> list[tuple[str, str]]:
-    """Return the headers that bring about this status."""
+    """Return the headers that cause this status."""
     tag = [("If-None-Match", "*")] if status == 304 else []
     return [*([bearer(client)] if known else []), *tag, *more]
 
@@ -58,18 +58,18 @@ class TestRequestId:
             assert {name for name, _ in answer.headers.items()} >= SECURITY
 
     @pytest.mark.parametrize(
-        "sane", ["1", "x" * 128, "0f8fad5b-d9cb-469f-a165-70867728950e", "Root=1-67891233-abcdef012345678912345678"]
+        "given", ["1", "x" * 128, "0f8fad5b-d9cb-469f-a165-70867728950e", "Root=1-67891233-abcdef012345678912345678"]
     )
-    def test_a_plain_one_is_kept(self, service: Service, sane: str) -> None:
-        assert raw(service, "GET", "/health/live", [("X-Request-ID", sane)]).headers["x-request-id"] == sane
+    def test_a_plain_one_is_kept(self, service: Service, given: str) -> None:
+        assert raw(service, "GET", "/health/live", [("X-Request-ID", given)]).headers["x-request-id"] == given
 
-    @pytest.mark.parametrize("insane", ["", " ", "x" * 129, "a b", 'a"b', "{}", "a,b", "\u00fc", "<b>", "x" * 9000])
-    def test_another_is_replaced(self, service: Service, insane: str) -> None:
-        answer = raw(service, "GET", "/nowhere", [("X-Request-ID", insane.encode())])
+    @pytest.mark.parametrize("given", ["", " ", "x" * 129, "a b", 'a"b', "{}", "a,b", "\u00fc", "<b>", "x" * 9000])
+    def test_another_is_replaced(self, service: Service, given: str) -> None:
+        answer = raw(service, "GET", "/nowhere", [("X-Request-ID", given.encode())])
         assert is_new_uuid(answer.headers["x-request-id"])
         assert_problem(answer, "route_not_found")
 
-    def test_of_two_none_is_kept(self, service: Service) -> None:
+    def test_two_ids_are_both_replaced(self, service: Service) -> None:
         answer = raw(service, "GET", "/health/live", [("X-Request-ID", "one"), ("X-Request-ID", "two")])
         assert is_new_uuid(answer.headers["x-request-id"])
 
@@ -92,7 +92,7 @@ class TestCors:
         ["https://evil.example", "http://app.example.com", "https://app.example.com.evil.example", "null",
          "https://app.example.com:8443", "https://xapp.example.com", "https://app.example.comx"],
     )  # fmt: skip
-    def test_a_page_of_another_origin_can_not(self, me: Client, origin: str) -> None:
+    def test_a_page_of_another_origin_cannot(self, me: Client, origin: str) -> None:
         for answer in (me.get(me.tasks, headers={"Origin": origin}), me.get("/nowhere", headers={"Origin": origin})):
             assert "access-control-allow-origin" not in answer.headers
 

@@ -1,4 +1,4 @@
-"""What clients are told when something breaks inside, or the storage goes away: little, and the truth."""
+"""Responses to internal errors and to an unavailable database: accurate, and without internals."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +18,7 @@ from tests.http.wire import JSON, Json, assert_problem, bearer, listed, made, on
 from tests.services import Client, Service, running_service
 from tests.sql import fetch
 
-INSIDE = "the inside: SELECT password FROM vault"
+INTERNALS = "internals: SELECT password FROM vault"
 CALLS = [
     ("GET", ""),
     ("POST", ""),
@@ -33,7 +33,7 @@ each_call = pytest.mark.parametrize(("method", "end"), CALLS)
 
 @pytest.fixture(scope="module")
 def fragile() -> Iterator[Service]:
-    """A service of its own, whose repository a test may break."""
+    """A service for this test, whose repository it may break."""
     with running_service(DATABASE_URL="memory://", CORS_ORIGINS="https://app.example.com") as service:
         yield service
 
@@ -62,8 +62,8 @@ def break_repository(service: Service, monkeypatch: pytest.MonkeyPatch, error: E
 
 class TestInside:
     @each_call
-    @pytest.mark.parametrize("error", [RuntimeError(INSIDE), OSError(5, INSIDE)])
-    def test_an_unexpected_error_tells_nothing(
+    @pytest.mark.parametrize("error", [RuntimeError(INTERNALS), OSError(5, INTERNALS)])
+    def test_an_unexpected_error_discloses_nothing(
         self,
         fragile: Service,
         monkeypatch: pytest.MonkeyPatch,
@@ -90,7 +90,7 @@ class TestInside:
         ("error", "code", "methods"),
         [(StorageUnavailable(), "storage_unavailable", ()), (VersionConflict(), "overloaded", ("save",))],
     )
-    def test_what_may_pass_says_when_to_come_back(
+    def test_a_temporary_error_has_retry_after(
         self,
         fragile: Service,
         monkeypatch: pytest.MonkeyPatch,
@@ -109,27 +109,29 @@ class TestInside:
 
 
 @asynccontextmanager
-async def away(admin: asyncpg.Connection, url: str) -> AsyncIterator[None]:
-    """Cut all connections to a database and have it bear another name inside."""
+async def unavailable(admin: asyncpg.Connection, url: str) -> AsyncIterator[None]:
+    """Terminate all connections to a database, and rename it for the duration of the block."""
     name = urlsplit(url).path[1:]
     await admin.execute(CUT, name)
-    await admin.execute(f"ALTER DATABASE {name} RENAME TO {name}_away")
+    await admin.execute(f"ALTER DATABASE {name} RENAME TO {name}_renamed")
     try:
         yield
     finally:
-        await admin.execute(f"ALTER DATABASE {name}_away RENAME TO {name}")
+        await admin.execute(f"ALTER DATABASE {name}_renamed RENAME TO {name}")
 
 
 @pytest.mark.database
-async def test_a_storage_that_goes_away_and_comes_back(admin: asyncpg.Connection, server: Server) -> None:
+async def test_a_database_that_becomes_unavailable_and_available_again(
+    admin: asyncpg.Connection, server: Server
+) -> None:
     url = await server.new_database()
     name = urlsplit(url).path[1:]
     with running_service(DATABASE_URL=url) as service, service.client() as client:
         task = made(client)
         assert client.get("/health/ready").status_code == 200
         await admin.execute(CUT, name)
-        assert listed(client) == [task], "a cut connection was handed out"
-        async with away(admin, url):
+        assert listed(client) == [task], "a terminated connection was used"
+        async with unavailable(admin, url):
             for method, end in CALLS:
                 answer = call(service, client, method, end, task)
                 assert_problem(answer, "storage_unavailable")
@@ -152,7 +154,7 @@ async def test_a_service_that_started_without_its_database_checks_it_before_it_i
 ) -> None:
     url = await server.new_database()
     async with AsyncExitStack() as meanwhile:
-        await meanwhile.enter_async_context(away(admin, url))
+        await meanwhile.enter_async_context(unavailable(admin, url))
         with running_service(DATABASE_URL=url, ENVIRONMENT=environment) as service, service.client() as client:
             assert_problem(client.get("/health/ready"), "storage_unavailable")
             assert client.get("/health/live").status_code == 200

@@ -1,4 +1,4 @@
-"""The application called in process, without its connection: the same answers, and a right count of requests."""
+"""The application called in process, without a connection: the same responses, and a correct count of requests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -57,7 +57,7 @@ async def client(app: ExchangeLayer) -> AsyncIterator[httpx.AsyncClient]:
 
 @contextmanager
 def stuck(container: Container, monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Semaphore]:
-    """Have reads of tasks take for ever; gives a semaphore that each of them releases when it begins."""
+    """Make reads of tasks wait forever; returns a semaphore that each of them releases when it begins."""
     entered = asyncio.Semaphore(0)
 
     async def wait(*_: object) -> None:
@@ -81,7 +81,7 @@ def stuck(container: Container, monkeypatch: pytest.MonkeyPatch) -> Iterator[asy
         ("GET", "/health/ready", True, 200, "/health/ready"),
     ],
 )
-async def test_each_request_is_told_of_once_and_gives_its_place_back(
+async def test_each_request_is_observed_once_and_releases_its_slot(
     client: httpx.AsyncClient,
     finished: Finished,
     method: str,
@@ -100,7 +100,7 @@ async def test_each_request_is_told_of_once_and_gives_its_place_back(
     assert answer.headers["x-request-id"] == exchange.request_id
 
 
-async def test_what_exceeds_the_capacity_is_rejected(
+async def test_requests_beyond_the_capacity_are_rejected(
     client: httpx.AsyncClient, container: Container, app: ExchangeLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = {"Authorization": f"Bearer {issue_token(SECRET, 'grace')}"}
@@ -119,7 +119,7 @@ async def test_what_exceeds_the_capacity_is_rejected(
         assert answer.headers["connection"] == "close"
 
 
-async def test_who_cancels_a_request_hears_of_it(
+async def test_a_cancellation_by_the_caller_is_passed_on(
     client: httpx.AsyncClient, container: Container, finished: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with stuck(container, monkeypatch) as entered:
@@ -132,10 +132,10 @@ async def test_who_cancels_a_request_hears_of_it(
     assert (await client.get(TASKS)).status_code == 200
 
 
-async def test_the_deadline_is_the_requests_own(
+async def test_the_deadline_cancels_the_request_only(
     client: httpx.AsyncClient, container: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends neither what the caller does next nor a cancellation that comes at the same time."""
+    """It affects neither what the caller does next nor a simultaneous cancellation."""
 
     async def call() -> int:
         assert_problem(await client.get(TASKS), "storage_unavailable")

@@ -1,4 +1,4 @@
-"""The service with the keys of an issuer: tokens of Better Auth and its like."""
+"""The service with the keys of an issuer such as Better Auth."""
 
 import time
 from collections.abc import Iterator
@@ -29,14 +29,14 @@ def trusting(issuer: Issuer, request: pytest.FixtureRequest) -> Iterator[Service
 
 
 @pytest.mark.parametrize("algorithm", ["EdDSA", "ES256", "RS256"])
-def test_a_token_of_the_issuer_opens_its_users_list(trusting: Service, algorithm: str) -> None:
+def test_a_token_of_the_issuer_is_accepted(trusting: Service, algorithm: str) -> None:
     with trusting.client("ada", token(algorithm)) as ada:
         task = made(ada)
         assert ada.get(f"{ada.tasks}/{task['id']}").json() == task
         assert_problem(ada.get("/api/grace/tasks"), "forbidden")
 
 
-def test_other_tokens_do_not(trusting: Service, issuer: Issuer) -> None:
+def test_other_tokens_are_rejected(trusting: Service, issuer: Issuer) -> None:
     others = {"the secret that a service may have instead": issue_token(SECRET, "ada"), **forgeries(issuer.url)}
     for name, given in others.items():
         answer = raw(trusting, "GET", "/api/ada/tasks", [("Authorization", f"Bearer {given}")])
@@ -47,7 +47,7 @@ def test_other_tokens_do_not(trusting: Service, issuer: Issuer) -> None:
     assert_problem(raw(trusting, "GET", "/api/ada/tasks", [("Authorization", f"Bearer {expired}")]), "token_expired")
 
 
-def test_while_the_keys_were_never_to_be_had_nobody_is_called_a_liar() -> None:
+def test_until_the_keys_are_fetched_no_token_is_called_invalid() -> None:
     with (
         running_service(DATABASE_URL="memory://", JWT_SECRET="", JWT_JWKS_URL="http://127.0.0.1:1/jwks") as service,
         service.client("ada", token()) as ada,

@@ -1,4 +1,4 @@
-"""The service as a role that has the grants of the README and no others."""
+"""The service as a role with exactly the grants of the README."""
 
 import re
 from collections.abc import AsyncIterator
@@ -61,7 +61,7 @@ async def test_the_service_works_with_the_grants_of_the_readme(role_url: str) ->
         "DELETE FROM alembic_version",
     ],
 )
-async def test_it_can_do_no_more(role_url: str, statement: str) -> None:
+async def test_the_role_has_no_other_privileges(role_url: str, statement: str) -> None:
     connection = await asyncpg.connect(**connect_arguments(role_url))
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await connection.execute(statement)

@@ -1,4 +1,4 @@
-"""Lists: pages, filters, and the query parameters that choose them."""
+"""Lists: pages, filters, and query parameters."""
 
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
@@ -26,7 +26,7 @@ class TestPages:
         assert [task["created_at"] for task in all_tasks] == sorted((t["created_at"] for t in all_tasks), reverse=True)
 
     @pytest.mark.parametrize("completed", [None, "true", "false"])
-    def test_the_link_leads_through_the_same_list(self, me: Client, completed: str | None) -> None:
+    def test_the_link_is_the_next_page_of_the_same_list(self, me: Client, completed: str | None) -> None:
         tasks = [made(me) for _ in range(8)]
         tasks = [finish(me, task) if n % 2 else task for n, task in enumerate(tasks)]
         wanted = [task for task in reversed(tasks) if completed in (None, str(task["is_completed"]).lower())]
@@ -42,7 +42,7 @@ class TestPages:
         assert found == wanted
         assert walked == len(wanted) / 2
 
-    def test_the_filter_follows_every_change(self, me: Client) -> None:
+    def test_the_filter_reflects_every_change(self, me: Client) -> None:
         first, second = made(me, "first"), made(me, "second")
         done = finish(me, first)
         assert (listed(me, completed="true"), listed(me, completed="false")) == ([done], [second])
@@ -51,7 +51,7 @@ class TestPages:
 
     @pytest.mark.parametrize("limit", [1, 2, 5])
     @pytest.mark.parametrize("filter", [{}, {"completed": "false"}])
-    def test_a_walk_amid_changes_sees_every_task_that_stayed_once(
+    def test_a_walk_during_changes_returns_every_undeleted_task_once(
         self, me: Client, limit: int, filter: dict[str, str]
     ) -> None:
         tasks = [made(me, f"task {n}") for n in range(15)]
@@ -87,33 +87,33 @@ class TestQuery:
             *["", "%00", "%D9%A3"],
         ],
     )
-    def test_a_limit_is_a_number_from_1_to_500(self, me: Client, limit: str) -> None:
+    def test_a_limit_must_be_from_1_to_500(self, me: Client, limit: str) -> None:
         assert_problem(me.get(f"{me.tasks}?limit={limit}"), "validation_error", ("parameter", "limit"))
 
     @pytest.mark.parametrize("limit", [1, 50, 500])
-    def test_these_limits_are_right(self, me: Client, limit: int) -> None:
+    def test_limits_from_1_to_500_are_accepted(self, me: Client, limit: int) -> None:
         task = made(me)
         assert me.get(me.tasks, params={"limit": limit}).json() == {"tasks": [task], "next_cursor": None}
 
     @pytest.mark.parametrize("completed", ["yes", "2", "maybe", "", "null", "[]", "true,false", "%00"])
-    def test_completed_is_true_or_false(self, me: Client, completed: str) -> None:
+    def test_completed_must_be_true_or_false(self, me: Client, completed: str) -> None:
         assert_problem(me.get(f"{me.tasks}?completed={completed}"), "validation_error", ("parameter", "completed"))
 
     @pytest.mark.parametrize("cursor", ["", "x", "null", "AAAA", "a" * 5000, "%C3%BC", "%00", "=", "MQ%3D%3D", "-1"])
-    def test_a_cursor_is_one_that_was_given(self, me: Client, cursor: str) -> None:
+    def test_a_malformed_cursor_is_rejected(self, me: Client, cursor: str) -> None:
         assert_problem(me.get(f"{me.tasks}?cursor={cursor}"), "validation_error", ("parameter", "cursor"))
 
     @pytest.mark.parametrize(
         "query", ["Limit=1", "offset=1", "page=2", "limit[]=1", "complete=true", "=1", "x", "%FF=1"]
     )
-    def test_an_unknown_parameter_is_refused(self, me: Client, query: str) -> None:
+    def test_an_unknown_parameter_is_rejected(self, me: Client, query: str) -> None:
         answer = me.get(f"{me.tasks}?{query}")
         (error,) = answer.json()["errors"]
         assert_problem(answer, "validation_error", ("parameter", error["parameter"]))
         assert query.startswith((error["parameter"], "%"))
 
     @pytest.mark.parametrize("name", ["limit", "cursor", "completed"])
-    def test_a_repeated_parameter_is_refused(self, me: Client, name: str) -> None:
+    def test_a_repeated_parameter_is_rejected(self, me: Client, name: str) -> None:
         for value in {"limit": ["1", "2"], "cursor": ["x", "x"], "completed": ["true", "true"]}[name], ["", ""]:
             query = "&".join(f"{name}={each}" for each in value)
             assert_problem(me.get(f"{me.tasks}?{query}"), "validation_error", ("parameter", name))
@@ -146,7 +146,7 @@ class TestForeignCursors:
                 else:
                     assert_problem(answer, "validation_error", ("parameter", "cursor"))
 
-    def test_no_changed_cursor_is_taken(self, me: Client) -> None:
+    def test_a_changed_cursor_is_rejected(self, me: Client) -> None:
         made(me), made(me)
         cursor = me.get(me.tasks, params={"limit": 1}).json()["next_cursor"]
         changed = [cursor[:n] + ("A" if cursor[n] != "A" else "B") + cursor[n + 1 :] for n in range(len(cursor))]

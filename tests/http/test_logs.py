@@ -109,7 +109,7 @@ def test_a_path_without_a_route_is_logged_up_to_a_length_and_without_its_query(s
     assert line["path"] == "/%C3%A9/" + "x" * 248
 
 
-def test_what_is_not_a_request_has_a_line(service: Service, lines: Lines) -> None:
+def test_a_malformed_request_has_a_line(service: Service, lines: Lines) -> None:
     lines.so_far()
     with connected(service) as connection:
         connection.sendall(b"garbage\r\n\r\n")

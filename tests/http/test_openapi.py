@@ -1,4 +1,4 @@
-"""The API's description, and the page that shows it to people without internet access."""
+"""The OpenAPI document, and the page that shows it without internet access."""
 
 import re
 import shutil
@@ -40,7 +40,7 @@ each_operation = pytest.mark.parametrize(("path", "method"), OPERATIONS)
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    """One service will do: its description does not depend on where tasks are kept."""
+    """One service for all tests: the document does not depend on the storage."""
     with running_service(DATABASE_URL="memory://") as service:
         yield service
 
@@ -62,14 +62,14 @@ def resolved(document: Any, schema: Any) -> Any:
 
 
 class TestDocument:
-    def test_it_is_openapi_3_1_and_describes_all_there_is(self, document: Any) -> None:
+    def test_it_is_openapi_3_1_and_describes_every_operation(self, document: Any) -> None:
         assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
         assert {(path, method) for path, methods in document["paths"].items() for method in methods} == set(OPERATIONS)
         ids = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
         assert len(set(ids)) == len(OPERATIONS)
 
     @each_operation
-    def test_an_operation_tells_its_success_and_every_error(self, document: Any, path: str, method: str) -> None:
+    def test_an_operation_documents_its_success_and_every_error(self, document: Any, path: str, method: str) -> None:
         success, errors = OPERATIONS[path, method]
         operation = document["paths"][path][method]
         assert operation["summary"]
@@ -83,10 +83,10 @@ class TestDocument:
                 required = {"type", "title", "status", "detail", "instance", "code", "request_id"}
                 assert set(problem["required"]) == required
                 assert problem["properties"].keys() == required | {"errors"}
-                assert "examples" not in problem  # Litestar would make them up; each response has true ones
+                assert "examples" not in problem  # Litestar would invent them; each response has real ones
 
     @each_operation
-    def test_an_answer_tells_its_headers(self, document: Any, path: str, method: str) -> None:
+    def test_a_response_documents_its_headers(self, document: Any, path: str, method: str) -> None:
         item = {"ETag"} if "task_id" in path else set()
         own = {
             "200": item,
@@ -100,7 +100,7 @@ class TestDocument:
             assert set(response["headers"]) - {"Link"} == {"X-Request-ID"} | own.get(status, set())
 
     @each_operation
-    def test_a_parameter_is_left_out_and_never_null(self, document: Any, path: str, method: str) -> None:
+    def test_a_parameter_is_optional_and_never_null(self, document: Any, path: str, method: str) -> None:
         for parameter in document["paths"][path][method].get("parameters", ()):
             assert parameter["schema"]["type"] in ("string", "integer", "boolean"), parameter
 
@@ -119,7 +119,7 @@ class TestDocument:
                 OAS31Validator(described[field]).validate(text)
 
     @each_operation
-    def test_only_health_is_open_to_anybody(self, document: Any, path: str, method: str) -> None:
+    def test_only_health_needs_no_token(self, document: Any, path: str, method: str) -> None:
         (name, scheme), = document["components"]["securitySchemes"].items()  # fmt: skip
         assert (scheme["type"], scheme["scheme"], scheme["bearerFormat"]) == ("http", "bearer", "JWT")
         operation = document["paths"][path][method]
@@ -134,7 +134,7 @@ class TestDocument:
             for name, field in schemas[schema]["properties"].items():
                 assert field.get("examples") or field.get("type") == "boolean", f"{schema}.{name}"
 
-    def test_the_lists_parameters_tell_their_limits(self, document: Any) -> None:
+    def test_the_parameters_of_the_list_document_their_limits(self, document: Any) -> None:
         operation = document["paths"]["/api/{user_id}/tasks"]["get"]
         query = {each["name"]: each for each in operation["parameters"] if each["in"] == "query"}
         assert query.keys() == {"limit", "cursor", "completed"}
@@ -147,7 +147,7 @@ class TestDocument:
 
 
 class TestPage:
-    def test_the_page_and_its_assets_come_from_here(self, service: Service) -> None:
+    def test_the_service_serves_the_page_and_its_assets(self, service: Service) -> None:
         page = raw(service, "GET", "/docs")
         assert page.headers["content-type"].startswith("text/html")
         assets = re.findall(r"""(?:src|href)\s*=\s*["']([^"']+)""", page.text)

@@ -1,4 +1,4 @@
-"""If-Match and If-None-Match: a client names the version that it has seen."""
+"""Conditional requests with If-Match and If-None-Match."""
 
 import json
 
@@ -28,7 +28,7 @@ def renamed(client: Client) -> Json:
 @each_write
 class TestIfMatch:
     @pytest.mark.parametrize("if_match", ['"2"', "*"])
-    def test_a_write_on_what_was_seen_succeeds(
+    def test_a_write_on_the_current_version_succeeds(
         self, me: Client, method: str, end: str, body: Body, if_match: str
     ) -> None:
         task = renamed(me)
@@ -39,7 +39,7 @@ class TestIfMatch:
         "if_match",
         ['"1"', '"3"', 'W/"2"', '"02"', '"+2"', '""', '"x"', '"-2"', '"9223372036854775808"', '"' + "9" * 500 + '"'],
     )
-    def test_a_write_on_anything_else_is_refused(
+    def test_a_write_on_another_version_is_rejected(
         self, me: Client, method: str, end: str, body: Body, if_match: str
     ) -> None:
         task = renamed(me)
@@ -47,7 +47,7 @@ class TestIfMatch:
         assert listed(me) == [task]
 
     @pytest.mark.parametrize("if_match", ["2", "", "garbage", '"2', '2"', "w/2", '"2" x', "**"])
-    def test_what_is_no_entity_tag_is_not_valid(
+    def test_a_malformed_entity_tag_is_not_valid(
         self, me: Client, method: str, end: str, body: Body, if_match: str
     ) -> None:
         task = renamed(me)
@@ -56,7 +56,7 @@ class TestIfMatch:
         assert listed(me) == [task]
 
     @pytest.mark.parametrize(("if_match", "is_valid"), [(b' "2" \t', True), (b'\xa0"2"', False), (b'"2"\x85', False)])
-    def test_around_a_tag_may_be_what_http_calls_white_space(
+    def test_white_space_around_a_tag_is_ignored(
         self, service: Service, me: Client, method: str, end: str, body: Body, if_match: bytes, is_valid: bool
     ) -> None:
         task = renamed(me)
@@ -66,14 +66,12 @@ class TestIfMatch:
         assert (listed(me) == [task]) is not is_valid
 
     @pytest.mark.parametrize("if_match", ['"1"', "*"])
-    def test_a_task_that_is_not_there_is_not_found(
+    def test_a_conditional_write_of_a_missing_task_is_not_found(
         self, me: Client, method: str, end: str, body: Body, if_match: str
     ) -> None:
         assert_problem(write(me, method, f"{me.tasks}/{some_id()}{end}", body, if_match), "task_not_found")
 
-    def test_a_stale_write_of_what_is_so_already_is_refused_too(
-        self, me: Client, method: str, end: str, body: Body
-    ) -> None:
+    def test_a_stale_write_without_effect_is_rejected_too(self, me: Client, method: str, end: str, body: Body) -> None:
         task = renamed(me)
         done = me.put(one(me, task), json={"title": "changed", "is_completed": True}).json()
         assert_problem(write(me, method, one(me, task) + end, body, '"2"'), "version_mismatch")
@@ -83,12 +81,12 @@ class TestIfMatch:
 class TestIfNoneMatch:
     @pytest.mark.parametrize("method", ["GET", "HEAD"])
     @pytest.mark.parametrize("tag", ['"2"', 'W/"2"', "*", '"1", "2"', '"x",W/"2"'])
-    def test_what_was_seen_is_not_sent_again(self, me: Client, method: str, tag: str) -> None:
+    def test_the_current_version_is_not_sent_again(self, me: Client, method: str, tag: str) -> None:
         answer = me.request(method, one(me, renamed(me)), headers={"If-None-Match": tag})
         assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", '"2"')
 
     @pytest.mark.parametrize("tag", ['"1"', 'W/"1"', '"1", "3"', '"22"', '""', "", "2", "garbage", "**", 'x"2"'])
-    def test_anything_else_gets_the_task(self, me: Client, tag: str) -> None:
+    def test_another_tag_gets_the_task(self, me: Client, tag: str) -> None:
         task = renamed(me)
         answer = me.get(one(me, task), headers={"If-None-Match": tag})
         assert (answer.status_code, answer.json(), answer.headers["etag"]) == (200, task, '"2"')

@@ -1,4 +1,4 @@
-"""Many clients at one task at the same time, over real connections."""
+"""Concurrent clients on one task, over real connections."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def at_once(threads: ThreadPoolExecutor, *calls: Call) -> list[httpx.Response]:
-    """Make calls that start together, and return their answers in the order of the calls."""
+    """Make calls that start together, and return their responses in the order of the calls."""
     together = Barrier(len(calls))
 
     def call(one: Call) -> httpx.Response:
@@ -32,7 +32,7 @@ def at_once(threads: ThreadPoolExecutor, *calls: Call) -> list[httpx.Response]:
     return list(threads.map(call, calls))
 
 
-def test_many_complete_a_task_that_is_completed_once(me: Client, threads: ThreadPoolExecutor) -> None:
+def test_concurrent_completions_complete_the_task_once(me: Client, threads: ThreadPoolExecutor) -> None:
     for _ in range(3):
         task = made(me)
         answers = at_once(threads, *[lambda task=task: me.patch(one(me, task) + "/complete")] * CLIENTS)
@@ -41,7 +41,7 @@ def test_many_complete_a_task_that_is_completed_once(me: Client, threads: Thread
         assert answers[0].json()["version"] == task["version"] + 1
 
 
-def test_many_updates_lose_nothing(me: Client, threads: ThreadPoolExecutor) -> None:
+def test_concurrent_updates_lose_nothing(me: Client, threads: ThreadPoolExecutor) -> None:
     task = made(me)
 
     def update(n: int) -> Call:
@@ -58,7 +58,7 @@ def test_many_updates_lose_nothing(me: Client, threads: ThreadPoolExecutor) -> N
     assert all(answer.json()["title"] == f"title {n}" for n, answer in enumerate(answers) if n % 2)
 
 
-def test_of_those_who_saw_one_version_one_writes(me: Client, threads: ThreadPoolExecutor) -> None:
+def test_of_concurrent_writes_on_one_version_one_succeeds(me: Client, threads: ThreadPoolExecutor) -> None:
     task = made(me)
     if_match = {"If-Match": f'"{task["version"]}"'}
 
@@ -87,7 +87,7 @@ def test_a_counter_by_compare_and_set_counts_every_step(me: Client, threads: Thr
     assert me.get(one(me, task)).json()["title"] == "8"
 
 
-def test_one_of_many_deletes(me: Client, threads: ThreadPoolExecutor) -> None:
+def test_one_of_many_deletions_succeeds(me: Client, threads: ThreadPoolExecutor) -> None:
     task = made(me)
     answers = at_once(threads, *[lambda: me.delete(one(me, task))] * CLIENTS)
     assert Counter(answer.status_code for answer in answers) == {204: 1, 404: CLIENTS - 1}
@@ -96,7 +96,7 @@ def test_one_of_many_deletes(me: Client, threads: ThreadPoolExecutor) -> None:
             assert_problem(answer, "task_not_found")
 
 
-def test_writes_against_a_delete(me: Client, threads: ThreadPoolExecutor) -> None:
+def test_writes_concurrent_with_a_deletion(me: Client, threads: ThreadPoolExecutor) -> None:
     for _ in range(5):
         task, kept = made(me), made(me)
         writes: list[Call] = [

@@ -1,4 +1,4 @@
-"""How often one user may ask, and that nobody else feels it."""
+"""The rate limit of one user, and that it does not affect others."""
 
 import math
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from entrypoints.http.api.rate_limit import RateLimit
 from tests.http.wire import assert_problem, made, one
 from tests.services import Service, running_service
 
-BURST, PER_SECOND = 5, 0.01  # so slow that none comes back while a test runs
+BURST, PER_SECOND = 5, 0.01  # so slow that no permit is added during a test
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def limited() -> Iterator[Service]:
         yield service
 
 
-def test_a_user_who_asks_too_often_is_told_when_to_come_back_and_others_are_not(limited: Service) -> None:
+def test_a_user_above_the_limit_gets_retry_after_and_other_users_are_served(limited: Service) -> None:
     with limited.client() as busy, limited.client() as other:
         task = made(busy)
         for left in range(BURST - 2, -1, -1):
@@ -44,7 +44,7 @@ def test_a_user_who_asks_too_often_is_told_when_to_come_back_and_others_are_not(
         assert busy.get("/health/ready").status_code == 200
 
 
-def test_who_cannot_show_a_token_takes_nothing_from_the_user(limited: Service) -> None:
+def test_requests_with_invalid_tokens_do_not_count_against_the_user(limited: Service) -> None:
     with limited.client() as ada:
         for _ in range(BURST * 2):
             answer = ada.get(ada.tasks, headers={"Authorization": "Bearer forged"})
@@ -53,7 +53,7 @@ def test_who_cannot_show_a_token_takes_nothing_from_the_user(limited: Service) -
         assert ada.get(ada.tasks).status_code == 200
 
 
-def test_without_a_limit_nothing_is_said_of_it(service: Service) -> None:
+def test_without_a_limit_its_headers_are_absent(service: Service) -> None:
     with service.client() as ada:
         assert not [name for name in ada.get(ada.tasks).headers if "ratelimit" in name]
 
@@ -63,14 +63,14 @@ def test_without_a_limit_nothing_is_said_of_it(service: Service) -> None:
     per_second=st.sampled_from([0.1, 0.3, 1.0, 3.0, 10.0, 1000.0]),
     pauses=st.lists(st.floats(0, 10), max_size=200),
 )
-def test_a_bucket_is_what_it_is_called(burst: int, per_second: float, pauses: list[float]) -> None:
-    """Against the plain model: permits that come back at a steady rate, up to the burst."""
+def test_a_bucket_matches_the_plain_model(burst: int, per_second: float, pauses: list[float]) -> None:
+    """The model: permits that are added at a steady rate, up to the burst."""
     limit, now, permits = RateLimit(burst=burst, per_second=per_second), 1000.0, float(burst)
     for pause in pauses:
         now += pause
         permits = min(burst, permits + pause * per_second)
         passed = limit.take("ada", now).wait == 0
-        if abs(permits - 1) > 1e-3:  # closer than that, either is right
+        if abs(permits - 1) > 1e-3:  # closer than that, either result is correct
             assert passed == (permits > 1)
         permits -= passed
         if not passed:
@@ -81,7 +81,7 @@ def test_a_bucket_is_what_it_is_called(burst: int, per_second: float, pauses: li
             now += wait
 
 
-def test_users_whose_buckets_are_full_again_are_forgotten() -> None:
+def test_full_buckets_are_removed() -> None:
     limit = RateLimit(burst=10, per_second=10)
     for number in range(1000):
         limit.take(f"user {number}", now=number * 0.01)

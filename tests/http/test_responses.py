@@ -1,4 +1,4 @@
-"""What any ASGI application may do behind the server, on a socket: streams, mistakes, large uploads."""
+"""The server with arbitrary ASGI applications, on a socket: streams, malformed responses, large uploads."""
 
 import asyncio
 import socket
@@ -39,7 +39,7 @@ class Served:
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
 
     def answer(self, *sent: bytes) -> bytes:
-        """Send something, and return all that comes until the connection is closed."""
+        """Send data, and return everything received until the connection is closed."""
         with self.connected() as connection:
             for part in sent:
                 connection.sendall(part)
@@ -87,7 +87,7 @@ def body(content: bytes, *, more: bool = False) -> Message:
     return {"type": "http.response.body", "body": content, "more_body": more}
 
 
-def test_the_server_is_the_one_that_the_connection_was_written_for() -> None:
+def test_the_version_of_uvicorn_is_the_pinned_one() -> None:
     """HttpConnection relies on how uvicorn's server makes and stops connections, which is not documented."""
     assert version("uvicorn").split(".")[:2] == ["0", "54"]
 
@@ -179,7 +179,7 @@ def test_an_application_that_fails_is_an_internal_error(app: App) -> None:
     assert [(exchange.status, exchange.problem_code) for exchange in served.exchanges] == [(500, "internal_error")]
 
 
-def test_a_large_upload_is_read_as_fast_as_the_application_asks_for_it() -> None:
+def test_a_large_upload_is_read_at_the_pace_of_the_application() -> None:
     size = 5_000_000
 
     async def app(_: Scope, receive: Receive, send: Send) -> None:
@@ -201,7 +201,7 @@ def test_a_large_upload_is_read_as_fast_as_the_application_asks_for_it() -> None
             assert received.endswith(b"\r\n\r\n%d in 10" % size)
 
 
-def test_an_application_hears_that_its_client_is_gone() -> None:
+def test_an_application_is_notified_of_a_disconnect() -> None:
     entered = threading.Event()
 
     async def app(_: Scope, receive: Receive, __: Send) -> None:

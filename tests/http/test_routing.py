@@ -1,4 +1,4 @@
-"""Addresses and methods: HEAD, OPTIONS, 404 and 405, and which check speaks first."""
+"""Paths and methods: HEAD, OPTIONS, 404 and 405, and the order of the checks."""
 
 from itertools import combinations
 from typing import ClassVar
@@ -30,7 +30,7 @@ def allowed(allow: str) -> set[str]:
 class TestMethods:
     @each_route
     @pytest.mark.parametrize("method", METHODS)
-    def test_a_method_that_an_address_does_not_take(self, me: Client, route: str, method: str) -> None:
+    def test_an_unsupported_method(self, me: Client, route: str, method: str) -> None:
         if method in ROUTES[route]:
             answer = me.request(method, route.format(user=me.user, id=made(me)["id"]), json={"title": "x"})
             assert answer.status_code in (200, 201, 204)
@@ -40,7 +40,7 @@ class TestMethods:
             assert allowed(answer.headers["allow"]) == ROUTES[route]
 
     @each_route
-    def test_options_tells_the_methods(self, me: Client, route: str) -> None:
+    def test_options_lists_the_methods(self, me: Client, route: str) -> None:
         answer = me.options(route.format(user=me.user, id=some_id()))
         assert (answer.status_code, answer.content) == (204, b"")
         assert allowed(answer.headers["allow"]) == ROUTES[route]
@@ -53,7 +53,7 @@ class TestMethods:
         assert {**head.headers, "date": ""} == {**got.headers, "date": ""}
         assert int(head.headers["content-length"]) == len(got.content) > 0
 
-    def test_a_refused_head_has_no_body_either(self, service: Service, me: Client) -> None:
+    def test_a_rejected_head_has_no_body_either(self, service: Service, me: Client) -> None:
         assert_problem(me.head(f"{me.tasks}/{some_id()}"), "task_not_found", body=False)
         assert_problem(raw(service, "HEAD", me.tasks), "token_missing", body=False)
 
@@ -67,13 +67,13 @@ class TestMethods:
         *["/%FF", "/api%2Fada%2Ftasks"],
     ],
 )  # fmt: skip
-def test_an_address_that_is_not_there(service: Service, path: str) -> None:
+def test_an_unknown_path(service: Service, path: str) -> None:
     for method in ("GET", "HEAD") if path.startswith("/docs/assets/") else ("GET", "HEAD", "POST", "DELETE"):
         assert_problem(raw(service, method, path), "route_not_found", body=method != "HEAD")
 
 
 class TestOrder:
-    """Token, then owner, then input, then existence: of two things that are wrong, the earlier one is told."""
+    """Token, then owner, then input, then existence: of two errors, the earlier one is reported."""
 
     WRONG = ("token", "owner", "input", "existence")
     CODES: ClassVar = {"token": "token_missing", "owner": "forbidden", "existence": "task_not_found"}
@@ -92,7 +92,7 @@ class TestOrder:
 
     @pytest.mark.parametrize("pair", list(combinations(WRONG, 2)), ids="-before-".join)
     @pytest.mark.parametrize(("method", "end", "query", "headers", "body", "code"), INPUTS)
-    def test_the_earlier_check_speaks(
+    def test_the_earlier_check_decides(
         self,
         service: Service,
         me: Client,

@@ -1,4 +1,4 @@
-"""Schemathesis against the API's own description: every operation, check and phase, with valid data and invalid.
+"""Schemathesis against the OpenAPI document: every operation, check and phase, with valid and invalid data.
 
 TEST_SCHEMATHESIS_ARGS has further arguments, for another run or a longer one: --seed=7 --max-examples=1000.
 """
@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 
 # On PostgreSQL alone, to which odd input is a matter, too; that memory behaves alike is what the contract suite proves.
 @pytest.mark.parametrize("service", STORAGES[-1:], indirect=True)
-def test_the_service_is_what_its_description_says(service: Service, tmp_path: Path) -> None:
+def test_the_service_conforms_to_its_document(service: Service, tmp_path: Path) -> None:
     users = [
         {"name": user, "fixedHeaders": [{"name": "Authorization", "value": f"Bearer {issue_token(SECRET, user)}"}]}
         for user in ("owner", "stranger")
@@ -36,7 +36,7 @@ def test_the_service_is_what_its_description_says(service: Service, tmp_path: Pa
     ]
     ran = subprocess.run(
         command,
-        cwd=tmp_path,  # where it leaves what it keeps
+        cwd=tmp_path,  # where it writes its files
         env={"SCHEMATHESIS_HOOKS": str(HERE / "schemathesis_hooks.py")},
         capture_output=True,
         encoding="utf-8",

@@ -1,4 +1,4 @@
-"""Slow clients: each is bounded in time, told of it, and takes no capacity from others."""
+"""Slow clients: each has a time limit, gets a response when it is exceeded, and takes no capacity from others."""
 
 import asyncio
 import json

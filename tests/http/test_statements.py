@@ -1,4 +1,4 @@
-"""Every statement that the running service sends to PostgreSQL, and that none reaches beyond its user's rows."""
+"""Every statement that the running service sends to PostgreSQL is restricted to one user's rows."""
 
 import asyncio
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.database
 
 PAGES = [page_statement(completed, after=after) for completed in (None, True, False) for after in (False, True)]
 SHARED = SharedStatements(one_user=True)
-# The first write of a user finds no counter, so that it runs alone, and so does a read that nobody shares.
+# The first write of a user finds no counter, so that it runs alone, and so does a read that is not shared.
 REPOSITORY = {
     "off": [ADD, GET, REMOVE, SAVE, *PAGES],
     "user": [ADD, GET, SHARED.add, SHARED.get, SHARED.remove, SHARED.save, *PAGES],
@@ -36,7 +36,7 @@ Sent = dict[str, tuple[Any, ...]]
 
 @contextmanager
 def captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
-    """Collect every statement on every connection that a pool opens meanwhile, each once with its first arguments."""
+    """Collect every statement on every connection that a pool opens, each once with its first arguments."""
     sent = Sent()
     connect, prepare = Database.connect, asyncpg.Connection.prepare
 
@@ -46,7 +46,7 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
         return connection
 
     async def noting(connection: asyncpg.Connection, sql: str, **options: Any) -> Any:
-        """SQLAlchemy, and so Alembic, prepares what it sends, of which the driver tells no logger."""
+        """Record what SQLAlchemy, and so Alembic, prepares, which the driver's query logger does not report."""
         prepared = await prepare(connection, sql, **options)
         sent.setdefault(sql, (None,) * len(prepared.get_parameters()))
         return prepared
@@ -57,7 +57,7 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
         yield sent
 
 
-def live(service: Service, me: Client, stranger: Client) -> None:
+def call_everything(service: Service, me: Client, stranger: Client) -> None:
     """Make all the calls, in all their branches."""
     for path in ("/health/live", "/health/ready", "/docs", "/openapi.json"):
         assert me.get(path).status_code == 200
@@ -85,7 +85,7 @@ def live(service: Service, me: Client, stranger: Client) -> None:
         page = me.get(me.tasks, params={"limit": 1, **query}).json()
         cursor = {"cursor": page["next_cursor"], **query}
         assert me.get(me.tasks, params=cursor).json()["tasks"]
-    with ThreadPoolExecutor(8) as threads:  # of whom all but one lose, and try again
+    with ThreadPoolExecutor(8) as threads:  # all but one conflict, and retry
         titles = [f"title {n}" for n in range(8)]
         answers = threads.map(lambda title: me.put(paths[5], json={"title": title}), titles)
         assert {answer.status_code for answer in answers} == {200}
@@ -95,7 +95,7 @@ def live(service: Service, me: Client, stranger: Client) -> None:
 
 
 @pytest.mark.parametrize("mode", REPOSITORY)
-async def test_each_is_held_to_its_user_in_every_table(
+async def test_each_is_restricted_to_its_user_in_every_table(
     server: Server, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     url = await server.new_database()
@@ -105,8 +105,8 @@ async def test_each_is_held_to_its_user_in_every_table(
     with captured(monkeypatch) as sent:
         settings = {"DATABASE_URL": url, "ENVIRONMENT": "production", "DATABASE_COALESCING": mode}
         with running_service(**settings) as service, service.client(user) as me, service.client(stranger) as other:
-            await asyncio.to_thread(live, service, me, other)
-    assert sent.keys() >= {statement.sql for statement in REPOSITORY[mode]}, "a branch was not lived"
+            await asyncio.to_thread(call_everything, service, me, other)
+    assert sent.keys() >= {statement.sql for statement in REPOSITORY[mode]}, "a branch was not executed"
     seen = set()
     async with database.connection() as connection:
         for sql, arguments in sent.items():
@@ -134,7 +134,7 @@ async def test_each_is_held_to_its_user_in_every_table(
         "INSERT INTO task_tombstones SELECT $1, $2, value, now() FROM task_counters WHERE user_id = $1",
     ],
 )
-async def test_what_keeps_to_the_user_is_right(database: Database, sql: str) -> None:
+async def test_a_statement_restricted_to_the_user_is_accepted(database: Database, sql: str) -> None:
     async with database.connection() as connection:
         assert (await judge(connection, sql, ("ada", uuid4()), "ada")).wrongs == []
 
@@ -164,13 +164,13 @@ async def test_what_keeps_to_the_user_is_right(database: Database, sql: str) -> 
         " WHEN MATCHED THEN DELETE",
     ],
 )
-async def test_what_reaches_beyond_is_found(database: Database, sql: str) -> None:
+async def test_a_statement_that_reaches_other_users_is_detected(database: Database, sql: str) -> None:
     async with database.connection() as connection:
         assert (await judge(connection, sql, ("ada", uuid4()), "ada")).wrongs != []
 
 
 @pytest.mark.parametrize("sql", ["TRUNCATE tasks", "SELECT 1; DELETE FROM tasks", "COPY tasks TO STDOUT"])
-async def test_what_cannot_be_planned_cannot_be_right(database: Database, sql: str) -> None:
+async def test_a_statement_without_a_plan_is_rejected(database: Database, sql: str) -> None:
     async with database.connection() as connection:
         with pytest.raises(asyncpg.PostgresSyntaxError):
             await judge(connection, sql, (), "ada")

@@ -1,4 +1,4 @@
-"""The six stories, as a client lives them."""
+"""The six stories over HTTP."""
 
 from datetime import datetime
 from uuid import UUID
@@ -24,7 +24,7 @@ def put(client: Client, task: Json, **change: object) -> Json:
 
 
 class TestView:
-    def test_exactly_my_tasks_newest_first(self, me: Client, other: Client) -> None:
+    def test_the_list_is_exactly_my_tasks_newest_first(self, me: Client, other: Client) -> None:
         theirs = made(other, "theirs")
         mine = [made(me, title) for title in ("first", "second", "third")]
         answer = me.get(me.tasks)
@@ -40,7 +40,7 @@ class TestView:
 
 class TestCreate:
     @pytest.mark.parametrize("draft", DRAFTS)
-    def test_a_task_is_made_and_listed_at_once_as_open(self, me: Client, draft: Json) -> None:
+    def test_a_created_task_is_listed_at_once_as_open(self, me: Client, draft: Json) -> None:
         answer = me.post(me.tasks, json=draft)
         task = answer.json()
         assert answer.status_code == 201
@@ -84,7 +84,7 @@ class TestCreate:
 
 
 class TestOneTask:
-    def test_every_attribute_is_the_one_that_creation_answered(self, me: Client) -> None:
+    def test_every_attribute_is_as_returned_at_creation(self, me: Client) -> None:
         created = me.post(me.tasks, json={"title": "Buy milk"})
         answer = me.get(created.headers["location"])
         assert answer.status_code == 200
@@ -114,7 +114,7 @@ class TestOneTask:
 
 
 class TestUpdate:
-    def test_what_is_left_out_stays_and_updated_at_moves(self, me: Client) -> None:
+    def test_omitted_fields_stay_and_updated_at_moves(self, me: Client) -> None:
         task = made(me)
         for change in CHANGES:
             changed = put(me, task, **change)
@@ -138,7 +138,7 @@ class TestUpdate:
     @pytest.mark.parametrize(
         "change", [{"title": "Buy milk"}, {"title": " Buy milk "}, {"is_completed": False}, {"is_completed": True}]
     )
-    def test_a_change_of_nothing_changes_nothing(self, me: Client, change: Json) -> None:
+    def test_a_change_without_effect_changes_nothing(self, me: Client, change: Json) -> None:
         task = made(me)
         if change.get("is_completed"):
             task = put(me, task, **change)
@@ -171,7 +171,7 @@ class TestComplete:
 
 
 class TestDelete:
-    def test_a_deleted_task_is_gone_for_ever(self, me: Client) -> None:
+    def test_a_deleted_task_stays_deleted(self, me: Client) -> None:
         task, kept = made(me), made(me)
         answer = me.delete(one(me, task))
         assert (answer.status_code, answer.content) == (204, b"")

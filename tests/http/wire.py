@@ -1,4 +1,4 @@
-"""What the tests of this folder share: requests as they go over the wire, and what every answer must look like."""
+"""Shared by the tests of this folder: requests with exact bytes, and assertions on every response."""
 
 import base64
 import hmac
@@ -102,7 +102,7 @@ def assert_problem(answer: httpx.Response, code: str, *places: tuple[str, str], 
 
 
 def raw(service: Service, method: str, target: str, headers: Headers = (), body: bytes | None = None) -> httpx.Response:
-    """Send a request exactly as it is given, which no well-behaved client would do."""
+    """Send a request exactly as given, as well-behaved clients do not."""
     url = httpx.URL(service.url)
     connection = http.client.HTTPConnection(url.host, url.port or 80, timeout=REQUEST_TIMEOUT_SECONDS)
     try:
@@ -126,25 +126,25 @@ def raw(service: Service, method: str, target: str, headers: Headers = (), body:
 
 @contextmanager
 def connected(service: Service) -> Iterator[socket.socket]:
-    """Have a connection to a service, for bytes that are no request of a well-behaved client."""
+    """Open a connection to a service, for arbitrary bytes."""
     url = urlsplit(service.url)
     with socket.create_connection((url.hostname, url.port), timeout=REQUEST_TIMEOUT_SECONDS) as connection:
         yield connection
 
 
 def bearer(client: Client) -> tuple[str, str]:
-    """Return the header that proves who a client is."""
+    """Return the Authorization header of a client."""
     return "Authorization", client.headers["Authorization"]
 
 
 def claims(user: object, **others: object) -> Json:
-    """Return what a token for a user says; a claim that is None is left out."""
+    """Return the claims of a token for a user; a claim that is None is omitted."""
     given = {"sub": user, "exp": int(time.time()) + 600, **others}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def token(payload: object, header: object = None, key: str = SECRET, digest: str = "sha256") -> str:
-    """Sign a token by hand, so that it may say anything. Text and bytes are taken as they are."""
+    """Sign a token with arbitrary content. Text and bytes are used as they are."""
     header = {"alg": "HS256", "typ": "JWT"} if header is None else header
     signed = b".".join(_base64(part) for part in (header, payload))
     return (signed + b"." + _base64(hmac.digest(key.encode(), signed, digest))).decode()
@@ -156,7 +156,7 @@ def _base64(part: object) -> bytes:
 
 
 def is_new_uuid(text: str) -> bool:
-    """Tell whether this is how a UUID is written."""
+    """Return whether a value is the canonical form of a UUID."""
     return str(UUID(text)) == text
 
 

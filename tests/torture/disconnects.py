@@ -37,7 +37,7 @@ async def disconnects(folder: Path, postgres: OwnPostgres, *, rounds: int, clien
         left = await _connections(admin)
         wrong += await traffic.wrong(service.address, postgres, database)
     return [
-        none_of("disconnects", f"{rounds * clients * 3} amid {len(traffic.events)} other requests", "wrong", wrong),
+        none_of("disconnects", f"{rounds * clients * 3} during {len(traffic.events)} other requests", "wrong", wrong),
         Finding(
             scenario="disconnects",
             done="database connections in use under full demand, and kept afterwards",

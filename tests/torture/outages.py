@@ -131,7 +131,7 @@ def faults(postgres: OwnPostgres, database: str, wire: Wire) -> dict[str, Fault]
         async def cut() -> AsyncIterator[None]:
             wire.cut()
             yield
-            wire.mend(and_deliver=and_deliver)
+            wire.restore(and_deliver=and_deliver)
 
         return cut
 

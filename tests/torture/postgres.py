@@ -64,7 +64,7 @@ class OwnPostgres:
             )
 
     def accepts(self) -> bool:
-        """Tell whether it accepts connections."""
+        """Return whether it accepts connections."""
         ask = [str(binaries() / "pg_isready"), "-q", "-t", "1", "-d", self.url()]
         return subprocess.run(ask, check=False).returncode == 0
 

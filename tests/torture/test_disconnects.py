@@ -1,4 +1,4 @@
-"""The short form of the disconnects; the soak has none."""
+"""The short form of the disconnects. The soak has no short form."""
 
 from pathlib import Path
 
