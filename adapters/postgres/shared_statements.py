@@ -4,15 +4,14 @@ Their parameters are those of the single statements, each an array with one elem
 for one user takes that user's id itself, and compares it with `user_id` of every table. A task must not stand twice in
 the arrays of a write.
 
-A write skips rows that are locked, so no user's transaction delays another user (unless somebody has inserted the very
-task by hand, without committing). It returns a row for each call that it
-carried out (`is_done`, with the new version) and for each that it rejected (with the stored version, NULL without a
-task). A call without a row has to run alone: its user has no counter yet, a row is locked, or another writer was
-faster than the lock. Numbers are taken under the counter's lock, so that they are committed in their order; a user's
-calls get theirs in the order of the arrays.
+A write skips locked rows, so no user's transaction delays another user (unless a transaction outside of the service has
+inserted the same task and is not committed). It returns a row for each call that it carried out (`is_done`, with the
+new version) and for each that it rejected (with the stored version, NULL without a task). A call without a row has to
+run alone: its user has no counter yet, a row is locked, or it was changed before the lock was taken. Numbers are taken
+under the counter's lock, so that they are committed in order; a user's calls get theirs in the order of the arrays.
 
 The planner does not see how many elements an array has, and tasks are found through the primary key by construction
-(LATERAL, ON CONFLICT). So the first plan is good for any number of calls and any size of the table, and it is kept.
+(LATERAL, ON CONFLICT). So the first plan suits any number of calls and any size of the table, and is kept.
 """
 
 from collections.abc import Sequence
