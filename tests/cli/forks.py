@@ -9,7 +9,8 @@ import os
 import sys
 from tempfile import TemporaryFile
 
-import entrypoints.cli.serve  # noqa: F401  # loaded before the forks
+import adapters.postgres  # noqa: F401  # loaded before the forks
+import entrypoints.cli.serve  # noqa: F401
 from entrypoints.cli import main
 
 if __name__ == "__main__":
@@ -21,7 +22,11 @@ if __name__ == "__main__":
             os.environ.update(environment)
             for descriptor, output in enumerate(outputs, 1):
                 os.dup2(output.fileno(), descriptor)
-            main(sys.argv[1:])
+            try:
+                main(sys.argv[1:])
+            except SystemExit as ended:
+                sys.stdout.flush()
+                os._exit(int(ended.code or 0))  # in a fork, to take the interpreter down costs half a second
         runs.append((pid, outputs))
     results = []
     for pid, outputs in runs:
