@@ -95,6 +95,16 @@ def test_the_library_in_twelve_lines() -> None:
     assert "version=2" in ran.stdout
 
 
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_links_into_the_repository_and_commands_of_make_exist(document: str) -> None:
+    text = (ROOT / document).read_text()
+    links = {target.partition("#")[0] for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text)}
+    assert links
+    assert all((ROOT / link).exists() for link in links), links
+    commands = set(re.findall(r"`make ([a-z-]+)", text))
+    assert commands <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
 def test_the_tables_name_every_setting_and_every_command() -> None:
     cells = re.findall(r"^\| (`.*?) \|", section("Settings"), re.MULTILINE)
     named = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]

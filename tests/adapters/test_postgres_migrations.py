@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import unicodedata
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -157,6 +158,15 @@ async def test_the_database_counts_characters_as_the_domain_does(
     longest = "\U0001f600" * RULES[field].max_length
     assert await is_stored(database, field, longest)
     assert not await is_stored(database, field, longest + "x")
+
+
+@pytest.mark.parametrize("field", RULES)
+async def test_the_database_judges_each_special_character_as_the_domain_does(
+    postgres_tasks: PostgresTaskRepository, database: Database, field: str
+) -> None:
+    special = [c for c in map(chr, range(1, 0x3001)) if c.isspace() or unicodedata.category(c) == "Cc"]
+    for text in [text for c in special for text in (f"a{c}b", f"{c}b", f"a{c}")]:
+        assert await is_stored(database, field, text) == is_allowed(RULES[field], text), ascii(text)
 
 
 async def is_stored(database: Database, field: str, text: str) -> bool:
