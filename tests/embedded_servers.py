@@ -1,17 +1,22 @@
 """The embedded server from outside: its process, its log, its lock; and ways to kill it."""
 
 import asyncio
+import atexit
 import os
+import shutil
 import signal
+import subprocess
+import tempfile
 import time
 from contextlib import closing, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
+from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.embedded_postgres.server import Server
 from adapters.postgres.dsn import connect_arguments
 from tests import patience
@@ -19,6 +24,21 @@ from tests.patience import SERVER_DEADLINE_SECONDS
 
 eventually = partial(patience.eventually, seconds=SERVER_DEADLINE_SECONDS)
 needs_proc = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc")
+
+
+@cache
+def _cluster() -> Path:
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    with EmbeddedPostgres(folder).running():
+        return folder / "data"
+
+
+def with_cluster(folder: Path) -> Path:
+    """Give a folder a copy of a new cluster, which takes a tenth of the time that its creation takes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-Rp", _cluster(), folder], check=True)
+    return folder
 
 
 def query(url: str, *statements: str) -> Any:

@@ -192,7 +192,7 @@ class Server:
             changed.update(installed)
         if changed:
             paths = ", ".join(map(str, sorted(changed)))
-            _log.warning("The user %s, who runs PostgreSQL, was given access to: %s", _UNPRIVILEGED_USER, paths)
+            _log.warning("PostgreSQL runs as %s, who was given access (chmod o+x) to: %s", _UNPRIVILEGED_USER, paths)
 
 
 def binaries() -> Path:

@@ -26,6 +26,7 @@ from tests.embedded_servers import (
     query_once_back,
     server_pid,
     starts,
+    with_cluster,
 )
 
 pytestmark = pytest.mark.database
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.database
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "pg"
+    yield with_cluster(tmp_path / "pg")
     end_servers(tmp_path)
 
 

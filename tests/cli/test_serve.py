@@ -24,7 +24,7 @@ from tests.cli.processes import (
     serving,
     started,
 )
-from tests.embedded_servers import end_servers, is_running
+from tests.embedded_servers import end_servers, is_running, with_cluster
 from tests.patience import eventually
 
 pytestmark = pytest.mark.database
@@ -32,6 +32,7 @@ pytestmark = pytest.mark.database
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
+    with_cluster(tmp_path / ".data" / "postgres")
     yield tmp_path
     end_servers(tmp_path)
 
@@ -116,7 +117,7 @@ def test_only_the_owner_may_read_the_secret(served: Served, home: Path) -> None:
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_every_acknowledged_task_survives_a_kill(folder: Path, processes: str) -> None:
     """Killed during concurrent requests, then started again in the same folder on the same port."""
-    settings = {"DATA_DIR": str(folder / "data"), "WEB_CONCURRENCY": processes}
+    settings = {"WEB_CONCURRENCY": processes}
     acknowledged: list[str] = []
     enough, over = Event(), Event()
 
@@ -143,7 +144,7 @@ def test_every_acknowledged_task_survives_a_kill(folder: Path, processes: str) -
         assert len(found) <= len(acknowledged) + 8
         assert served.add("after").status_code == 201
         assert served.stop() == 0
-    assert not is_running(folder / "data" / "postgres")
+    assert not is_running(folder / ".data" / "postgres")
 
 
 def is_free(port: str) -> bool:

@@ -17,6 +17,7 @@ from tests.embedded_servers import (
     kill_server,
     kill_server_for_good,
     starts,
+    with_cluster,
 )
 from tests.patience import REQUEST_TIMEOUT_SECONDS
 
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.database
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
+    with_cluster(tmp_path / ".data" / "postgres")
     yield tmp_path
     end_servers(tmp_path)
 
