@@ -2,6 +2,7 @@
 
 import os
 import select
+import stat
 import threading
 import time
 from collections import deque
@@ -23,6 +24,7 @@ class LogWriter:
     def __init__(self, descriptor: int, *, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> None:
         """Write to `descriptor`, holding at most so many lines and bytes."""
         self._descriptor = descriptor
+        self._is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
         self._max_lines, self._max_bytes = max_lines, max_bytes
         self._lines: deque[bytes] = deque()
         self._bytes = 0
@@ -64,12 +66,17 @@ class LogWriter:
             self._is_idle = not self._lines
 
     def _take(self) -> list[bytes]:
-        """Take the next lines, as many as a pipe keeps together when several processes write to it."""
-        batch: list[bytes] = []
-        size = 0
+        """Take the next lines: of a pipe no more than it keeps together when several processes write to it."""
         with self._lock:
             self._is_idle = False
-            while self._lines and (not batch or size + len(self._lines[0]) <= select.PIPE_BUF):
+            if not self._is_pipe or self._bytes <= select.PIPE_BUF:
+                batch = [*self._lines]
+                self._lines.clear()
+                self._bytes = 0
+                return batch
+            batch = [self._lines.popleft()]
+            size = len(batch[0])
+            while self._lines and size + len(self._lines[0]) <= select.PIPE_BUF:
                 batch.append(self._lines.popleft())
                 size += len(batch[-1])
             self._bytes -= size
