@@ -63,9 +63,9 @@ class CallQueue:
         self._lanes: dict[str, Lane] | None = None if is_read and mixes_users else {}
         self._ready: deque[Lane] = deque()
 
-    def __bool__(self) -> bool:
-        """Whether calls wait that may share a statement now."""
-        return bool(self._ready)
+    def __len__(self) -> int:
+        """Return how many calls wait that may share a statement now, one user's writes counted as one."""
+        return len(self._ready)
 
     def put(self, call: Call) -> Call | None:
         """Add a call; return it if it has to run alone now."""

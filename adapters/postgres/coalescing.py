@@ -35,18 +35,21 @@ class Coalescer:
         is_read: bool = False,
         mixes_users: bool = True,
         most_under_way: int = 2,
+        enough: int = 1,
     ) -> None:
         """Share statements of `together`; None lets every call run alone.
 
         `timeout` is in seconds, from a call's arrival. Unless `is_read`, one user's calls are carried out in the order
         of their arrival, and no task stands twice in one statement. `most_under_way` bounds shared statements only,
-        because a call that runs alone may wait for a lock.
+        because a call that runs alone may wait for a lock. While one is under way, the next one starts only for
+        `enough` calls: a few more in a statement cost less than one more statement.
         """
         self._together = together
         self._alone = alone
         self._timeout = timeout
         self._is_read = is_read
         self._most_under_way = most_under_way
+        self._enough = enough
         self._under_way = 0
         self._is_starting = False
         self._queue = CallQueue(is_read=is_read, mixes_users=mixes_users)
@@ -85,7 +88,9 @@ class Coalescer:
         """Start a call that has to run alone, and a shared statement if there are calls and capacity for one."""
         if alone is not None:
             self._spawn(self._run([alone]))
-        if self._queue and not self._is_starting and self._under_way < self._most_under_way:
+        if self._is_starting or not self._queue or self._under_way >= self._most_under_way:
+            return
+        if not self._under_way or len(self._queue) >= self._enough:
             self._is_starting = True
             self._under_way += 1
             self._spawn(self._share())

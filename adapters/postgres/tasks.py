@@ -33,6 +33,8 @@ Coalescing = Literal["all", "user", "off"]
 
 MOST_UNDER_WAY = 2
 """Shared statements of each kind, reads and writes, that run at a time."""
+ENOUGH_CALLS = 16
+"""So many start the second one; fewer wait for the end of the first, which takes 10 to 20 % less processor time."""
 
 _Outcome: TypeAlias = asyncpg.Record | ApplicationError | None
 _arguments_of_add = attrgetter(*ADD.parameters)
@@ -85,7 +87,7 @@ class PostgresTaskRepository:
         self._is_shared = coalescing != "off"
         mixes_users = coalescing != "user"
         # One user at a time needs many statements at once, for which the pool has a bound of its own.
-        most_under_way = MOST_UNDER_WAY if mixes_users else sys.maxsize
+        most_under_way, enough = (MOST_UNDER_WAY, ENOUGH_CALLS) if mixes_users else (sys.maxsize, 1)
         self._reads = Coalescer(
             self._run_together,
             self._run_alone,
@@ -93,6 +95,7 @@ class PostgresTaskRepository:
             is_read=True,
             mixes_users=mixes_users,
             most_under_way=most_under_way,
+            enough=enough,
         )
         self._writes = Coalescer(
             self._run_together if self._is_shared else None,
@@ -100,6 +103,7 @@ class PostgresTaskRepository:
             timeout=database.timeout,
             mixes_users=mixes_users,
             most_under_way=most_under_way,
+            enough=enough,
         )
 
     async def add(self, task: Task) -> Task:
