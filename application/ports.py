@@ -34,7 +34,7 @@ class TaskRepository(Protocol):
     async def list(self, user_id: str, page: PageRequest) -> TaskPage:
         """Return a page of the user's tasks, newest `created_at` first, equal ones by descending id.
 
-        A walk over all pages returns every task that exists throughout exactly once, despite concurrent writes.
+        Reading all pages in turn returns every task that exists throughout exactly once, despite concurrent writes.
         """
         ...
 

@@ -50,7 +50,7 @@ def configure_logging(level: str) -> LogWriter:
 
     Returns the writer, for lines that are not log records. What it holds is written at exit.
     """
-    # Lines have neither thread nor source location, and finding these out takes as long as writing a line.
+    # Lines name no thread and no process, so these are not looked up.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     writer = LogWriter(STANDARD_ERROR)
     logging.basicConfig(level=logging.WARNING, handlers=[_WriterHandler(writer)], force=True)

@@ -45,16 +45,16 @@ class MemoryStorage:
         self.tasks = MemoryTaskRepository()
 
     async def start(self) -> None:
-        """Succeed."""
+        """Do nothing."""
 
     async def check(self) -> None:
-        """Succeed."""
+        """Do nothing."""
 
     async def ping(self) -> None:
-        """Succeed."""
+        """Do nothing."""
 
     async def close(self) -> None:
-        """Succeed."""
+        """Do nothing."""
 
 
 def postgres_storage(settings: Settings) -> "PostgresStorage":

@@ -16,7 +16,7 @@ import uvicorn
 from adapters.tokens import issue_token
 from entrypoints.cli.serve import server_config
 from entrypoints.container import Container
-from entrypoints.http import create_app, server_limits
+from entrypoints.http.app import create_app, server_limits
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.observers import AccessLog
 from entrypoints.settings import Settings

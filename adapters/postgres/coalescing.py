@@ -20,10 +20,12 @@ Alone = Callable[[Call], Awaitable[Any]]
 class Coalescer:
     """Shares statements among concurrent calls.
 
-    A call starts a statement at once, together with all that arrive in the same iteration of the event loop. While the
-    most statements are under way, calls wait and share the next one, so that a statement always starts after the calls
-    that it carries out. Each call has a deadline of its own; a caller that is cancelled does not disturb the others,
-    and a statement is cancelled when none of its callers is left.
+    A call that finds no statement under way starts one at once, together with all that arrive in the same iteration of
+    the event loop. Otherwise it waits for the next one, which starts when one ends, or earlier for `enough` calls while
+    fewer than `most_under_way` run. A statement always starts after the calls that it carries out.
+
+    Each call has a deadline of its own; a caller that is cancelled does not disturb the others, and a statement is
+    cancelled when none of its callers is left.
     """
 
     def __init__(

@@ -58,8 +58,6 @@ def storage_errors() -> Iterator[None]:
     """Turn the driver's errors that are faults of the storage into StorageUnavailable; pass on all others."""
     try:
         yield
-    except StorageUnavailable:
-        raise
     except Exception as error:
         if fault(error):
             raise StorageUnavailable from error

@@ -1,5 +1,6 @@
 """A database as a service needs it: examined and migrated at the start, checked while in use, closed at the end."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,9 @@ class PostgresStorage:
         self.tasks = PostgresTaskRepository(self.database, coalescing=coalescing)
         self._migrates = migrates
         self._is_checked = False
+        self._not_ready = ""
+        """The reason in the last warning."""
+        self._check: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Prove that the database is ready for this code. Raises DatabaseNotReady."""
@@ -86,12 +90,20 @@ class PostgresStorage:
 
     async def check(self) -> None:
         """Do what `start` does unless it has succeeded. Raises StorageUnavailable while the database is not ready."""
-        if not self._is_checked:
-            try:
-                await self.start()
-            except DatabaseNotReady as error:
+        if self._is_checked:
+            return
+        if self._check is None or self._check.done():  # concurrent requests share one check, and one line in the log
+            self._check = asyncio.create_task(self._start())
+        await asyncio.shield(self._check)
+
+    async def _start(self) -> None:
+        try:
+            await self.start()
+        except DatabaseNotReady as error:
+            if str(error) != self._not_ready:
+                self._not_ready = str(error)
                 _log.warning("not ready: %s", error)
-                raise StorageUnavailable from error
+            raise StorageUnavailable from error
 
     async def ping(self) -> None:
         """Prove that the database can serve now."""

@@ -119,7 +119,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[PooledConnection | None] = loop.create_future()
         self._waiters.append(waiter)
-        patience = loop.call_later(settings.timeout / 2, self._allow_overflow, waiter)
+        overflow_timer = loop.call_later(settings.timeout / 2, self._allow_overflow, waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -127,7 +127,7 @@ class Pool:
                 self._free_slot(waiter.result())
             raise
         finally:
-            patience.cancel()
+            overflow_timer.cancel()
 
     def _allow_overflow(self, waiter: "asyncio.Future[PooledConnection | None]") -> None:
         if not waiter.done() and self._in_use < self._settings.size + self._settings.max_overflow:

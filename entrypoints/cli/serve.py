@@ -15,7 +15,7 @@ from uvicorn.supervisors import Multiprocess
 
 from application import StorageUnavailable
 from entrypoints.container import Container
-from entrypoints.http import create_app
+from entrypoints.http.app import create_app
 from entrypoints.http.server.connection import HttpConnection
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.observers import AccessLog, RequestObserver

@@ -14,7 +14,7 @@ from typing import Any
 
 from adapters.tokens import issue_token
 from entrypoints.container import Container
-from entrypoints.http import create_app
+from entrypoints.http.app import create_app
 from entrypoints.http.server.observers import AccessLog
 from entrypoints.settings import Settings
 from tests.services import SECRET

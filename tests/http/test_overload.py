@@ -22,7 +22,7 @@ CAPACITY = 2
 
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[Service]:
-    limits = {"max_concurrent_requests": CAPACITY, "refused_pause_seconds": 0.5}
+    limits = {"max_concurrent_requests": CAPACITY, "rejection_pause_seconds": 0.5}
     with running_service(limits, DATABASE_URL="memory://", CORS_ORIGINS="https://app.example.com") as service:
         yield service
 

@@ -126,7 +126,7 @@ def test_nothing_is_parsed_behind_a_connect_request(service: Service) -> None:
 def test_a_client_that_does_not_read_takes_no_capacity() -> None:
     with (
         running_service(
-            {"refused_pause_seconds": 0.1, "max_concurrent_requests": 2}, DATABASE_URL="memory://"
+            {"rejection_pause_seconds": 0.1, "max_concurrent_requests": 2}, DATABASE_URL="memory://"
         ) as service,
         service.client() as ada,
         ExitStack() as connections,

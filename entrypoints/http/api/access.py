@@ -50,10 +50,10 @@ class AccessControl:
                 only_own_tasks(actor=user_id, user_id=owner)
                 scope["path_params"] = {**parameters, "user_id": owner}  # a copy: Litestar keeps one for each path
         except TokenError as error:
-            _log_refusal(scope, exchange, error.code, error.detail)
+            _log_rejection(scope, exchange, error.code, error.detail)
             raise
         except (NotOwner, UnicodeDecodeError) as error:
-            _log_refusal(scope, exchange, "forbidden", "The path names another user.")
+            _log_rejection(scope, exchange, "forbidden", "The path names another user.")
             raise NotOwner from error
         await self._storage.check()
         await self._app(scope, receive, send)
@@ -78,7 +78,7 @@ def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str:
     return token
 
 
-def _log_refusal(scope: Any, exchange: Exchange, code: str, reason: str) -> None:
+def _log_rejection(scope: Any, exchange: Exchange, code: str, reason: str) -> None:
     client = scope.get("client")
     fields = {
         "code": code,
@@ -89,4 +89,4 @@ def _log_refusal(scope: Any, exchange: Exchange, code: str, reason: str) -> None
         "client": client[0] if client else None,
         "request_id": exchange.request_id,
     }
-    _log.warning("refused", extra={"fields": fields})
+    _log.warning("rejected", extra={"fields": fields})

@@ -11,8 +11,6 @@ from litestar import Request
 from entrypoints.http.api.errors import InvalidInput
 from entrypoints.http.server.exchange import Exchange
 
-MAX_BODY_BYTES = 65_536
-
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 
 
@@ -41,11 +39,11 @@ class StrictRequest(Request[str, Any, Any]):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise InvalidInput("The body is not well-formed JSON in UTF-8.", code="malformed_json") from None
         if body.count(b":") > 1:  # a body of one field, as most are, cannot repeat it
-            json.loads(body, object_pairs_hook=_refuse_repetition)
+            json.loads(body, object_pairs_hook=_reject_repetition)
         return decoded
 
 
-def _refuse_repetition(members: list[tuple[str, Any]]) -> None:
+def _reject_repetition(members: list[tuple[str, Any]]) -> None:
     """Raise InvalidInput for a repeated name: msgspec takes the last value, a proxy may have checked the first."""
     if len(dict(members)) < len(members):
         raise InvalidInput("The body names a field more than once.", code="malformed_json")

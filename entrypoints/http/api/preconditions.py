@@ -6,7 +6,7 @@ from entrypoints.http.api.errors import InvalidInput
 
 _TAG = re.compile(r'(?P<weak>W/)?"(?P<value>[\x21\x23-\x7e\x80-\xff]*)"')
 IF_MATCH_PATTERN = r'^(\*|(W/)?"[\x21\x23-\x7e\x80-\xff]*")$'
-"""One entity tag of any server, or the star."""
+"""One entity tag, or `*`."""
 
 _VERSION = re.compile(r"[1-9][0-9]{0,18}")
 NO_VERSION = 0

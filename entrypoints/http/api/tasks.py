@@ -103,7 +103,7 @@ def tasks_router(container: Container, *middleware: Middleware) -> Router:
     ) -> ReadyResponse:
         """Return the task as it was last stored."""
         task = await view_task(actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id))
-        if if_none_match is not None and is_unchanged(task.version, if_none_match):
+        if is_unchanged(task.version, if_none_match):
             return ReadyResponse.empty(304, _etag(task))
         return _task_response(task)
 

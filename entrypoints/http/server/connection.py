@@ -189,7 +189,7 @@ class HttpConnection(asyncio.Protocol):
             self._respond(exchange, rejected.code, keep_alive=cycle.keep_alive)
             # Repeated rejections cost capacity, so the connection's next request is read later.
             self._pause_reading()
-            self._loop.call_later(self._limits.refused_pause_seconds, self.end_response, cycle)
+            self._loop.call_later(self._limits.rejection_pause_seconds, self.end_response, cycle)
         else:
             self._server.tasks.add(self._loop.create_task(cycle.run(self._app)))
 

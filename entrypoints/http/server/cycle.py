@@ -46,11 +46,11 @@ class Cycle:
     """A request that is arriving, queued or in progress."""
 
     __slots__ = (
+        "_changed",
         "_content_left",
         "_has_body_been_read",
         "_head",
         "_is_head_request",
-        "_news",
         "_server",
         "_status",
         "_wire",
@@ -85,7 +85,7 @@ class Cycle:
         self._wire = wire
         self._server = server
         self._is_head_request = scope["method"] == "HEAD"
-        self._news: asyncio.Event | None = None
+        self._changed: asyncio.Event | None = None
         self._has_body_been_read = False
         self._status = 0
         self._head = b""
@@ -105,34 +105,34 @@ class Cycle:
                 self._wire.close()
 
     def add_to_body(self, body: bytes) -> None:
-        """Take in a part of the body, unless the response is already complete."""
+        """Add a part of the body, unless the response is complete."""
         if not self.is_finished:
             self.body += body
-            self._tell()
+            self._notify()
 
     def complete(self) -> None:
-        """Take note that the request has arrived as a whole."""
+        """Mark the request as complete."""
         self.is_complete = True
-        self._tell()
+        self._notify()
 
     def disconnect(self) -> None:
-        """Take note that the client is disconnected."""
+        """Mark the client as disconnected."""
         self.is_disconnected = True
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
-        if self._news:
-            self._news.set()
+    def _notify(self) -> None:
+        if self._changed:
+            self._changed.set()
 
     async def receive(self) -> Message:
         """Return the next part of the request, or wait for the client to disconnect or the response to be complete."""
         while not (self.body or self.is_finished or self.is_disconnected) and (
             self._has_body_been_read or not self.is_complete
         ):
-            self._news = self._news or asyncio.Event()
-            self._news.clear()
+            self._changed = self._changed or asyncio.Event()
+            self._changed.clear()
             self._wire.resume_reading()
-            await self._news.wait()
+            await self._changed.wait()
         if self.is_finished or self.is_disconnected:
             return {"type": "http.disconnect"}
         body, self.body = bytes(self.body), bytearray()
@@ -187,5 +187,5 @@ class Cycle:
         if not more:
             self.is_finished = True
             self.body.clear()
-            self._tell()
+            self._notify()
             self._wire.end_response(self)

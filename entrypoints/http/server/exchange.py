@@ -70,7 +70,7 @@ class Exchange:
     @classmethod
     def unparsed(cls) -> "Exchange":
         """Start the exchange of a malformed request."""
-        return cls(method=None, path="/", request_id=new_request_id(), slot=UNCOUNTED)
+        return cls(method=None, path="", request_id=new_request_id(), slot=UNCOUNTED)
 
     @classmethod
     def of(cls, scope: Mapping[str, Any]) -> "Exchange":

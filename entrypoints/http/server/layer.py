@@ -86,7 +86,7 @@ class ExchangeLayer:
             raise
         finally:
             deadline.cancel()
-            exchange.route = exchange.route or scope.get("path_template")
+            exchange.route = scope.get("path_template")
             self.finish(exchange)
 
     def problem(self, exchange: Exchange, code: str, detail: str = "") -> tuple[HeaderList, bytes]:

@@ -1,4 +1,4 @@
-"""The bounds on what clients may take of one server process."""
+"""The limits of one server process."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class ServerLimits:
     keep_alive_seconds: int = 75
     """An idle connection stays open longer than load balancers keep theirs (60 seconds at AWS and nginx), so that they
     do not send a request into one that is being closed."""
-    refused_pause_seconds: float = 2.0
+    rejection_pause_seconds: float = 2.0
     """How long a connection pauses after a rejected request, as `Retry-After` says."""
     read_seconds: float = 60.0
     """For a client to read what was written, until its connection is aborted."""
