@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from adapters.tokens import issue_token
-from tests.services import SECRET
+
+SECRET = "a secret for the scenarios that is long enough"
 
 Json = dict[str, Any]
 TIMEOUT_SECONDS = 30.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.cli.processes import Served, end_group, serving
 from tests.patience import GENEROUS
-from tests.services import SECRET
+from tests.torture.client import SECRET
 from tests.torture.postgres import ROLE, OwnPostgres
 from tests.wires import free_port
 
