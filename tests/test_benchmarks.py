@@ -10,7 +10,7 @@ from tests.benchmarks.workload import KEPT, MIX, Operation, Requests
 
 
 def lines(operation: Operation) -> list[str]:
-    return [request.decode().split("\r\n")[0] for request in Requests.lasting(1, run=1, operation=operation)]
+    return [request.decode().split("\r\n")[0] for request in Requests.lasting(0.1, run=1, operation=operation)]
 
 
 def test_seven_of_ten_requests_of_the_mix_are_reads() -> None:
@@ -21,7 +21,7 @@ def test_seven_of_ten_requests_of_the_mix_are_reads() -> None:
 
 @pytest.mark.parametrize("operation", [Operation.COMPLETE, Operation.DELETE, Operation.MIX])
 def test_an_operation_that_succeeds_once_is_sent_once_for_an_existing_task(operation: Operation) -> None:
-    requests = Requests.lasting(1, run=1, operation=operation)
+    requests = Requests.lasting(0.1, run=1, operation=operation)
     once = [line.split("/")[4].split()[0] for line in lines(operation) if line.startswith(("PATCH", "DELETE"))]
     assert len(set(once)) == len(once) == requests.spare
     assert sorted(int(task[-12:], 16) for task in once) == list(range(KEPT, KEPT + requests.spare))

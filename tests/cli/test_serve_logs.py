@@ -16,6 +16,8 @@ from tests.cli.processes import Served, serving
 from tests.databases import Server
 from tests.patience import DEADLINE_SECONDS, eventually
 
+pytestmark = pytest.mark.service
+
 PIPELINED = 16
 LONG = "x" * 250
 
