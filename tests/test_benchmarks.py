@@ -41,7 +41,7 @@ def test_an_update_never_sets_the_title_that_a_task_has() -> None:
 def test_consecutive_requests_concern_different_users() -> None:
     for operation in Operation:
         if operation != Operation.MIX:  # whose tasks to complete and delete are counted apart
-            users = [line.split("/")[2] for line in lines(operation)]
+            users = [r.split(b"/", 3)[2] for r in Requests.lasting(0.1, run=1, operation=operation)]
             assert all(one != other for one, other in pairwise(users))
 
 
