@@ -37,13 +37,14 @@ class LogWriter:
     def write(self, line: bytes) -> None:
         """Accept a line, its line feed included, or drop it. Never blocks; safe in any thread."""
         with self._lock:
-            if not self._lines:
-                self._has_lines.set()
             if self._dropped or len(self._lines) >= self._max_lines or self._bytes + len(line) > self._max_bytes:
                 self._dropped += 1
+                self._has_lines.set()
                 return
             self._lines.append(line)
             self._bytes += len(line)
+            if len(self._lines) == 1:  # after the line, so that a signal handler that logs does not come here again
+                self._has_lines.set()
 
     def flush(self, seconds: float = 1.0) -> None:
         """Wait until all lines are written, but no longer than so many seconds."""

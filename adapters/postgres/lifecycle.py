@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from adapters.postgres.database import Database
+from adapters.postgres.errors import storage_errors
 from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
 from adapters.postgres.pool import PoolSettings
 from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
@@ -64,8 +65,8 @@ class PostgresStorage:
 
     async def examine(self) -> Examined:
         """Read the database's version, encoding and revision. Raises DatabaseNotReady."""
-        with _rejections():
-            async with self.database.connection() as connection:
+        with _rejections(), storage_errors():
+            async with asyncio.timeout(self.database.timeout), self.database.connection() as connection:
                 version, encoding = await connection.fetchrow(
                     "SELECT current_setting('server_version'), current_setting('server_encoding')"
                 )
@@ -112,6 +113,8 @@ class PostgresStorage:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._check:
+            self._check.cancel()
         await self.database.close()
 
 

@@ -53,11 +53,12 @@ class SchemaState:
 
 async def schema_state(database: Database) -> SchemaState:
     """Read the database's revision. Raises StorageUnavailable."""
-    async with database.connection() as connection:
-        try:
-            current = await connection.fetchval("SELECT version_num FROM alembic_version")
-        except asyncpg.UndefinedTableError:
-            current = None
+    with storage_errors():
+        async with asyncio.timeout(database.timeout), database.connection() as connection:
+            try:
+                current = await connection.fetchval("SELECT version_num FROM alembic_version")
+            except asyncpg.UndefinedTableError:
+                current = None
     return SchemaState(current=current, head=ScriptDirectory(str(LOCATION)).get_current_head())
 
 

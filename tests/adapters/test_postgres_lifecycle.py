@@ -1,10 +1,11 @@
 """What the service requires of a database, and how it reports a database that does not comply."""
 
+import asyncio
 import logging
 
 import pytest
 
-from adapters.postgres import Database, DatabaseNotReady, PostgresStorage, migrate
+from adapters.postgres import Database, DatabaseNotReady, PoolSettings, PostgresStorage, migrate
 from application import StorageUnavailable, TaskNotFound
 from tests.contract.test_task_repository import a_task
 from tests.databases import Server
@@ -42,6 +43,21 @@ async def test_otherwise_it_is_unavailable_until_it_is_migrated(
     await database.close()
     await storage.check()
     await storage.ping()
+    await storage.close()
+
+
+async def test_concurrent_checks_share_one_that_is_bounded_in_time(server: Server) -> None:
+    url = await server.new_database()
+    storage = PostgresStorage(url, PoolSettings(timeout=0.5), migrates=True)
+    await storage.start()
+    fresh = PostgresStorage(url, PoolSettings(timeout=0.5), migrates=True)
+    async with storage.database.connection() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE alembic_version")  # as if the server had stopped responding
+        async with asyncio.timeout(5):
+            outcomes = await asyncio.gather(*(fresh.check() for _ in range(3)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StorageUnavailable] * 3
+    await fresh.check()
+    await fresh.close()
     await storage.close()
 
 

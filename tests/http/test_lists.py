@@ -103,6 +103,12 @@ class TestQuery:
     def test_a_malformed_cursor_is_rejected(self, me: Client, cursor: str) -> None:
         assert_problem(me.get(f"{me.tasks}?cursor={cursor}"), "validation_error", ("parameter", "cursor"))
 
+    @pytest.mark.parametrize("query", ["a=&" * 20, "a" * 9000])
+    def test_a_long_query_is_rejected_before_it_is_parsed(self, me: Client, query: str) -> None:
+        answer = me.get(f"{me.tasks}?{query}")
+        assert_problem(answer, "validation_error")
+        assert answer.json()["detail"] == "The query is too long."
+
     @pytest.mark.parametrize(
         "query", ["Limit=1", "offset=1", "page=2", "limit[]=1", "complete=true", "=1", "x", "%FF=1"]
     )

@@ -1,6 +1,7 @@
 """More concurrent requests than the capacity: the excess is rejected at once, and not processed."""
 
 import asyncio
+import gc
 import re
 import socket
 import threading
@@ -14,7 +15,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.http.wire import assert_problem, listed, made, one
+from entrypoints.http.server.cycle import Cycle
+from tests.http.wire import assert_problem, connected, listed, made, one
 from tests.services import Client, Service, running_service
 
 CAPACITY = 2
@@ -128,3 +130,17 @@ def test_the_next_request_on_the_connection_of_a_rejected_one_is_delayed(
             assert_problem(grace.get(grace.tasks), "overloaded")
             assert time.monotonic() - started > 0.3
         assert grace.get(grace.tasks).status_code == 200
+
+
+def test_the_body_of_a_rejected_request_is_not_kept(narrow: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    with full(narrow, monkeypatch), connected(narrow) as connection:
+        connection.sendall(
+            b"POST /api/ada/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n" + b"x" * 70_000
+        )
+        assert connection.recv(4096).startswith(b"HTTP/1.1 503 ")
+        connection.settimeout(5)
+        sent = 0
+        while sent < 8_000_000:  # read from the end of the pause on
+            sent += connection.send(b"x" * 100_000)
+        kept = [len(each.body) for each in gc.get_objects() if isinstance(each, Cycle)]
+    assert sum(kept) < 1_000_000

@@ -44,6 +44,8 @@ Cursor = Annotated[
 Completed = Annotated[bool | None, QueryParameter(description="Only completed tasks, or only open ones.")]
 
 _UUID_LENGTH = 36
+MAX_QUERY_BYTES, MAX_SEPARATORS = 8192, 16
+"""Several times those of the longest valid query."""
 
 PAGE_QUERY: Mapping[str, tuple[re.Pattern[str], str]] = {
     "limit": (re.compile(r"-?[0-9]{1,18}"), "a whole number"),
@@ -58,8 +60,13 @@ async def check_query(request: Request[Any, Any, Any]) -> None:
 
     Litestar would ignore a misspelt `completed`, and list everything.
     """
-    if not request.scope["query_string"]:
+    query = request.scope["query_string"]
+    if not query:
         return
+    if (
+        len(query) > MAX_QUERY_BYTES or query.count(b"&") > MAX_SEPARATORS
+    ):  # before Litestar parses it, and keeps what it parsed
+        raise InvalidInput("The query is too long.")
     known = request.route_handler.opt.get("query", {})
     seen: set[str] = set()
     for name, value in request.query_params.multi_items():

@@ -186,6 +186,7 @@ class HttpConnection(asyncio.Protocol):
             exchange.slot = self._app.admission.admit(cycle.scope["raw_path"])
         except Rejected as rejected:
             cycle.keep_alive = cycle.keep_alive and rejected.code != "shutting_down"
+            cycle.ignore_body()
             self._respond(exchange, rejected.code, keep_alive=cycle.keep_alive)
             # Repeated rejections cost capacity, so the connection's next request is read later.
             self._pause_reading()

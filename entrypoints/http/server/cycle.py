@@ -110,6 +110,11 @@ class Cycle:
             self.body += body
             self._notify()
 
+    def ignore_body(self) -> None:
+        """Keep no more of the body, because the request was rejected."""
+        self.is_finished = True
+        self.body.clear()
+
     def complete(self) -> None:
         """Mark the request as complete."""
         self.is_complete = True
