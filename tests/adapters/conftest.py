@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from adapters.postgres import Database, PoolSettings, migrate
-from tests.databases import Server
+from tests.databases import Server, patient
 
 
 @pytest.fixture
 async def url(server: Server) -> str:
     """A migrated database of its own."""
     url = await server.new_database()
-    database = Database(url)
+    database = patient(url)
     await migrate(database)
     await database.close()
     return url

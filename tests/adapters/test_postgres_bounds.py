@@ -11,7 +11,7 @@ from adapters.postgres import Database, PoolSettings, migrate
 from adapters.postgres.dsn import connect_arguments
 from application import StorageUnavailable
 from tests.adapters.test_postgres_pool import backend
-from tests.databases import Server
+from tests.databases import Server, patient
 from tests.patience import until
 from tests.sql import fetch
 from tests.wires import wired
@@ -24,7 +24,7 @@ Count = Callable[[], Awaitable[int]]
 async def url(server: Server) -> str:
     """One database for all tests here, each of which closes its connections."""
     url = await server.new_database()
-    database = Database(url)
+    database = patient(url)
     await migrate(database)
     await database.close()
     return url

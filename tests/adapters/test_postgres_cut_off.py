@@ -14,7 +14,7 @@ from application import PageRequest, StorageUnavailable
 from domain import Task
 from tests.adapters.test_postgres_pool import backend, two_backends
 from tests.contract.test_task_repository import a_task
-from tests.databases import Server
+from tests.databases import Server, patient
 from tests.patience import until
 from tests.sql import fetch
 
@@ -34,7 +34,7 @@ async def small(server: Server) -> AsyncIterator[Database]:
 
 async def active(url: str, number: int) -> None:
     """Wait until the server runs so many of the long statements."""
-    database = Database(url)
+    database = patient(url)
 
     async def reached() -> bool:
         return bool((await fetch(database, ACTIVE))[0]["number"] == number)

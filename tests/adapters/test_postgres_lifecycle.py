@@ -5,10 +5,10 @@ import logging
 
 import pytest
 
-from adapters.postgres import Database, DatabaseNotReady, PoolSettings, PostgresStorage, migrate
+from adapters.postgres import DatabaseNotReady, PoolSettings, PostgresStorage, migrate
 from application import StorageUnavailable, TaskNotFound
 from tests.contract.test_task_repository import a_task
-from tests.databases import Server
+from tests.databases import Server, patient
 
 pytestmark = pytest.mark.database
 
@@ -38,7 +38,7 @@ async def test_otherwise_it_is_unavailable_until_it_is_migrated(
         await storage.check()
     (record,) = caplog.records
     assert (record.levelno, "hextasks migrate" in record.getMessage()) == (logging.WARNING, True)
-    database = Database(url)
+    database = patient(url)
     await migrate(database)
     await database.close()
     await storage.check()

@@ -9,6 +9,7 @@ from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, po
 from application import StorageUnavailable, TaskNotFound
 from tests.adapters.test_postgres_pool import backend, two_backends
 from tests.contract.test_task_repository import a_task
+from tests.databases import patient
 from tests.patience import until
 from tests.sql import fetch
 from tests.wires import wired
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.database
 
 async def end_the_active(url: str, query: str = "%pg_sleep(60)%") -> None:
     """Wait for a statement, and end the connection that it runs on."""
-    other = Database(url)
+    other = patient(url)
     end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query LIKE $1 AND state = 'active'"
 
     async def ended() -> bool:
@@ -108,7 +109,7 @@ async def test_a_server_that_stays_read_only_is_unavailable(url: str) -> None:
 
 
 async def test_a_statement_that_provably_did_nothing_runs_again(url: str) -> None:
-    database = Database(url)
+    database = patient(url)
     await fetch(database, "CREATE SEQUENCE tries")
     await fetch(
         database,

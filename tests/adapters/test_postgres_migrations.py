@@ -28,7 +28,7 @@ from adapters.postgres.migrations import LOCK_KEY, alembic_config, sqlalchemy_co
 from domain import InvalidText
 from domain.rules import TextRule
 from tests.contract.test_task_repository import NOW, a_task
-from tests.databases import Server
+from tests.databases import Server, patient
 from tests.fields import RULES
 
 pytestmark = pytest.mark.database
@@ -42,7 +42,7 @@ async def empty_url(server: Server) -> str:
 
 @pytest.fixture
 async def empty(empty_url: str) -> AsyncIterator[Database]:
-    database = Database(empty_url)
+    database = patient(empty_url)
     yield database
     await database.close()
 
@@ -105,7 +105,7 @@ async def test_many_processes_migrate_at_once_and_none_fails(server: Server) -> 
     processes = [await python("entrypoints.cli", "migrate", DATABASE_URL=url) for _ in range(4)]
     outputs = [(await process.communicate())[0].decode() for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, outputs
-    database = Database(url)
+    database = patient(url)
     assert (await schema_state(database)).is_current
     await database.close()
 

@@ -9,7 +9,7 @@ import adapters.postgres.pool as module
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, migrate
 from application import PageRequest, StorageUnavailable, TaskContended
 from tests.contract.test_task_repository import LATER, a_task
-from tests.databases import Server
+from tests.databases import Server, patient
 from tests.sql import fetch
 from tests.wires import wired
 
@@ -26,7 +26,7 @@ async def two_backends(database: Database) -> list[int]:
 
 
 async def end_backends(url: str) -> None:
-    other = Database(url)
+    other = patient(url)
     async with other.connection() as connection:
         await connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
@@ -118,7 +118,7 @@ async def test_a_missing_database_and_one_without_tables(server: Server) -> None
     with pytest.raises(StorageUnavailable):
         await missing.ping()
     await missing.close()
-    blank = Database(url)
+    blank = patient(url)
     with pytest.raises(StorageUnavailable):  # not migrated yet, or being restored
         await PostgresTaskRepository(blank).get("ada", a_task().id)
     await blank.close()
@@ -126,7 +126,7 @@ async def test_a_missing_database_and_one_without_tables(server: Server) -> None
 
 async def test_one_users_writes_cannot_occupy_every_connection(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     database = Database(url, PoolSettings(size=2, max_overflow=0, timeout=1.5))
-    blocker = Database(url)
+    blocker = patient(url)
     tasks = PostgresTaskRepository(database)
     await tasks.add(a_task())
     async with blocker.connection() as connection, connection.transaction():

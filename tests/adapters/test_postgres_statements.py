@@ -13,7 +13,7 @@ from adapters.postgres.statement import Statement
 from adapters.postgres.statements import ADD, GET, REMOVE, SAVE, page_statement
 from domain import TaskChange
 from tests.contract.test_task_repository import LATER, a_task
-from tests.databases import Server
+from tests.databases import Server, patient
 from tests.tenancy import generic_plan
 
 pytestmark = pytest.mark.database
@@ -33,7 +33,7 @@ SHARED: dict[Coalescing, list[Statement]] = {
 @pytest.fixture(scope="session")
 async def crowded(server: Server) -> AsyncIterator[Database]:
     """Tasks of 2,000 users, of whom ada has 20,000, every tenth open, with statistics fresh."""
-    database = Database(await server.new_database())
+    database = patient(await server.new_database())
     await migrate(database)
     async with database.connection() as connection:
         await connection.execute(
@@ -52,7 +52,7 @@ async def crowded(server: Server) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def blank(url: str) -> AsyncIterator[Database]:
-    database = Database(url)
+    database = patient(url)
     yield database
     await database.close()
 
