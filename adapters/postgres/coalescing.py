@@ -16,13 +16,17 @@ An outcome is a result, an exception for the caller, or None where nothing was d
 Alone = Callable[[Call], Awaitable[Any]]
 """Carries out one call, and returns its result or raises an exception for the caller."""
 
+SLOW_SECONDS = 0.01
+"""A statement that takes longer, for example on a connection that stalls, holds up no more calls."""
+
 
 class Coalescer:
     """Shares statements among concurrent calls.
 
     A call that finds no statement under way starts one at once, together with all that arrive in the same iteration of
-    the event loop. Otherwise it waits for the next one, which starts when one ends, or earlier for `enough` calls while
-    fewer than `most_under_way` run. A statement always starts after the calls that it carries out.
+    the event loop. Otherwise it waits for the next one, which starts when one ends. While fewer than `most_under_way`
+    run, it starts earlier: for `enough` calls, or for one that arrives when the last statement is slow. A statement
+    always starts after the calls that it carries out.
 
     Each call has a deadline of its own; a caller that is cancelled does not disturb the others, and a statement is
     cancelled when none of its callers is left.
@@ -53,6 +57,7 @@ class Coalescer:
         self._most_under_way = most_under_way
         self._enough = enough
         self._under_way = 0
+        self._started_at = 0.0
         self._is_starting = False
         self._queue = CallQueue(is_read=is_read, mixes_users=mixes_users)
         self._open: dict[Call, None] = {}  # the calls without an outcome, in the order of their deadlines
@@ -92,7 +97,9 @@ class Coalescer:
             self._spawn(self._run([alone]))
         if self._is_starting or not self._queue or self._under_way >= self._most_under_way:
             return
-        if not self._under_way or len(self._queue) >= self._enough:
+        now = asyncio.get_running_loop().time()
+        if not self._under_way or len(self._queue) >= self._enough or now >= self._started_at + SLOW_SECONDS:
+            self._started_at = now
             self._is_starting = True
             self._under_way += 1
             self._spawn(self._share())

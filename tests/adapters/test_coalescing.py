@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from adapters.postgres import coalescing
 from adapters.postgres.call_queue import MAX_CALLS, Call
 from adapters.postgres.coalescing import Coalescer
 from application import StorageUnavailable
@@ -39,6 +40,24 @@ async def test_neither_calls_nor_statements_exceed_their_bounds() -> None:
         statements.end(ended)
     await asyncio.gather(*calls)
     assert [len(calls) for calls in statements.shared] == [MAX_CALLS] * 5 + [1]
+
+
+@pytest.mark.parametrize(("waiting", "slow"), [(2, 60), (0, 0)])
+async def test_a_second_statement_starts_for_enough_calls_or_after_a_slow_one(
+    monkeypatch: pytest.MonkeyPatch, waiting: int, slow: float
+) -> None:
+    monkeypatch.setattr(coalescing, "SLOW_SECONDS", slow)
+    statements = Statements(most_under_way=2, enough=3)
+    calls = [statements.call("ada", 1)]
+    await statements.started(1)
+    calls += [statements.call(f"user {n}", n) for n in range(waiting)]
+    await asyncio.sleep(0.01)
+    assert len(statements.shared) == 1
+    calls.append(statements.call("alan", 4))
+    await statements.started(2)
+    assert [len(shared) for shared in statements.shared] == [1, waiting + 1]
+    statements.end()
+    await asyncio.gather(*calls)
 
 
 async def test_a_statement_has_one_operation_and_each_task_once() -> None:
