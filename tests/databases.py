@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from adapters.embedded_postgres import EmbeddedPostgres
-from adapters.postgres import Database, PoolSettings
+from adapters.postgres import Database, PoolSettings, migrate
 from adapters.postgres.dsn import connect_arguments
 from tests.patience import DATABASE_TIMEOUT_SECONDS
 
@@ -52,6 +52,15 @@ def running_server() -> Iterator[str]:
 def patient(url: str) -> Database:
     """Return a database with a generous time limit, for tests of anything but the limit."""
     return Database(url, PoolSettings(timeout=DATABASE_TIMEOUT_SECONDS))
+
+
+async def migrated(server: "Server") -> str:
+    """Return the URL of a new database with the newest schema."""
+    url = await server.new_database()
+    database = patient(url)
+    await migrate(database)
+    await database.close()
+    return url
 
 
 def _docker_answers() -> bool:

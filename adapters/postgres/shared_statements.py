@@ -39,11 +39,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from adapters.postgres.statement import Statement
-from adapters.postgres.statements import ADDED, SAVED, TASK, value_type
+from adapters.postgres.statements import ADDED, ONE, SAVED, TASK, value_type
 from adapters.postgres.tables import task_counters, task_tombstones, tasks
 
 _KEY = [tasks.c.user_id, tasks.c.id]
-_one = literal_column("1", BigInteger())
 
 
 class SharedStatements:
@@ -62,7 +61,7 @@ class SharedStatements:
 
     def _get(self) -> Statement:
         calls = self._calls(_KEY)
-        stored = select(*TASK).where(*self._is_task_of(calls)).limit(_one).lateral("stored")
+        stored = select(*TASK).where(*self._is_task_of(calls)).limit(ONE).lateral("stored")
         return Statement.compiled("task_get_many", select(stored).select_from(calls).join(stored, true()), is_read=True)
 
     def _add(self) -> Statement:
@@ -91,7 +90,7 @@ class SharedStatements:
         gone = (
             delete(tasks)
             # True of all rows, but it makes the planner expect few of them, and so use the primary key.
-            .where(*self._is_task_of(numbered), numbered.c.n.between(_one, literal_column("1000")))
+            .where(*self._is_task_of(numbered), numbered.c.n.between(ONE, literal_column("1000")))
             .returning(*_KEY, numbered.c.number, numbered.c.removed_at)
             .cte("gone")
         )
@@ -124,7 +123,7 @@ class SharedStatements:
     def _wanted(self, columns: Sequence[Column[Any]]) -> CTE:
         """Return the calls, and the version that is stored of each one's task."""
         calls = self._calls(columns)
-        stored = select(tasks.c.version).where(*self._is_task_of(calls)).limit(_one).lateral("stored")
+        stored = select(tasks.c.version).where(*self._is_task_of(calls)).limit(ONE).lateral("stored")
         own = [] if self._user_id is None else [self._user_id.label("user_id")]
         rows = select(*own, calls, stored.c.version.label("stored_version")).select_from(calls)
         return rows.join(stored, true(), isouter=True).cte("wanted")

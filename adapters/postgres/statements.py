@@ -51,7 +51,7 @@ def value_type(column: Column[Any]) -> TypeEngine[Any]:
 
 
 _given = {column.name: bindparam(column.name, type_=value_type(column)) for column in tasks.c}
-_one = literal_column("1", BigInteger())
+ONE = literal_column("1", BigInteger())
 _this_task = (tasks.c.user_id == _given["user_id"], tasks.c.id == _given["id"])
 _this_version = (*_this_task, tasks.c.version == _given["version"])
 
@@ -60,17 +60,17 @@ def _next_number(*conditions: Any) -> CTE:
     return (
         update(task_counters)
         .where(task_counters.c.user_id == _given["user_id"], exists(select(1).select_from(tasks).where(*conditions)))
-        .values(value=task_counters.c.value + _one)
+        .values(value=task_counters.c.value + ONE)
         .returning(task_counters.c.value)
         .cte("counter")
     )
 
 
 def _add() -> Statement:
-    first = postgresql.insert(task_counters).values(user_id=_given["user_id"], value=_one)
+    first = postgresql.insert(task_counters).values(user_id=_given["user_id"], value=ONE)
     counter = (
         first.on_conflict_do_update(
-            index_elements=[task_counters.c.user_id], set_={"value": task_counters.c.value + _one}
+            index_elements=[task_counters.c.user_id], set_={"value": task_counters.c.value + ONE}
         )
         .returning(task_counters.c.value)
         .cte("counter")

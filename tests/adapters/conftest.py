@@ -4,18 +4,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from adapters.postgres import Database, PoolSettings, migrate
-from tests.databases import Server, patient
+from adapters.postgres import Database, PoolSettings
+from tests.databases import Server, migrated
 
 
 @pytest.fixture
 async def url(server: Server) -> str:
     """A migrated database of its own."""
-    url = await server.new_database()
-    database = patient(url)
-    await migrate(database)
-    await database.close()
-    return url
+    return await migrated(server)
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 
-from adapters.postgres import Database, PoolSettings, migrate
+from adapters.postgres import Database, PoolSettings
 from adapters.postgres.dsn import connect_arguments
 from application import StorageUnavailable
 from tests.adapters.test_postgres_pool import backend
-from tests.databases import Server, patient
+from tests.databases import Server, migrated
 from tests.patience import until
 from tests.sql import fetch
 from tests.wires import wired
@@ -23,11 +23,7 @@ Count = Callable[[], Awaitable[int]]
 @pytest.fixture(scope="module")
 async def url(server: Server) -> str:
     """One database for all tests here, each of which closes its connections."""
-    url = await server.new_database()
-    database = patient(url)
-    await migrate(database)
-    await database.close()
-    return url
+    return await migrated(server)
 
 
 @pytest.fixture

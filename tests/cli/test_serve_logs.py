@@ -24,7 +24,7 @@ LONG = "x" * 250
 
 @contextmanager
 def served(folder: Path, **settings: str) -> Iterator[tuple[Served, "Reader"]]:
-    """Serve with a pipe for standard error, and give the reader of the other end, who does not read yet."""
+    """Serve with a pipe for standard error; yield a reader of its other end, which has not begun to read."""
     reading, writing = os.pipe()
     reader = Reader(reading)
     try:
