@@ -9,8 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from adapters.tokens import TokenError, TokenVerifier
+from adapters.tokens.remote_keys import RemoteKeySet
 
 ISSUER, AUDIENCE = "https://id.example", "https://tasks.example"
 PRIVATE: dict[str, Any] = {
@@ -37,6 +41,17 @@ def token(algorithm: str = "EdDSA", key: Any = None, *, kid: str | None = "", **
     return jwt.encode(full, key or PRIVATE[algorithm], algorithm, headers=headers)
 
 
+def verifier(keys: RemoteKeySet) -> TokenVerifier:
+    return TokenVerifier(keys, issuer=ISSUER, audience=AUDIENCE)
+
+
+async def code_of(judge: TokenVerifier, given: str) -> str:
+    """Return the code with which a token is rejected."""
+    with pytest.raises(TokenError) as rejected:
+        await judge.user_id(given)
+    return rejected.value.code
+
+
 class Issuer:
     """What the server answers, and how often it was asked."""
 
@@ -47,6 +62,7 @@ class Issuer:
         self.headers: dict[str, str] = {}
         self.body = b""
         self.delay = 0.0
+        self.seconds_per_byte = 0.0
         self.asked = 0
 
 
@@ -64,6 +80,9 @@ def running_issuer() -> Iterator[Issuer]:
                 self.send_header(name, value)
             self.end_headers()
             with suppress(OSError):  # the client disconnected
+                for n in range(len(body) if issuer.seconds_per_byte else 0):
+                    self.wfile.write(body[n : n + 1])
+                    time.sleep(issuer.seconds_per_byte)
                 self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:

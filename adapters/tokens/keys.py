@@ -5,8 +5,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from domain.rules import USER_ID
+
+SECRET_MIN_BYTES = 32
+"""RFC 7518, section 3.2: an HS256 key has at least as many bits as its hash."""
+
+PublicKey = Ed25519PublicKey | Ed448PublicKey | EllipticCurvePublicKey | RSAPublicKey
 
 
 class Keys(Protocol):
@@ -22,7 +31,7 @@ class Keys(Protocol):
         """The number of the current set of keys: increases whenever a key is added or removed."""
         ...
 
-    async def find(self, kid: str | None, algorithm: str) -> jwt.PyJWK | str | None:
+    async def find(self, kid: str | None, algorithm: str) -> PublicKey | str | None:
         """Return the key with this id for this algorithm, or None. Raises KeysUnavailable."""
         ...
 
@@ -38,7 +47,18 @@ class SharedSecret:
     generation = 0
 
     def __init__(self, secret: str) -> None:
-        """Take a secret of at least 32 bytes."""
+        """Take a secret of at least 32 bytes. Raises ValueError for any other, and for a key of another kind.
+
+        The error's text is what the secret must be, and does not repeat it.
+        """
+        if len(secret.encode()) < SECRET_MIN_BYTES:
+            raise ValueError(f"must have at least {SECRET_MIN_BYTES} bytes")
+        try:
+            if "-----BEGIN " in secret:  # the library needs the last line of a PEM, too
+                raise jwt.InvalidKeyError
+            jwt.PyJWS().get_algorithm_by_name("HS256").prepare_key(secret)
+        except jwt.InvalidKeyError:
+            raise ValueError("must not be a PEM, an ssh key, a certificate or a JWK") from None
         self._secret = secret
 
     async def find(self, kid: str | None, algorithm: str) -> str:  # noqa: ARG002

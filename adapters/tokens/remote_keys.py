@@ -1,17 +1,16 @@
-"""The public keys that an issuer publishes (RFC 7517, a JWKS), fetched and kept fresh in the background."""
+"""The public keys that an issuer publishes, fetched and kept up to date in the background."""
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 import httpx
-import jwt
 
 from adapters.tokens.errors import KeysUnavailable
+from adapters.tokens.key_set import ALGORITHMS, KeySetError, read_key_set
+from adapters.tokens.keys import PublicKey
 
 _log = logging.getLogger("hextasks.keys")
 
@@ -22,129 +21,147 @@ TIMEOUT_SECONDS = 5.0
 MAX_BYTES = 262_144
 MAX_WAITING = 8
 """Calls that may wait for the issuer at once: unverified requests must not fill the service while it is slow."""
+MAX_LOGGED = 10
+"""Key ids, and ignored entries, in a log line."""
+MAX_LOGGED_ID_LENGTH = 64
 
-_Found = dict[tuple[str | None, str], jwt.PyJWK]
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}  # a compressed response has no known bound
 
 
 class RemoteKeySet:
     """An issuer's key set.
 
-    Fetched when `running` begins and every five minutes from then on. While the issuer is unavailable, the last known
-    keys are used. An unknown key triggers a fetch, at most one in half a minute. Redirects are rejected; size and time
-    are bounded.
+    Fetched when `running` begins and every five minutes from then on. An unknown key triggers a fetch, at most one in
+    half a minute. The known keys are replaced by those of the first response with a usable key, and used until then,
+    whatever else the issuer responds. Redirects and compressed responses are rejected; size and time are bounded.
     """
 
-    algorithms = ("EdDSA", "ES256", "RS256")
+    algorithms = ALGORITHMS
 
     def __init__(self, url: str, *, refresh: float = REFRESH_SECONDS, cool_down: float = COOL_DOWN_SECONDS) -> None:
         """`url` is where the issuer publishes its keys; times are in seconds."""
         self._url = url
         # Created once: loading the root certificates blocks the event loop for some 25 milliseconds.
-        self._verify = False if url.startswith("http:") else httpx.create_ssl_context()
+        self._verify = False if url.lower().startswith("http:") else httpx.create_ssl_context()
         self._refresh = refresh
         self._cool_down = cool_down
-        self._keys: _Found | None = None
-        self._published: Any = None
-        self._last_look = float("-inf")
-        self._looking = asyncio.Lock()
+        self._keys: Mapping[tuple[str | None, str], PublicKey] = {}
+        self._last_fetch = float("-inf")
+        self._fetching = asyncio.Lock()
         self._waiting = asyncio.Semaphore(MAX_WAITING)
+        self._reported: object = None
         self.generation = 0
 
     @property
     def count(self) -> int:
-        """The number of known keys that may verify tokens."""
-        return len(self._keys or {})
+        """The number of known keys."""
+        return len(self._keys)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep the keys up to date during the block."""
-        keeper = asyncio.create_task(self._keep_fresh())
+        refresher = asyncio.create_task(self._refresh_regularly())
         try:
             yield
         finally:
-            keeper.cancel()
+            refresher.cancel()
             with suppress(asyncio.CancelledError):
-                await keeper
+                await refresher
 
-    async def find(self, kid: str | None, algorithm: str) -> jwt.PyJWK | None:
+    async def find(self, kid: str | None, algorithm: str) -> PublicKey | None:
         """Return the key with this id for this algorithm; without an id, the only one for it.
 
-        Raises KeysUnavailable when no fetch has succeeded yet, or too many calls are waiting for one.
+        Raises KeysUnavailable while no key is known, or when too many calls are waiting for a fetch.
         """
         found = self._look_up(kid, algorithm)
         if found is None:
-            if self._keys is not None and self._waiting.locked():
+            if self._keys and self._waiting.locked():
                 raise KeysUnavailable
             async with self._waiting:
                 await self._fetch(unless_within=self._cool_down)
             found = self._look_up(kid, algorithm)
-        if found is None and self._keys is None:
+        if not self._keys:
             raise KeysUnavailable
         return found
 
-    def _look_up(self, kid: str | None, algorithm: str) -> jwt.PyJWK | None:
-        keys = self._keys or {}
+    def _look_up(self, kid: str | None, algorithm: str) -> PublicKey | None:
         if kid is not None:
-            return keys.get((kid, algorithm))
-        fitting = [key for (_, used_with), key in keys.items() if used_with == algorithm]
+            return self._keys.get((kid, algorithm))
+        fitting = [key for (_, used_with), key in self._keys.items() if used_with == algorithm]
         return fitting[0] if len(fitting) == 1 else None
 
-    async def _keep_fresh(self) -> None:
+    async def _refresh_regularly(self) -> None:
         while True:
             await self._fetch(unless_within=0.0)
-            await asyncio.sleep(self._refresh if self._keys is not None else min(RETRY_SECONDS, self._refresh))
+            await asyncio.sleep(self._refresh if self._keys else min(RETRY_SECONDS, self._refresh))
 
     async def _fetch(self, *, unless_within: float) -> None:
         """Fetch the keys, unless that was attempted less than so many seconds ago; keep the old ones when it fails.
 
-        Waits for a fetch that is under way.
+        Waits for a fetch that is under way. Raises nothing.
         """
-        async with self._looking:
-            if time.monotonic() - self._last_look < unless_within:
+        async with self._fetching:
+            if time.monotonic() - self._last_fetch < unless_within:
                 return
-            self._last_look = time.monotonic()
+            self._last_fetch = time.monotonic()
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
-                    published = json.loads(await self._download())["keys"]
-                keys = _usable(published)
-            except (httpx.HTTPError, TimeoutError, ValueError, KeyError, TypeError, RecursionError) as error:
-                fields = {"reason": type(error).__name__, "known": self._keys is not None}
-                _log.warning("keys_not_fetched", extra={"fields": fields})
+                    content = await self._download()
+                published = read_key_set(content)
+            except Exception as error:  # whatever the cause, the service works on with the known keys
+                reason = str(error) if isinstance(error, KeySetError) else type(error).__name__
+                self._report(logging.WARNING, "keys_not_fetched", reason=reason, known=len(self._keys))
                 return
-            if published != self._published:
-                self._published = published
-                self._keys = keys
+            ignored = [f"{position}: {reason}" for position, reason in published.ignored.items()][:MAX_LOGGED]
+            if not published.keys:
+                self._report(logging.ERROR, "no_usable_keys", ignored=ignored, known=len(self._keys))
+                return
+            if published.keys != self._keys:
+                self._keys = published.keys
                 self.generation += 1
-                _log.info("keys_changed", extra={"fields": {"ids": [kid for kid, _ in keys]}})
+            ids = [_printable(kid) for kid, _ in published.keys][:MAX_LOGGED]
+            self._report(logging.INFO, "keys_fetched", ids=ids, ignored=ignored, known=len(self._keys))
 
     async def _download(self) -> bytes:
         content = b""
         async with (
             httpx.AsyncClient(follow_redirects=False, timeout=TIMEOUT_SECONDS, verify=self._verify) as client,
-            client.stream("GET", self._url, headers={"Accept": "application/json"}) as answer,
+            client.stream("GET", self._url, headers=_HEADERS) as response,
         ):
-            if answer.status_code != httpx.codes.OK:
-                raise ValueError("the issuer's response status is not 200")
-            async for part in answer.aiter_bytes():
+            if response.status_code != httpx.codes.OK:
+                raise KeySetError(f"HTTP status {response.status_code}")
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise KeySetError("compressed, although the request does not allow it")
+            async for part in response.aiter_raw():
                 content += part
                 if len(content) > MAX_BYTES:
-                    raise ValueError("the key set is too large")
+                    raise KeySetError(f"larger than {MAX_BYTES} bytes")
         return content
 
+    def _report(self, level: int, message: str, **fields: object) -> None:
+        """Log the outcome of a fetch if it differs from that of the one before."""
+        if (message, fields) != self._reported:
+            self._reported = message, fields
+            _log.log(level, message, extra={"fields": fields})
 
-def _usable(published: list[Any]) -> _Found:
-    """Return the keys that verify signatures with the accepted algorithms; ignore all others.
 
-    Secrets ("oct") and keys for encryption are ignored.
-    """
-    found: _Found = {}
-    for candidate in published:
-        try:
-            if candidate.get("use", "sig") != "sig" or "verify" not in candidate.get("key_ops", ["verify"]):
-                continue
-            key = jwt.PyJWK(candidate)
-        except (jwt.PyJWTError, AttributeError, TypeError, ValueError):
-            continue
-        if key.algorithm_name in RemoteKeySet.algorithms:
-            found[key.key_id, key.algorithm_name] = key
-    return found
+def is_fetchable(url: str) -> bool:
+    """Return whether keys can be fetched from a URL: an absolute one of http or https, without credentials."""
+    try:
+        parsed = httpx.URL(url)
+        parsed.raw_host.decode().encode("idna")  # as the resolver does
+        has_host = parsed.host != "" and b"%" not in parsed.raw_host
+    except (httpx.InvalidURL, ValueError):
+        return False
+    return (
+        has_host
+        and parsed.scheme in ("http", "https")
+        and not parsed.userinfo
+        and not parsed.fragment
+        and (parsed.port is None or 0 < parsed.port < 65_536)
+    )
+
+
+def _printable(kid: str | None) -> str | None:
+    """Return the beginning of a key id, in ASCII."""
+    return None if kid is None else ascii(kid[:MAX_LOGGED_ID_LENGTH])[1:-1][:MAX_LOGGED_ID_LENGTH]
