@@ -17,6 +17,9 @@ MAX_TOKEN_LENGTH = 8192
 LEEWAY_SECONDS = 30
 """How far the issuer's clock may differ from the service's."""
 
+MAX_TIME = 253_402_300_799
+"""The last second of the year 9999. A later `exp`, such as one in milliseconds, is a fault of the issuer."""
+
 MAX_REMEMBERED = 4096
 """Tokens. Verifying a signature costs as much as the rest of a request, and most requests repeat a token."""
 
@@ -88,7 +91,14 @@ class TokenVerifier:
             audience=self._audience,
             leeway=LEEWAY_SECONDS,
         )
+        if not all(_is_time(claims[name]) for name in ("exp", "nbf", "iat") if name in claims):
+            raise jwt.InvalidTokenError
         return _Verified(USER_ID.clean(claims[self._user_claim]), float(claims["exp"]), generation)
+
+
+def _is_time(value: object) -> bool:
+    """Return whether a claim is a NumericDate (RFC 7519, section 2) up to MAX_TIME; the library also takes text."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_TIME
 
 
 # The service's own texts: the library's may repeat claims of the token.
