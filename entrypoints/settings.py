@@ -3,25 +3,36 @@
 import os
 import re
 from collections.abc import Mapping
-from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self, get_args
 
 import msgspec
-from dotenv import dotenv_values
 from msgspec import Meta
 
-JWT_SECRET_MIN_BYTES = 32
-"""RFC 7518, section 3.2: an HS256 key has at least as many bits as its hash."""
+from adapters.tokens import SharedSecret
+from entrypoints.environment import SettingsError, check_names, read_dotenv
+
+__all__ = ["EMBEDDED_CONNECTIONS", "Settings", "SettingsError"]
 
 EMBEDDED_CONNECTIONS = 200
 _DATABASE_SCHEMES = ("postgresql://", "postgres://", "postgresql+asyncpg://")
-_ORIGIN = re.compile(r"\*|https?://[^\s/?#@]+")
+_ORIGIN = re.compile(r"(https?)://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
+_DEFAULT_PORTS = {("http", "80"), ("https", "443")}
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-
-
-class SettingsError(Exception):
-    """A setting cannot be used. The text is one line, names the setting, and never repeats its value."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_EXAMPLES = MappingProxyType(
+    {
+        "DATABASE_URL": "postgresql://user:password@db.example.com:5432/hextasks",
+        "JWT_SECRET": "$(openssl rand -base64 48)",
+        "JWT_JWKS_URL": "https://auth.example.com/api/auth/jwks",
+        "JWT_ISSUER": "https://auth.example.com",
+        "JWT_AUDIENCE": "hextasks",
+        "CORS_ORIGINS": "https://app.example.com,http://localhost:3000",
+        "DATABASE_POOL_PRE_PING": "true",
+    }
+)
+"""Of settings without a default that could be the example."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
@@ -61,19 +72,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         Raises SettingsError.
         """
         environment = os.environ if environment is None else environment
-        sources = (_read(dotenv) if dotenv else {}, environment)
-        given: dict[str, Any] = {
-            name: value for source in sources for name in cls.names() if (value := source.get(name))
-        }
+        sources = (read_dotenv(dotenv, cls.names()) if dotenv else {}, environment)
+        given: dict[str, Any] = {}
+        for source in sources:
+            check_names(source, cls.names())
+            given |= {name: source[name] for name in cls.names() if source.get(name)}
         for name, value in given.items():
-            if any("\ud800" <= character <= "\udfff" for character in value):  # bytes that were not UTF-8
-                raise SettingsError(f"{name}: expected UTF-8 text")
+            if _CONTROL.search(value.replace("\n", "") if name == "JWT_SECRET" else value):
+                raise _error(name, "must be UTF-8 text without control characters")
         if "CORS_ORIGINS" in given:
             given["CORS_ORIGINS"] = [origin.strip() for origin in given["CORS_ORIGINS"].split(",") if origin.strip()]
+        if "LOG_LEVEL" in given:
+            given["LOG_LEVEL"] = given["LOG_LEVEL"].upper()
+        if "DATA_DIR" in given:
+            given["DATA_DIR"] = _folder(given["DATA_DIR"])
         try:
-            settings = msgspec.convert(given, cls, strict=False, dec_hook=lambda kind, value: kind(value))
+            settings = msgspec.convert(given, cls, strict=False, dec_hook=lambda _, folder: folder)
         except msgspec.ValidationError as error:
-            raise SettingsError(_one_line(error)) from None
+            raise _conversion_error(error) from None
         settings._check()
         return settings
 
@@ -102,54 +118,87 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     def _check(self) -> None:
         """Reject what the types cannot express. Raises SettingsError for the first rule that is broken."""
         if self.database_url not in (None, "memory://") and not self.database_url.startswith(_DATABASE_SCHEMES):
-            raise SettingsError("DATABASE_URL must start with postgresql:// or be memory://")
+            raise _error("DATABASE_URL", "must start with postgresql:// or be memory://")
         if self.storage == "memory" and self.web_concurrency > 1:
-            raise SettingsError("WEB_CONCURRENCY must be 1 with memory://: processes share no memory")
-        if self.jwt_secret and self.jwt_jwks_url:
-            raise SettingsError("JWT_SECRET and JWT_JWKS_URL exclude each other")
-        if self.jwt_secret and len(self.jwt_secret.encode()) < JWT_SECRET_MIN_BYTES:
-            raise SettingsError(f"JWT_SECRET must have at least {JWT_SECRET_MIN_BYTES} bytes")
-        if self.jwt_jwks_url and not self.jwt_jwks_url.startswith(("https://", "http://")):
-            raise SettingsError("JWT_JWKS_URL must start with https:// or http://")
+            raise _error("WEB_CONCURRENCY", "must be 1 with memory://, because processes share no memory")
+        self._check_keys()
         # An update runs up to three statements: a read, a write, and a read for the reason of a rejection.
         if self.database_timeout * 3 >= self.request_timeout:
-            raise SettingsError("DATABASE_TIMEOUT must be less than a third of REQUEST_TIMEOUT")
+            raise _error("DATABASE_TIMEOUT", "must be less than a third of REQUEST_TIMEOUT")
         connections = self.web_concurrency * (self.database_pool_size + self.database_max_overflow)
         if self.storage == "embedded" and connections >= EMBEDDED_CONNECTIONS:
-            raise SettingsError(
-                "WEB_CONCURRENCY is too large for the embedded PostgreSQL, which accepts "
-                f"{EMBEDDED_CONNECTIONS} connections"
+            accepted = f"the embedded PostgreSQL, which accepts {EMBEDDED_CONNECTIONS} connections"
+            raise _error("WEB_CONCURRENCY", f"is too large for {accepted}; use another database or fewer processes")
+        if self.cors_origins != ("*",) and not all(map(_is_origin, self.cors_origins)):
+            raise _error(
+                "CORS_ORIGINS",
+                "must be * alone, or origins as browsers send them, in small letters, without path and default port",
             )
-        if not all(_ORIGIN.fullmatch(origin) for origin in self.cors_origins):
-            raise SettingsError("CORS_ORIGINS must be origins such as https://app.example.com, or *")
         if self.in_production:
             self._check_production()
 
+    def _check_keys(self) -> None:
+        if self.jwt_secret and self.jwt_jwks_url:
+            raise _error("JWT_SECRET", "and JWT_JWKS_URL exclude each other; set one of them")
+        if self.jwt_secret:
+            try:
+                SharedSecret(self.jwt_secret)
+            except ValueError as error:
+                raise _error("JWT_SECRET", str(error)) from None
+        if self.jwt_jwks_url:
+            from adapters.tokens.remote_keys import is_fetchable  # its HTTP client loads slowly
+
+            if not is_fetchable(self.jwt_jwks_url):
+                raise _error(
+                    "JWT_JWKS_URL",
+                    "must start with https:// or http:// and a host name, and must not contain a password or #",
+                )
+
     def _check_production(self) -> None:
         if not self.database_url:
-            raise SettingsError("DATABASE_URL is required in production")
+            raise _error("DATABASE_URL", "is required in production")
         if self.storage == "memory":
-            raise SettingsError("DATABASE_URL memory:// is for development: its tasks end with the process")
+            raise _error("DATABASE_URL", "memory:// is for development, because its tasks end with the process")
         if not self.jwt_secret and not self.jwt_jwks_url:
-            raise SettingsError("JWT_SECRET or JWT_JWKS_URL is required in production")
+            raise _error("JWT_SECRET", "or JWT_JWKS_URL is required in production")
         if self.jwt_jwks_url and not self.jwt_issuer:
-            raise SettingsError("JWT_ISSUER is required with JWT_JWKS_URL in production")
+            raise _error("JWT_ISSUER", "is required with JWT_JWKS_URL in production")
 
 
-def _read(dotenv: Path) -> dict[str, str | None]:
+def _folder(text: str) -> Path:
+    """Return the folder of a path, which may begin with ~ as in a shell."""
     try:
-        return dotenv_values(stream=StringIO(dotenv.read_text("utf-8")), interpolate=False)
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError):
-        raise SettingsError(f"{dotenv} cannot be read as UTF-8 text") from None
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise _error("DATA_DIR", "must not begin with the ~ of a user who has no home folder") from None
 
 
-def _one_line(error: msgspec.ValidationError) -> str:
-    """Turn "Expected `int` <= 65535 - at `$.PORT`" into "PORT: expected `int` <= 65535"."""
-    expected, _, place = str(error).partition(" - at `$.")
-    name = place.partition("`")[0].partition("[")[0]
-    if expected.startswith("Invalid enum value"):
-        field = next(f for f in msgspec.structs.fields(Settings) if f.encode_name == name)
-        expected = "expected one of " + ", ".join(field.type.__args__)
-    return f"{name}: {expected[:1].lower()}{expected[1:]}"
+def _is_origin(text: str) -> bool:
+    """Return whether a browser may send this as the origin of a page."""
+    origin = _ORIGIN.fullmatch(text)
+    return origin is not None and int(origin[2] or 1) < 65_536 and (origin[1], origin[2]) not in _DEFAULT_PORTS
+
+
+def _error(name: str, rule: str) -> SettingsError:
+    """Return the error for a value that does not follow a rule, with an example."""
+    example = _EXAMPLES.get(name)
+    if example is None:
+        default = next(field.default for field in msgspec.structs.fields(Settings) if field.encode_name == name)
+        example = f"{default:g}" if isinstance(default, float) else str(default)
+    return SettingsError(f"{name} {rule}, such as {name}={example}")
+
+
+def _conversion_error(error: msgspec.ValidationError) -> SettingsError:
+    """Return the error for a value that cannot be converted to the type of its setting."""
+    name = str(error).partition(" - at `$.")[2].partition("`")[0]
+    field = next(field for field in msgspec.structs.fields(Settings) if field.encode_name == name)
+    match msgspec.inspect.type_info(field.type):
+        case msgspec.inspect.IntType(ge=least, le=most):
+            rule = f"a whole number from {least} to {most}"
+        case msgspec.inspect.FloatType(gt=above, ge=least, le=most):
+            rule = f"a number from {least} to {most}" if above is None else f"a number above {above}, at most {most}"
+        case msgspec.inspect.LiteralType():
+            rule = " or ".join(get_args(field.type))
+        case _:
+            rule = "true or false"
+    return _error(name, f"must be {rule}")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.tokens import issue_token
-from entrypoints.settings import JWT_SECRET_MIN_BYTES, Settings
+from adapters.tokens import SharedSecret, issue_token
+from entrypoints.settings import Settings
 
 
 class StartError(Exception):
@@ -51,8 +51,10 @@ def with_secret(settings: Settings) -> Settings:
         secret = ""
     except OSError as error:
         raise StartError(f"cannot keep a token key in {path}: {error.strerror}; set JWT_SECRET or DATA_DIR") from error
-    if len(secret) < JWT_SECRET_MIN_BYTES:
-        raise StartError(f"the token key in {path} is damaged; remove it to have a new one generated")
+    try:
+        SharedSecret(secret)
+    except ValueError:
+        raise StartError(f"the token key in {path} is damaged; remove it to have a new one generated") from None
     return msgspec.structs.replace(settings, jwt_secret=secret)
 
 

@@ -1,12 +1,13 @@
 """Every setting: its default, accepted and refused values, and that no refusal repeats a value."""
 
 import os
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from entrypoints.settings import Settings, SettingsError
+from entrypoints.settings import Settings, SettingsError, _error
 
 SECRET = "a secret that is thirty-two bytes"
 URL = "postgresql://ada@db.example/tasks"
@@ -63,12 +64,15 @@ def test_the_defaults() -> None:
         *[("DATABASE_URL", url, url) for url in ("memory://", URL, "postgres://a,b/c", "postgresql+asyncpg://a/b")],
         ("JWT_SECRET", "x" * 32, "x" * 32),
         ("JWT_SECRET", "é" * 16, "é" * 16),
+        ("JWT_SECRET", f"{SECRET}\n", f"{SECRET}\n"),
+        ("JWT_JWKS_URL", "https://id.example/jwks", "https://id.example/jwks"),
         ("JWT_ISSUER", "https://id.example/", "https://id.example/"),
         ("JWT_AUDIENCE", "tasks", "tasks"),
         ("JWT_USER_CLAIM", "email", "email"),
         ("CORS_ORIGINS", "*", ("*",)),
+        ("CORS_ORIGINS", "https://[::1]:8443,http://my_host", ("https://[::1]:8443", "http://my_host")),
         ("CORS_ORIGINS", " https://a.example ,http://localhost:3000,,", ("https://a.example", "http://localhost:3000")),
-        ("LOG_LEVEL", "DEBUG", "DEBUG"),
+        *[("LOG_LEVEL", text, text.upper()) for text in ("DEBUG", "info", "Warning", "error")],
         *[("DATABASE_COALESCING", mode, mode) for mode in ("all", "user", "off")],
         ("HOST", "::1", "::1"),
         *[("PORT", text, int(text)) for text in ("0", "65535")],
@@ -95,15 +99,30 @@ def test_accepted_values(name: str, text: str, value: object) -> None:
         *[("DATABASE_URL", f"{start}ada:tell-tale@db/x") for start in ("", "mysql://", "memory://", "postgresql:")],
         ("JWT_SECRET", "tell-tale".ljust(31, "!")),
         *[("CORS_ORIGINS", f"https://fine.example,{bad}") for bad in ("tell-tale", "ftp://tell-tale", "https://")],
-        *[("CORS_ORIGINS", f"https://tell-tale{rest}") for rest in ("/", "/path", "?query", " two")],
+        *[("CORS_ORIGINS", f"https://tell-tale{rest}") for rest in ("/", "/path", "?query", " two", ":443", ":0", ".")],
+        *[
+            ("CORS_ORIGINS", f"https://tell-tale{rest}")
+            for rest in (":65536", ":08", ":x", "..a", "#", "@b", ".Example")
+        ],
+        *[
+            ("CORS_ORIGINS", bad)
+            for bad in ("*,https://tell-tale", "*,*", "https://*.tell-tale", "https://tell-tale:*")
+        ],
+        *[("CORS_ORIGINS", bad) for bad in ("https://tell-täle", "HTTPS://tell-tale", "http://tell-tale:80", "null")],
+        *[("JWT_SECRET", key) for key in ("-----BEGIN ENCRYPTED PRIVATE KEY-----", "ssh-ed25519 tell-tale".ljust(40))],
+        *[("JWT_SECRET", key.ljust(40, "x")) for key in ("tell-tale\x00", "tell-tale\udcff")],
+        *[("JWT_JWKS_URL", bad) for bad in ("tell-tale", "ftp://tell-tale", "https:///", "https://ada:tell-tale@b/")],
+        *[("JWT_JWKS_URL", bad) for bad in ("https://tell-tale:x", "https://[tell-tale", "https://tell-tale..b/")],
+        *[("DATA_DIR", bad) for bad in ("~tell-tale/x", "tell-tale\x00", "tell-tale\n")],
+        ("HOST", "tell-tale\x7f"),
         *[("ENVIRONMENT", bad) for bad in ("tell-tale", "PRODUCTION", "development,production")],
         *[("LOG_LEVEL", bad) for bad in ("tell-tale", "CRITICAL!", "17")],
         *[("PORT", bad) for bad in ("-7", "65536", "tell-tale", "80.5", "8000/tcp", "9" * 5000)],
         *[("WEB_CONCURRENCY", bad) for bad in ("0", "65", "tell-tale")],
-        *[("DATABASE_POOL_SIZE", bad) for bad in ("0", "1001", "tell-tale")],
+        *[("DATABASE_POOL_SIZE", bad) for bad in ("-0", "1001", "tell-tale")],
         *[("DATABASE_MAX_OVERFLOW", bad) for bad in ("-7", "1001", "tell-tale")],
         *[("DATABASE_POOL_PRE_PING", bad) for bad in ("tell-tale", "2")],
-        *[("MAX_CONCURRENT_REQUESTS", bad) for bad in ("0", "100001", "tell-tale")],
+        *[("MAX_CONCURRENT_REQUESTS", bad) for bad in ("-0", "100001", "tell-tale")],
         *[("RATE_LIMIT_BURST", bad) for bad in ("-7", "1000001", "tell-tale")],
         *[("RATE_LIMIT_PER_SECOND", bad) for bad in ("0e7", "-7", "nan", "tell-tale")],
         *[(name, bad) for name in SECONDS for bad in ("0e7", "-7", "86401", "nan", "inf", "tell-tale")],
@@ -114,6 +133,7 @@ def test_a_bad_value_is_one_line_that_names_the_setting_and_keeps_the_value(name
     said = refusal(**{name: text})
     assert name in said
     assert len(said.splitlines()) == 1
+    assert re.search(rf", such as {name}=\S", said)
     assert text not in said
     assert "tell-tale" not in said
 
@@ -134,7 +154,32 @@ def test_a_bad_value_is_one_line_that_names_the_setting_and_keeps_the_value(name
 )
 def test_conflicting_settings_are_rejected(changed: dict[str, str], words: str) -> None:
     assert load(**PRODUCTION).in_production
-    assert words in refusal(**PRODUCTION | changed)
+    said = refusal(**PRODUCTION | changed)
+    assert words in said
+    assert re.search(r", such as [A-Z_]+=\S", said)
+
+
+@pytest.mark.parametrize("name", Settings.names())
+def test_the_example_for_a_setting_is_valid_unless_it_is_a_secret_that_all_could_know(name: str) -> None:
+    environment = {name: str(_error(name, "")).partition(f"{name}=")[2]}
+    if name == "JWT_SECRET":
+        assert "must have at least 32 bytes" in refusal(**environment)
+    else:
+        load(**environment)
+
+
+@pytest.mark.parametrize("others", [{}, PRODUCTION, {"ENVIRONMENT": "production"}])
+def test_a_misspelt_name_is_rejected_whatever_else_is_set(others: dict[str, str]) -> None:
+    said = refusal(**others, DATBASE_URL="postgresql://ada:tell-tale@db/x")
+    assert said == "DATBASE_URL: did you mean DATABASE_URL? Correct or remove it"
+    assert "did you mean ENVIRONMENT?" in refusal(ENVIROMENT="production")
+
+
+def test_a_folder_may_be_in_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert load(DATA_DIR="~/x").data_dir == Path("/home/ada/x")
+    assert load(DATA_DIR="~").data_dir == Path("/home/ada")
+    assert load(DATA_DIR="x/~").data_dir == Path("x/~")
 
 
 @pytest.mark.parametrize(("url", "storage"), [("", "embedded"), ("memory://", "memory"), (URL, "postgres")])
@@ -167,8 +212,16 @@ class TestTheFile:
 
     def test_a_bad_value_in_it_is_refused_too(self) -> None:
         Path(".env").write_text("PORT=tell-tale\n")
-        with pytest.raises(SettingsError, match=r"^PORT: expected `int`"):
+        with pytest.raises(SettingsError, match=r"^PORT must be a whole number from 0 to 65535, such as PORT=8000$"):
             Settings.load({})
+
+    def test_a_line_or_a_name_that_is_wrong_is_refused(self) -> None:
+        Path(".env").write_text("\nENVIRONMENT: production\n")
+        with pytest.raises(SettingsError, match=r"^\.env line 2 \(ENVIRONMENT\) must be NAME=value, such as \w+=\w+$"):
+            Settings.load({})
+        Path(".env").write_text("ENVIROMENT=production\n")
+        with pytest.raises(SettingsError, match=r"^ENVIROMENT: did you mean ENVIRONMENT\?"):
+            Settings.load({"ENVIRONMENT": "development"})
 
     @pytest.mark.parametrize("content", [b"PORT=9000\nHOST=\xff\xfe\n", None], ids=["not UTF-8", "a folder"])
     def test_one_that_cannot_be_read_is_one_line(self, content: bytes | None) -> None:

@@ -1,0 +1,79 @@
+"""Where settings come from: names and values in the environment and in `.env`."""
+
+import re
+from collections.abc import Collection, Iterable
+from difflib import SequenceMatcher
+from io import StringIO
+from pathlib import Path
+
+from dotenv.parser import parse_stream
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_SEPARATORS = re.compile(r"[\s_:-]")
+MAX_WRONG_LETTERS = 2
+"""A wrong letter counts twice, as do two that are exchanged; a missing or additional one counts once."""
+MIN_MISSPELT_LENGTH = 5
+"""HOST and PORT are too short to tell a misspelling from another word."""
+
+
+class SettingsError(Exception):
+    """A setting cannot be used. The text is one line, names the setting, and never repeats its value."""
+
+
+def read_dotenv(path: Path, settings: Collection[str]) -> dict[str, str]:
+    """Return what a file assigns, nothing if it is missing; a name without a value is assigned an empty one.
+
+    Raises SettingsError for a file that cannot be read, and for its first line that is not NAME=value.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(f"{path} cannot be read as UTF-8 text") from None
+    values = {}
+    for binding in parse_stream(StringIO(text)):
+        if binding.error or (binding.key is not None and not _NAME.fullmatch(binding.key)):
+            statement = binding.original.string.lstrip()
+            line = binding.original.line + binding.original.string.count("\n", 0, -len(statement))
+            word = re.match(r"(?:export\s+)?(\w*)", statement)
+            about = f" ({word[1]})" if word and word[1] in settings else ""
+            raise SettingsError(f"{path} line {line}{about} must be NAME=value, such as ENVIRONMENT=production")
+        if binding.key is not None:
+            values[binding.key] = binding.value or ""
+    return values
+
+
+def check_names(names: Iterable[str], settings: Collection[str]) -> None:
+    """Raise SettingsError for the first name that is a misspelt setting."""
+    for name in names:
+        if name not in settings and (meant := misspelt(name, settings)):
+            raise SettingsError(f"{name}: did you mean {meant}? Correct or remove it")
+
+
+def misspelt(name: str, settings: Collection[str]) -> str | None:
+    """Return the setting that a name nearly matches.
+
+    It does with the same letters, whatever their case and separators, or with as many words and almost all letters.
+    A number, a prefix or one more word makes another name, which may be another tool's.
+    """
+    if not name.isprintable() or any(character.isdigit() for character in name):
+        return None
+    capitals = name.upper()
+    letters, underscores = _SEPARATORS.sub("", capitals), capitals.count("_")
+    for setting in settings:
+        if len(setting) < MIN_MISSPELT_LENGTH:
+            continue
+        has_same_letters = letters == setting.replace("_", "")
+        has_same_words = underscores == setting.count("_") and not capitals.endswith(setting)
+        if has_same_letters or (has_same_words and _wrong_letters(capitals, setting) <= MAX_WRONG_LETTERS):
+            return setting
+    return None
+
+
+def _wrong_letters(name: str, setting: str) -> int:
+    """Return the number of letters that only one of two names has at its place."""
+    if abs(len(name) - len(setting)) > MAX_WRONG_LETTERS:
+        return MAX_WRONG_LETTERS + 1
+    blocks = SequenceMatcher(None, name, setting, autojunk=False).get_matching_blocks()
+    return len(name) + len(setting) - 2 * sum(block.size for block in blocks)
