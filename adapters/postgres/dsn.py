@@ -1,9 +1,10 @@
 """Database URLs as providers show them, converted to arguments for asyncpg."""
 
+import re
 import ssl
 from math import inf
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 # The parameters that asyncpg reads, and the session settings that are safe to pass on. All others are meant for other
 # clients, and the server would reject them. channel_binding is ignored too, because asyncpg has no SCRAM-SHA-256-PLUS:
@@ -16,6 +17,16 @@ _KNOWN = frozenset(
         *("application_name", "options", "search_path"),
     }
 )
+_TLS_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+_CHOICES = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "sslnegotiation": ("postgres", "direct"),
+    "ssl_min_protocol_version": _TLS_VERSIONS,
+    "ssl_max_protocol_version": _TLS_VERSIONS,
+    "target_session_attrs": ("any", "primary", "standby", "prefer-standby", "read-write", "read-only"),
+    "gsslib": ("gssapi", "sspi"),
+}
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::\d*)?")
 _FORM = "postgresql://user:password@host:port/database"
 _ENCODE = "percent-encode the special characters of user and password"
 _SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
@@ -35,9 +46,18 @@ def connect_arguments(url: str) -> dict[str, Any]:
         raise ValueError(f"not a URL of the form {_FORM}; {_ENCODE}") from None
     if parts.scheme not in _SCHEMES:
         raise ValueError(f"not a URL of the form {_FORM}")
-    if parts.fragment or "@" in parts.path or 0 in ports or not _can_be_hosts(parts.netloc):
+    if (
+        parts.fragment
+        or "@" in parts.path
+        or parts.netloc.count("@") > 1
+        or 0 in ports
+        or not _are_hosts(parts.netloc.rpartition("@")[2])
+    ):
         raise ValueError(f"not a host, port and database; {_ENCODE}")
+    if "\0" in unquote(url):
+        raise ValueError("contains a NUL character")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    _check_query(query)
     arguments: dict[str, Any] = {}
     if "connect_timeout" in query:
         arguments["timeout"] = _seconds(query.pop("connect_timeout"))
@@ -49,19 +69,32 @@ def connect_arguments(url: str) -> dict[str, Any]:
         query.setdefault("target_session_attrs", "read-write")
     if query.get("pgbouncer") == "true":  # a transaction pooler does not keep prepared statements
         arguments["statement_cache_size"] = 0
-    if any(port and not port.isdecimal() for port in query.get("port", "").split(",")):
-        raise ValueError("port is not a number")
     kept = {name: value for name, value in query.items() if name in _KNOWN}
     arguments["dsn"] = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(kept), ""))
     return arguments
 
 
-def _can_be_hosts(netloc: str) -> bool:
+def _are_hosts(text: str) -> bool:
+    """Return whether a URL may have these hosts with their ports; none stands for the default."""
     try:
-        netloc.rpartition("@")[2].encode("idna")
+        text.encode("idna")
     except UnicodeError:
         return False
-    return True
+    return text == "" or all(_HOST.fullmatch(host) for host in text.split(","))
+
+
+def _check_query(query: dict[str, str]) -> None:
+    """Raise ValueError for a value that the driver does not take."""
+    for name, choices in _CHOICES.items():
+        if name in query and query[name] not in choices:
+            raise ValueError(f"{name} is none of {', '.join(choices)}")
+    hosts, ports = query.get("host", "").split(","), query.get("port", "").split(",")
+    if len(hosts) > 1 and "" in hosts:
+        raise ValueError("host lacks the name of one of several hosts")
+    if ports != [""] and not all(re.fullmatch(r"[1-9][0-9]{0,4}", port) and int(port) < 65_536 for port in ports):
+        raise ValueError("port is not a number from 1 to 65535")
+    if len(ports) not in (1, len(hosts)):
+        raise ValueError("port is neither one number nor one for each host")
 
 
 def _seconds(text: str) -> float | None:

@@ -1,13 +1,19 @@
 """Database URLs as providers show them, and the resulting arguments for asyncpg."""
 
 import ssl
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adapters.postgres.dsn import connect_arguments
+from adapters.postgres import Database, PoolSettings
+from adapters.postgres.dsn import _KNOWN, connect_arguments
+from adapters.postgres.statement import Statement
+from application import StorageUnavailable
 
 
 @pytest.mark.parametrize(
@@ -60,12 +66,68 @@ def test_the_certificate_authorities_of_the_system() -> None:
         "postgresql://h/d?connect_timeout=secret",
         "postgresql://h/d?port=secret",
         "postgresql//u:secret@h/d",
+        *[
+            f"postgresql://u:secret@{hosts}/d"
+            for hosts in ("h:1,", ",h:1", "h,,h", ",", ":1", "h:1:1", "[::1]x", "[h]")
+        ],
+        *[
+            f"postgresql://u:secret@{hosts}/d"
+            for hosts in ("h:0", "h:65536", "h:-1", "h: 1", "h:1,h:x", "a..b", "[::1")
+        ],
+        *[f"postgresql://{name}/d" for name in ("u:sec@ret@h", "u:secret%00@h", "u%00:secret@h", "secret%00")],
+        *[
+            f"postgresql://u:secret@/d?{query}"
+            for query in ("host=a,", "host=,a", "host=a,,b", "host=%00", "dbname=%00")
+        ],
+        *[f"postgresql://u@/d?host=a,b&port={port}" for port in ("secret", "1,", "1,2,3", "0", "1,65536", "9" * 5000)],
+        *[
+            f"postgresql://u@h/d?{name}=secret"
+            for name in ("sslmode", "sslnegotiation", "target_session_attrs", "gsslib")
+        ],
+        *[f"postgresql://u@h/d?{name}=secret" for name in ("ssl_min_protocol_version", "ssl_max_protocol_version")],
+        "postgresql://u@h/d?sslmode=parse",
+        "postgresql://u@h/d?sslmode=",
     ],
+    ids=lambda url: url[:50],
 )
 def test_another_url_is_rejected_without_repeating_it(url: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011
         connect_arguments(url)
     assert "secret" not in str(refused.value)
+
+
+@pytest.fixture(scope="module")
+def no_server() -> Iterator[None]:
+    """Have addresses without a port mean one that no server listens on."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PGPORT", "1")
+        yield
+
+
+HOSTS = st.lists(st.sampled_from(["127.0.0.1", "127.0.0.1:1", "[::1]:1", "", ":1", "127.0.0.1:", "[::1]"]), max_size=3)
+VALUES = st.sampled_from(
+    ["", "1", "1,2", "127.0.0.1", "127.0.0.1,", "/none,/none", "require", "verify-full", "any", "%00"]
+)
+
+
+@pytest.mark.usefixtures("no_server")
+@given(
+    user=st.sampled_from(["", "u@", "u:p@", ":@", "u:p@@", "u:%@"]),
+    hosts=HOSTS,
+    path=st.sampled_from(["", "/", "/d", "/d/e", "/%00", "/%"]),
+    query=st.dictionaries(st.sampled_from(sorted(_KNOWN - {"service"})), VALUES, max_size=3),
+)
+async def test_the_driver_takes_whatever_is_not_rejected(
+    user: str, hosts: list[str], path: str, query: dict[str, str]
+) -> None:
+    url = f"postgresql://{user}{','.join(hosts)}{path}?" + "&".join(f"{name}={value}" for name, value in query.items())
+    try:
+        database = Database(url, PoolSettings(timeout=0.2))
+    except ValueError:
+        return
+    with pytest.raises(StorageUnavailable):  # there is no server
+        await database.fetch(Statement(name="nothing", sql="SELECT 1", is_read=True))
+    await database.close()
 
 
 @pytest.mark.database

@@ -106,7 +106,7 @@ class TestDoctor:
                 {"DATABASE_URL": "postgresql://ada:tell-tale@127.0.0.1:1/x"},
                 r"FAIL +database +unavailable: .*127.0.0.1.*\n +-> \w",
             ),
-            ({"DATABASE_URL": "memory://", "PORT": "tell-tale"}, r"FAIL +settings +PORT: .*\n +-> \w"),
+            ({"DATABASE_URL": "memory://", "PORT": "tell-tale"}, r"FAIL +settings +PORT must be .*\n +-> \w"),
             ({"JWT_SECRET": "tell-tale"}, r"FAIL +settings +JWT_SECRET .*\n +-> \w"),
         ],
         ids=["unreachable", "bad setting", "short secret"],
@@ -149,6 +149,17 @@ class TestToken:
         processes = [started("token", "ada", cwd=tmp_path) for _ in range(3)]
         assert [ended(process).returncode for process in processes] == [0, 0, 0]
         assert [path.name for path in (tmp_path / ".data").iterdir()] == ["jwt_secret"]
+
+    def test_a_folder_in_the_home_folder_is_the_same_for_every_command(self, tmp_path: Path) -> None:
+        settings = {"HOME": str(tmp_path / "home"), "DATA_DIR": "~/x", "DATABASE_URL": "memory://"}
+        (started_in := tmp_path / "started_in").mkdir()
+        token = hextasks("token", "ada", cwd=started_in, **settings).stdout.strip()
+        assert str(tmp_path / "home" / "x") in hextasks("doctor", cwd=started_in, **settings).stdout
+        with serving(started_in, **settings, LOG_LEVEL="info") as served:
+            headers = {"Authorization": f"Bearer {token}"}
+            assert httpx.get(f"{served.address}/api/ada/tasks", headers=headers).status_code == 200
+        assert [path.name for path in (tmp_path / "home" / "x").iterdir()] == ["jwt_secret"]
+        assert list(started_in.iterdir()) == []
 
 
 @pytest.mark.database

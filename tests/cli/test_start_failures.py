@@ -27,18 +27,35 @@ BAD_URLS = {
     "a port in letters": "postgresql://ada:tell-tale@127.0.0.1:port/tasks",
     "a port that cannot be": "postgresql://ada:tell-tale@127.0.0.1:99999999/tasks",
     "a host that cannot be": "postgresql://ada:tell-tale@a..b/tasks",
+    "a comma after the last host": "postgresql://ada:tell-tale@127.0.0.1:1,/tasks",
+    "a comma before the first host": "postgresql://ada:tell-tale@,127.0.0.1:1/tasks",
+    "no host before a port": "postgresql://ada:tell-tale@:1/tasks",
+    "a NUL": "postgresql://ada:tell-tale%00@127.0.0.1:1/tasks",
+    "too few ports": "postgresql://ada:tell-tale@/tasks?host=127.0.0.1,127.0.0.1,127.0.0.1&port=1,1",
+    "a port that is too large": "postgresql://ada:tell-tale@/tasks?host=127.0.0.1&port=65536",
     "an unknown sslmode": "postgresql://ada@127.0.0.1:1/tasks?sslmode=tell-tale",
     "certificates that are not there": "postgresql://ada:tell-tale@127.0.0.1:1/tasks?sslmode=verify-full&sslrootcert=/no",
     "no timeout": "postgresql://ada:tell-tale@127.0.0.1:1/tasks?connect_timeout=soon",
     "no server": URL,
     "no such host": "postgresql://ada:tell-tale@nowhere.invalid/tasks",
 }
+PRODUCTION = {"ENVIRONMENT": "production", "DATABASE_URL": URL, "JWT_SECRET": SECRET}
 BAD_SETTINGS = {
     "port": ({"PORT": "65536"}, "PORT"),
     "host": ({"HOST": "a..b", "DATABASE_URL": "memory://"}, "HOST"),
     "unknown host": ({"HOST": "nowhere.invalid", "DATABASE_URL": "memory://"}, "HOST"),
     "short secret": ({"JWT_SECRET": PASSWORD}, "JWT_SECRET"),
     "secret is not text": ({"JWT_SECRET": "\udcff" * 40, "DATABASE_URL": "memory://"}, "JWT_SECRET"),
+    "secret is a PEM": (
+        {"JWT_SECRET": f"-----BEGIN EC PRIVATE KEY-----{PASSWORD}-----END EC PRIVATE KEY-----"},
+        "JWT_SECRET",
+    ),
+    "secret is an ssh key": ({"JWT_SECRET": f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{PASSWORD}"}, "JWT_SECRET"),
+    "key set without a host": ({"JWT_JWKS_URL": f"https:///{PASSWORD}", "DATABASE_URL": "memory://"}, "JWT_JWKS_URL"),
+    "key set with a password": ({"JWT_JWKS_URL": f"https://ada:{PASSWORD}@id.example"}, "JWT_JWKS_URL"),
+    "misspelt name": ({"DATBASE_URL": URL}, "DATBASE_URL: did you mean DATABASE_URL?"),
+    "misspelt name, in production": ({**PRODUCTION, "JWT_SECRETS": PASSWORD}, "JWT_SECRETS: did you mean JWT_SECRET?"),
+    "misspelt environment": ({"ENVIROMENT": "production"}, "ENVIROMENT: did you mean ENVIRONMENT?"),
     "no database in production": ({"ENVIRONMENT": "production", "JWT_SECRET": SECRET}, "DATABASE_URL"),
     "no secret in production": ({"ENVIRONMENT": "production", "DATABASE_URL": URL}, "JWT_SECRET"),
     "data folder is a file": ({"DATA_DIR": "/dev/null"}, "/dev/null"),
@@ -85,6 +102,16 @@ def test_a_taken_port(tmp_path: Path) -> None:
 def test_an_env_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"JWT_SECRET=tell-tale\xff\n")
     assert ".env" in failure(hextasks("serve", cwd=tmp_path))
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "doctor"])
+def test_a_line_of_the_env_file_that_is_not_understood(tmp_path: Path, command: str) -> None:
+    (tmp_path / ".env").write_text(f"JWT_SECRET={PASSWORD * 5}\nENVIRONMENT: production\n")
+    ran = hextasks(command, cwd=tmp_path, DATABASE_URL="memory://", PORT="0")
+    assert ran.returncode == 1
+    assert PASSWORD not in ran.stderr + ran.stdout
+    line = ".env line 2 (ENVIRONMENT) must be NAME=value, such as ENVIRONMENT=production"
+    assert line in (ran.stdout if command == "doctor" else failure(ran))
 
 
 @pytest.mark.parametrize("kept", ["", PASSWORD], ids=["empty", "short"])
