@@ -1,4 +1,4 @@
-"""The log: one line of JSON per request and one per rejected caller; no secrets, no titles."""
+"""The log: one line of JSON per request, rejected ones included; no secrets, no titles."""
 
 import json
 import logging
@@ -99,6 +99,8 @@ def test_a_request_has_one_line(
         "user_id": me.user if user else None,
         "code": code,
     }
+    if code == "forbidden":
+        expected["reason"] = "The path names another user."
     assert line == (expected if route else {**expected, "path": path})
 
 
@@ -118,30 +120,45 @@ def test_a_malformed_request_has_a_line(service: Service, lines: Lines) -> None:
     assert (line["method"], line["route"], line["status"], line["code"]) == (None, None, 400, "validation_error")
 
 
-REFUSED: dict[str, tuple[str, Headers]] = {
-    "missing": ("token_missing", []),
-    "invalid": ("token_invalid", [("Authorization", "Bearer nonsense-that-is-secret")]),
-    "expired": ("token_expired", [("Authorization", f"Bearer {token(claims('ada', exp=1))}")]),
-    "forbidden": ("forbidden", [("Authorization", f"Bearer {token(claims('grace'))}")]),
+REJECTED: dict[str, tuple[str, str, Headers]] = {
+    "missing": ("token_missing", "Send the header: Authorization: Bearer <token>.", []),
+    "invalid": ("token_invalid", "The token is malformed.", [("Authorization", "Bearer nonsense-that-is-secret")]),
+    "forged": (
+        "token_invalid",
+        "The token's signature does not match.",
+        [("Authorization", f"Bearer {token(claims('ada'), key='another key that is long enough')}")],
+    ),
+    "expired": (
+        "token_expired",
+        "The token has expired.",
+        [("Authorization", f"Bearer {token(claims('ada', exp=1))}")],
+    ),
+    "forbidden": (
+        "forbidden",
+        "The path names another user.",
+        [("Authorization", f"Bearer {token(claims('grace'))}")],
+    ),
 }
 
 
-@pytest.mark.parametrize(("code", "headers"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_rejected_caller_has_one_line(service: Service, lines: Lines, code: str, headers: Headers) -> None:
+@pytest.mark.parametrize(("code", "reason", "headers"), REJECTED.values(), ids=REJECTED.keys())
+def test_a_rejected_request_has_one_line_with_the_reason(
+    service: Service, lines: Lines, code: str, reason: str, headers: Headers
+) -> None:
     lines.so_far()
-    answer = raw(service, "GET", "/api/ada/tasks", [*headers, ("X-Request-ID", "refused-one")])
+    answer = raw(service, "GET", "/api/ada/tasks", [*headers, ("X-Request-ID", "rejected-one")])
     assert answer.json()["code"] == code
-    (line,) = [line for line in lines.so_far() if line["logger"] == "hextasks.access"]
-    assert (line["level"], line["code"], line["request_id"], line["method"]) == ("WARNING", code, "refused-one", "GET")
-    assert line["route"] == LIST
+    (line,) = lines.so_far()
+    assert (line["logger"], line["code"], line["reason"]) == ("hextasks.request", code, reason)
+    assert (line["request_id"], line["method"], line["route"]) == ("rejected-one", "GET", LIST)
     assert line["user_id"] == ("grace" if code == "forbidden" else None)
 
 
-def test_an_accepted_caller_has_none(service: Service, me: Client, lines: Lines) -> None:
+def test_an_accepted_request_has_no_reason(service: Service, me: Client, lines: Lines) -> None:
     lines.so_far()
     for path in (me.tasks, f"{me.tasks}/none", "/nowhere", "/health/ready"):
         raw(service, "GET", path, [bearer(me)])
-    assert not [line for line in lines.so_far() if line["logger"] == "hextasks.access"]
+    assert [line.get("reason") for line in lines.so_far()] == [None] * 4
 
 
 def test_no_token_and_no_title_is_ever_written(service: Service, me: Client, lines: Lines) -> None:

@@ -3,10 +3,8 @@
 It runs before the input is read, so that other users' requests disclose neither input rules nor whether a task exists.
 """
 
-import logging
 import time
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -16,8 +14,6 @@ from application import NotOwner, only_own_tasks
 from entrypoints.http.api.rate_limit import RateLimit, RateLimited
 from entrypoints.http.server.exchange import Exchange
 from entrypoints.storage import Storage
-
-_log = logging.getLogger("hextasks.access")
 
 
 class AccessControl:
@@ -50,10 +46,10 @@ class AccessControl:
                 only_own_tasks(actor=user_id, user_id=owner)
                 scope["path_params"] = {**parameters, "user_id": owner}  # a copy: Litestar keeps one for each path
         except TokenError as error:
-            _log_rejection(scope, exchange, error.code, error.detail)
+            exchange.reason = error.detail
             raise
         except (NotOwner, UnicodeDecodeError) as error:
-            _log_rejection(scope, exchange, "forbidden", "The path names another user.")
+            exchange.reason = "The path names another user."
             raise NotOwner from error
         await self._storage.check()
         await self._app(scope, receive, send)
@@ -76,17 +72,3 @@ def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str:
     if scheme.lower() != "bearer" or not token:
         raise TokenError("token_missing", "Send the header: Authorization: Bearer <token>.")
     return token
-
-
-def _log_rejection(scope: Any, exchange: Exchange, code: str, reason: str) -> None:
-    client = scope.get("client")
-    fields = {
-        "code": code,
-        "reason": reason,
-        "method": exchange.method,
-        "route": scope.get("path_template"),
-        "user_id": exchange.user_id,
-        "client": client[0] if client else None,
-        "request_id": exchange.request_id,
-    }
-    _log.warning("rejected", extra={"fields": fields})

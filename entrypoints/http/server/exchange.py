@@ -38,6 +38,8 @@ class Exchange:
     status: int = 0
     """0 until the response starts."""
     problem_code: str | None = None
+    reason: str | None = None
+    """Why access was rejected: one of a few texts, which repeat nothing of the token."""
     headers: HeaderList = field(default_factory=list)
     """Headers to add to those that the application sends."""
     client_gone: bool = False

@@ -40,6 +40,8 @@ class AccessLine(msgspec.Struct, kw_only=True):
     request_id: str
     user_id: str | None
     code: str | None
+    reason: str | UnsetType = UNSET
+    """Of a request whose access was rejected."""
 
 
 class AccessLog:
@@ -62,5 +64,6 @@ class AccessLog:
             request_id=exchange.request_id,
             user_id=exchange.user_id,
             code=exchange.problem_code,
+            reason=exchange.reason or UNSET,
         )
         self._write(self._encode(line) + b"\n")
