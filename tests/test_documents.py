@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.tokens.keys import SECRET_MIN_BYTES
 from entrypoints.cli import COMMANDS
 from entrypoints.settings import Settings
 
@@ -117,7 +118,7 @@ def test_env_example_names_every_setting_with_its_default_and_loads(tmp_path: Pa
     given = dict(re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.MULTILINE))
     assert sorted(given) == sorted(Settings.names())
     everything = tmp_path / "everything"
-    del given["JWT_SECRET"]  # which excludes JWT_JWKS_URL
+    assert len(given.pop("JWT_SECRET")) < SECRET_MIN_BYTES, "a published secret must not be usable"
     everything.write_text("".join(f"{name}={value}\n" for name, value in given.items()))
     examples = {"DATABASE_URL", "JWT_JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE", "CORS_ORIGINS"}
     loaded, default = Settings.load({}, everything), Settings()
