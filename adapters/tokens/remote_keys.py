@@ -31,9 +31,10 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}  # a co
 class RemoteKeySet:
     """An issuer's key set.
 
-    Fetched when `running` begins and every five minutes from then on. An unknown key triggers a fetch, at most one in
-    half a minute. The known keys are replaced by those of the first response with a usable key, and used until then,
-    whatever else the issuer responds. Redirects and compressed responses are rejected; size and time are bounded.
+    Fetched when `running` begins and every five minutes from then on, or half a minute after a fetch that failed. An
+    unknown key triggers a fetch, at most one in half a minute. The known keys are replaced by those of the first
+    response with a usable key, and used until then, whatever else the issuer responds. Redirects and compressed
+    responses are rejected; size and time are bounded.
     """
 
     algorithms = ALGORITHMS
@@ -92,17 +93,19 @@ class RemoteKeySet:
 
     async def _refresh_regularly(self) -> None:
         while True:
-            await self._fetch(unless_within=0.0)
-            await asyncio.sleep(self._refresh if self._keys else min(RETRY_SECONDS, self._refresh))
+            if await self._fetch(unless_within=0.0):
+                await asyncio.sleep(self._refresh)
+            else:
+                await asyncio.sleep(min(self._cool_down if self._keys else RETRY_SECONDS, self._refresh))
 
-    async def _fetch(self, *, unless_within: float) -> None:
+    async def _fetch(self, *, unless_within: float) -> bool:
         """Fetch the keys, unless that was attempted less than so many seconds ago; keep the old ones when it fails.
 
-        Waits for a fetch that is under way. Raises nothing.
+        Returns whether usable keys were fetched. Waits for a fetch that is under way. Raises nothing.
         """
         async with self._fetching:
             if time.monotonic() - self._last_fetch < unless_within:
-                return
+                return False
             self._last_fetch = time.monotonic()
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -111,16 +114,17 @@ class RemoteKeySet:
             except Exception as error:  # whatever the cause, the service works on with the known keys
                 reason = str(error) if isinstance(error, KeySetError) else type(error).__name__
                 self._report(logging.WARNING, "keys_not_fetched", reason=reason, known=len(self._keys))
-                return
+                return False
             ignored = [f"{position}: {reason}" for position, reason in published.ignored.items()][:MAX_LOGGED]
             if not published.keys:
                 self._report(logging.ERROR, "no_usable_keys", ignored=ignored, known=len(self._keys))
-                return
+                return False
             if published.keys != self._keys:
                 self._keys = published.keys
                 self.generation += 1
             ids = [_printable(kid) for kid, _ in published.keys][:MAX_LOGGED]
             self._report(logging.INFO, "keys_fetched", ids=ids, ignored=ignored, known=len(self._keys))
+            return True
 
     async def _download(self) -> bytes:
         content = b""

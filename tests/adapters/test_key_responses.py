@@ -65,6 +65,17 @@ async def refreshed(issuer: Issuer) -> None:
     await asyncio.to_thread(eventually, lambda: issuer.asked >= asked + 3)
 
 
+async def test_after_a_failure_a_withdrawn_key_is_rejected_without_waiting_for_the_next_refresh(issuer: Issuer) -> None:
+    judge = verifier(keys := RemoteKeySet(issuer.url, refresh=3600, cool_down=0.01))
+    assert await judge.user_id(withdrawn := token("EdDSA")) == "ada"
+    issuer.status = 500
+    async with keys.running():
+        await refreshed(issuer)
+        issuer.status, issuer.keys = 200, [published("EdDSA", OTHER)]
+        await asyncio.to_thread(eventually, lambda: keys.generation == 2)
+        assert await code_of(judge, withdrawn) == "token_invalid"
+
+
 async def test_an_issuer_without_a_usable_key_at_first_is_asked_until_it_has_one(issuer: Issuer) -> None:
     issuer.body = b'{"keys": []}'
     judge = verifier(keys := RemoteKeySet(issuer.url, refresh=0.01, cool_down=0.0))
