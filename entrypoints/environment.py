@@ -38,7 +38,7 @@ def read_dotenv(path: Path, settings: Collection[str]) -> dict[str, str]:
             line = binding.original.line + binding.original.string.count("\n", 0, -len(statement))
             word = re.match(r"(?:export\s+)?(\w*)", statement)
             about = f" ({word[1]})" if word and word[1] in settings else ""
-            raise SettingsError(f"{path} line {line}{about} must be NAME=value, such as ENVIRONMENT=production")
+            raise SettingsError(f"{path} line {line}{about} must be NAME=value. Example: ENVIRONMENT=production")
         if binding.key is not None:
             values[binding.key] = binding.value or ""
     return values

@@ -185,7 +185,7 @@ def _error(name: str, rule: str) -> SettingsError:
     if example is None:
         default = next(field.default for field in msgspec.structs.fields(Settings) if field.encode_name == name)
         example = f"{default:g}" if isinstance(default, float) else str(default)
-    return SettingsError(f"{name} {rule}, such as {name}={example}")
+    return SettingsError(f"{name} {rule}. Example: {name}={example}")
 
 
 def _conversion_error(error: msgspec.ValidationError) -> SettingsError:

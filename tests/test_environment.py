@@ -117,7 +117,7 @@ def test_a_line_that_assigns_nothing_is_named_and_not_repeated(tmp_path: Path, l
     path.write_text(f"# comment\nPORT=9000\n\n\n{line}\nHOST=::1\n")
     with pytest.raises(SettingsError) as refused:
         read_dotenv(path, NAMES)
-    assert str(refused.value) == f"{path} line 5{about} must be NAME=value, such as ENVIRONMENT=production"
+    assert str(refused.value) == f"{path} line 5{about} must be NAME=value. Example: ENVIRONMENT=production"
 
 
 def test_what_a_file_may_hold(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_bad_value_is_one_line_that_names_the_setting_and_keeps_the_value(name
     said = refusal(**{name: text})
     assert name in said
     assert len(said.splitlines()) == 1
-    assert re.search(rf", such as {name}=\S", said)
+    assert re.search(rf"\. Example: {name}=\S", said)
     assert text not in said
     assert "tell-tale" not in said
 
@@ -156,7 +156,7 @@ def test_conflicting_settings_are_rejected(changed: dict[str, str], words: str) 
     assert load(**PRODUCTION).in_production
     said = refusal(**PRODUCTION | changed)
     assert words in said
-    assert re.search(r", such as [A-Z_]+=\S", said)
+    assert re.search(r"\. Example: [A-Z_]+=\S", said)
 
 
 @pytest.mark.parametrize("name", Settings.names())
@@ -212,12 +212,14 @@ class TestTheFile:
 
     def test_a_bad_value_in_it_is_refused_too(self) -> None:
         Path(".env").write_text("PORT=tell-tale\n")
-        with pytest.raises(SettingsError, match=r"^PORT must be a whole number from 0 to 65535, such as PORT=8000$"):
+        with pytest.raises(SettingsError, match=r"^PORT must be a whole number from 0 to 65535\. Example: PORT=8000$"):
             Settings.load({})
 
     def test_a_line_or_a_name_that_is_wrong_is_refused(self) -> None:
         Path(".env").write_text("\nENVIRONMENT: production\n")
-        with pytest.raises(SettingsError, match=r"^\.env line 2 \(ENVIRONMENT\) must be NAME=value, such as \w+=\w+$"):
+        with pytest.raises(
+            SettingsError, match=r"^\.env line 2 \(ENVIRONMENT\) must be NAME=value\. Example: \w+=\w+$"
+        ):
             Settings.load({})
         Path(".env").write_text("ENVIROMENT=production\n")
         with pytest.raises(SettingsError, match=r"^ENVIROMENT: did you mean ENVIRONMENT\?"):

@@ -110,7 +110,7 @@ def test_a_line_of_the_env_file_that_is_not_understood(tmp_path: Path, command: 
     ran = hextasks(command, cwd=tmp_path, DATABASE_URL="memory://", PORT="0")
     assert ran.returncode == 1
     assert PASSWORD not in ran.stderr + ran.stdout
-    line = ".env line 2 (ENVIRONMENT) must be NAME=value, such as ENVIRONMENT=production"
+    line = ".env line 2 (ENVIRONMENT) must be NAME=value. Example: ENVIRONMENT=production"
     assert line in (ran.stdout if command == "doctor" else failure(ran))
 
 
