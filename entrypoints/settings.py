@@ -192,7 +192,8 @@ def _conversion_error(error: msgspec.ValidationError) -> SettingsError:
     """Return the error for a value that cannot be converted to the type of its setting."""
     name = str(error).partition(" - at `$.")[2].partition("`")[0]
     field = next(field for field in msgspec.structs.fields(Settings) if field.encode_name == name)
-    match msgspec.inspect.type_info(field.type):
+    kind = msgspec.inspect.type_info(field.type)
+    match kind.types[0] if isinstance(kind, msgspec.inspect.UnionType) else kind:  # with None
         case msgspec.inspect.IntType(ge=least, le=most):
             rule = f"a whole number from {least} to {most}"
         case msgspec.inspect.FloatType(gt=above, ge=least, le=most):
