@@ -54,8 +54,9 @@ def keep(folder: Path, data: Path) -> None:
     try:
         about = folder.lstat()
     except FileNotFoundError:
-        folder.symlink_to(data)
-        _log.warning("%s, the link to %s, was removed, and has been created again", folder, data)
+        with suppress(FileExistsError):  # by another process of this user; if not, the next call reports it
+            folder.symlink_to(data)
+            _log.warning("%s, the link to %s, was removed, and has been created again", folder, data)
         return
     if about.st_uid != os.geteuid() or not stat.S_ISLNK(about.st_mode) or folder.readlink() != data:
         raise EmbeddedPostgresError(f"{folder}, the link to {data}, has been replaced: restart this process")
