@@ -74,7 +74,7 @@ def development_token(settings: Settings, user_id: str) -> str:
 def _kept_secret(path: Path) -> str:
     """Read the secret, generating it on first use. Processes that do so concurrently all get the same one."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
         new.touch(mode=0o600)
         new.write_text(secrets.token_urlsafe(48))

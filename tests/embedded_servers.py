@@ -36,7 +36,7 @@ def _cluster() -> Path:
 
 def with_cluster(folder: Path) -> Path:
     """Give a folder a copy of a new cluster, which takes a tenth of the time that its creation takes."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     subprocess.run(["cp", "-Rp", _cluster(), folder], check=True)
     return folder
 

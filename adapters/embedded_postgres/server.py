@@ -13,6 +13,10 @@ from pathlib import Path
 from threading import Event
 from typing import IO, Any
 
+from adapters.embedded_postgres.errors import EmbeddedPostgresError
+from adapters.embedded_postgres.locks import LOG_AFTER_SECONDS, holders
+from adapters.embedded_postgres.private import open_private
+
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 5
 # The working folder, as each of the server's processes sees it. Linux resolves this link without passing through the
@@ -25,14 +29,11 @@ _SOCKET = ".s.PGSQL.5432"
 _SERVER_OPTIONS = (
     "-c listen_addresses=''",  # reachable by the socket in its own folder only
     "-c unix_socket_directories=.",
+    "-c unix_socket_permissions=0700",
     "-c max_connections=200",
     "-c log_error_verbosity=terse",  # the detail of an error may repeat a title
 )
 _log = logging.getLogger("hextasks.postgres")
-
-
-class EmbeddedPostgresError(Exception):
-    """The embedded PostgreSQL could not be started. The text gives the reason and the path of its log."""
 
 
 class Server:
@@ -77,7 +78,7 @@ class Server:
 
     def is_alive(self) -> bool:
         """Return whether any process of a server exists, be it starting, stopping, paused or in crash recovery."""
-        with self._lock.open("a") as lock:
+        with open_private(self._lock) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -92,17 +93,22 @@ class Server:
         OSError.
         """
         stopping = stopping or Event()
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        is_launched = False
+        began = time.monotonic()
+        is_launched = is_logged = False
         while not self._is_ready(socket_folder) and not stopping.wait(0.02):
             is_dead = not self.is_alive()
-            if time.monotonic() > deadline or (is_dead and is_launched):
+            waited = time.monotonic() - began
+            if waited > START_TIMEOUT_SECONDS or (is_dead and is_launched):
+                held = "" if is_launched else f"{self._holders()}; "
                 raise EmbeddedPostgresError(
-                    f"The embedded PostgreSQL did not start; its log {self._server_log} ends: "
+                    f"The embedded PostgreSQL did not start; {held}its log {self._server_log} ends: "
                     f"{_last_lines(self._server_log)}"
                 )
             if is_dead:
                 is_launched = self._launch()
+            if waited > LOG_AFTER_SECONDS and not is_launched and not is_logged:
+                is_logged = True
+                _log.warning("Waiting up to %d seconds for the server: %s", START_TIMEOUT_SECONDS, self._holders())
 
     def stop(self) -> None:
         """Stop the server, waiting for one that is still starting. A paused server keeps running."""
@@ -129,7 +135,7 @@ class Server:
 
     def _launch(self) -> bool:
         """Launch a server and return True, without waiting for it; return False if another process does so."""
-        with self._lock.open("a") as lock:
+        with open_private(self._lock) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -137,7 +143,7 @@ class Server:
             self._grant_access()
             for stale in ("postmaster.pid", _SOCKET, f"{_SOCKET}.lock"):
                 (self.data / stale).unlink(missing_ok=True)
-            with self._server_log.open("a") as log:
+            with open_private(self._server_log) as log:
                 self._run(
                     self.data,
                     *("pg_ctl", "start", "-W", "-D", DATA, "-s", "-o", " ".join(_SERVER_OPTIONS)),
@@ -145,6 +151,10 @@ class Server:
                     inherits=(lock.fileno(),),
                 )
             return True
+
+    def _holders(self) -> str:
+        with open_private(self._lock) as lock:
+            return f"{self._lock} is held by {holders(lock)}, or by a server that it started"
 
     def _run(
         self,

@@ -2,8 +2,6 @@
 
 import fcntl
 import logging
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,10 +9,14 @@ from threading import Event, Thread
 from typing import IO
 from urllib.parse import quote
 
-from adapters.embedded_postgres.server import EmbeddedPostgresError, Server
+from adapters.embedded_postgres.errors import EmbeddedPostgresError
+from adapters.embedded_postgres.locks import lock, locked
+from adapters.embedded_postgres.private import make_private, open_private
+from adapters.embedded_postgres.server import START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS, Server
+from adapters.embedded_postgres.socket_folder import keep, remove_link, socket_folder
 
-# A Unix socket's address has 104 bytes on macOS, 108 on Linux, for the folder and "/.s.PGSQL.5432".
-_LONGEST_SOCKET_FOLDER = 85
+GATE_TIMEOUT_SECONDS = 2.0 * START_TIMEOUT_SECONDS
+"""How long a process waits for others that start or stop: creating the data, and starting the server."""
 _CHECK_EVERY_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 10.0
 _log = logging.getLogger("hextasks.postgres")
@@ -42,28 +44,28 @@ class EmbeddedPostgres:
         server = Server(self._folder, self.log)
         with ExitStack() as stack:
             try:
-                self._folder.mkdir(parents=True, exist_ok=True)
+                make_private(self._folder)
                 # The system releases both locks when a process dies. `gate` is held while a process starts or stops to
                 # use the server; `users` is shared by all that use it.
-                gate = stack.enter_context((self._folder / "gate.lock").open("a"))
-                users = stack.enter_context((self._folder / "users.lock").open("a"))
-                with _locked(gate):
-                    fcntl.flock(users, fcntl.LOCK_SH)
+                gate = stack.enter_context(open_private(self._folder / "gate.lock"))
+                users = stack.enter_context(open_private(self._folder / "users.lock"))
+                with locked(gate, GATE_TIMEOUT_SECONDS):
+                    lock(users, fcntl.LOCK_SH, GATE_TIMEOUT_SECONDS)
                     stack.callback(_leave, server, gate, users)
-                    socket_folder = _socket_folder(server.data, stack)
                     server.create()
-                    server.start(socket_folder)
+                    clients_folder = socket_folder(server.data)
+                    server.start(clients_folder)
             except OSError as error:
                 raise EmbeddedPostgresError(f"{error.strerror}: {error.filename or self._folder}") from error
-            stack.enter_context(_supervised(server, socket_folder))
-            yield f"postgresql://postgres@/postgres?host={quote(str(socket_folder))}"
+            stack.enter_context(_supervised(server, clients_folder))
+            yield f"postgresql://postgres@/postgres?host={quote(str(clients_folder))}"
 
 
 @contextmanager
-def _supervised(server: Server, socket_folder: Path) -> Iterator[None]:
+def _supervised(server: Server, clients_folder: Path) -> Iterator[None]:
     stopping = Event()
     # A daemon, so that it does not delay the end of a process that exits without leaving the block.
-    thread = Thread(target=_supervise, args=(server, socket_folder, stopping), name="embedded-postgres", daemon=True)
+    thread = Thread(target=_supervise, args=(server, clients_folder, stopping), name="embedded-postgres", daemon=True)
     try:
         thread.start()
         yield
@@ -72,8 +74,8 @@ def _supervised(server: Server, socket_folder: Path) -> Iterator[None]:
         thread.join()
 
 
-def _supervise(server: Server, socket_folder: Path, stopping: Event) -> None:
-    """Restart the server whenever it has died, until `stopping` is set.
+def _supervise(server: Server, clients_folder: Path, stopping: Event) -> None:
+    """Restart the server whenever it has died, and keep the clients' path to it, until `stopping` is set.
 
     A server that is being stopped is not restarted: the last process stops it, after its supervision has ended.
     Polls instead of waiting for the server's lock, because that wait cannot be interrupted while the server runs.
@@ -81,9 +83,10 @@ def _supervise(server: Server, socket_folder: Path, stopping: Event) -> None:
     pause = _CHECK_EVERY_SECONDS
     while not stopping.wait(pause):
         try:
+            keep(clients_folder, server.data)
             if not server.is_alive():
                 _log.warning("The embedded PostgreSQL has died; restarting it.")
-                server.start(socket_folder, stopping)
+                server.start(clients_folder, stopping)
             pause = _CHECK_EVERY_SECONDS
         except (EmbeddedPostgresError, OSError) as error:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -91,28 +94,18 @@ def _supervise(server: Server, socket_folder: Path, stopping: Event) -> None:
 
 
 def _leave(server: Server, gate: IO[str], users: IO[str]) -> None:
-    with _locked(gate):
-        fcntl.flock(users, fcntl.LOCK_UN)
-        try:
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return  # another process still uses the server
-        server.stop()
-
-
-@contextmanager
-def _locked(file: IO[str]) -> Iterator[None]:
-    fcntl.flock(file, fcntl.LOCK_EX)
+    """Stop the server if no other process uses it."""
+    fcntl.flock(users, fcntl.LOCK_UN)  # before the wait: if that fails, the next process to leave stops the server
     try:
-        yield
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def _socket_folder(data: Path, stack: ExitStack) -> Path:
-    """Return a path to the socket for clients: the data, or a link to it where the path is too long or has a comma."""
-    if len(os.fsencode(data)) <= _LONGEST_SOCKET_FOLDER and "," not in str(data):
-        return data
-    link = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hextasks-"))) / "data"
-    link.symlink_to(data)
-    return link
+        with locked(gate, STOP_TIMEOUT_SECONDS):
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # another process still uses the server
+            try:
+                server.stop()
+                remove_link(server.data)
+            finally:
+                fcntl.flock(users, fcntl.LOCK_UN)
+    except EmbeddedPostgresError as error:
+        _log.error("The embedded PostgreSQL may keep running: %s", error)

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.database
 ROOT = Path(__file__).parents[2]
 IS_ROOT = os.geteuid() == 0
 SERVER_USER: dict[str, Any] = {"user": "nobody", "extra_groups": []} if IS_ROOT else {}
+not_on_macos = pytest.mark.skipif(sys.platform == "darwin", reason="its file names are UTF-8")
 
 
 @pytest.fixture
@@ -44,13 +45,28 @@ def test_committed_writes_survive_a_restart(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["/".join("x" * 50 for _ in range(4)), "two words/100% %20/häx-任务", "a,b", "quote\"d/it's/$HOME `id`"],
-    ids=["long", "spaces and signs", "a comma", "a shell's signs"],
+    [
+        "/".join("x" * 50 for _ in range(4)),
+        "/".join("任" * 85 for _ in range(4)),
+        "two words/100% %20/häx-任务",
+        "a,b",
+        "quote\"d/it's/$HOME `id`",
+        pytest.param(os.fsdecode(b"latin-1 \xe9"), marks=not_on_macos),
+    ],
+    ids=["long", "the longest names", "spaces and signs", "a comma", "a shell's signs", "bytes"],
 )
 def test_any_folder_name_works(folder: Path, name: str) -> None:
     with EmbeddedPostgres(folder / name).running() as url:
         assert query(url, "SELECT 42") == 42
     assert EmbeddedPostgres(folder / name).log.stat().st_size > 0
+
+
+def test_a_folder_name_that_the_system_rejects_is_named(folder: Path) -> None:
+    with (
+        pytest.raises(EmbeddedPostgresError, match=r"File name too long: .*xxx"),
+        EmbeddedPostgres(folder / ("x" * 256)).running(),
+    ):
+        pass
 
 
 @needs_proc

@@ -40,6 +40,7 @@ with EmbeddedPostgres(home / "pg").running() as url:
     while subprocess.run(ask, capture_output=True).returncode != 0:
         pass
     assert (home / "pg" / "data").stat().st_uid == os.geteuid()
+    assert not any(path.stat().st_mode & 0o077 for path in (home / "pg", *(home / "pg").iterdir()))
 (home / "closed").mkdir(mode=0o500)
 try:
     with EmbeddedPostgres(home / "closed" / "pg").running():

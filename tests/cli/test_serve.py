@@ -110,7 +110,8 @@ def test_doctor_and_migrate_succeed_beside_it_and_leave_it_running(served: Serve
     assert title in served.titles()
 
 
-def test_only_the_owner_may_read_the_secret(served: Served, home: Path) -> None:
+def test_only_the_owner_may_enter_the_data_folder_and_read_the_secret(served: Served, home: Path) -> None:
+    assert (home / ".data").stat().st_mode & 0o777 == 0o700
     assert (home / ".data" / "jwt_secret").stat().st_mode & 0o777 == 0o600
 
 
