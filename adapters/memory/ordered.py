@@ -1,53 +1,62 @@
-"""Entries in the order of a user's list."""
+"""The order of a user's list."""
 
 from bisect import bisect_left, insort
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
-from typing import Any, TypeAlias
-
-Entry: TypeAlias = list[Any]
-"""A task's `created_at` and `id`, which never change and are compared as Position is, but in C; then the task."""
+from typing import Any
+from uuid import UUID
 
 CHUNK_SIZE = 512
+_EPOCH = datetime.min.replace(tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _last: Any = itemgetter(-1)
 
 
-class OrderedEntries:
-    """Entries, oldest first, so that a new task is appended.
+def place_of(created_at: datetime, task_id: UUID) -> int:
+    """Return the place of a task in the order, which is that of Position, as one number.
 
-    Kept in chunks, none of them empty, so that an entry that is added or removed moves a thousand others at most.
+    A comparison of numbers is faster, and reads one object. The task's id is the lower 128 bits.
+    """
+    return (created_at - _EPOCH) // _MICROSECOND << 128 | task_id.int
+
+
+class OrderedPlaces:
+    """Places, oldest first, so that a new task is appended.
+
+    Kept in chunks, none of them empty, so that a place that is added or removed moves a thousand others at most.
     """
 
     __slots__ = ("_chunks",)
 
     def __init__(self) -> None:
-        self._chunks: list[list[Entry]] = []
+        self._chunks: list[list[int]] = []
 
-    def add(self, entry: Entry) -> None:
-        """Add an entry, whose position must be new."""
+    def add(self, place: int) -> None:
+        """Add a place, which must be new."""
         if not self._chunks:
-            self._chunks.append([entry])
+            self._chunks.append([place])
             return
-        index = min(self._find_chunk(entry), len(self._chunks) - 1)
-        insort(self._chunks[index], entry)
+        index = min(self._find_chunk(place), len(self._chunks) - 1)
+        insort(self._chunks[index], place)
         self._split(index)
 
-    def remove(self, entry: Entry) -> None:
-        """Remove an entry that was added."""
-        index = self._find_chunk(entry)
+    def remove(self, place: int) -> None:
+        """Remove a place that was added."""
+        index = self._find_chunk(place)
         chunk = self._chunks[index]
-        del chunk[bisect_left(chunk, entry)]
+        del chunk[bisect_left(chunk, place)]
         if len(chunk) < CHUNK_SIZE // 4 and index:  # joined to the one before, so that a page is in few chunks
             self._chunks[index - 1] += self._chunks.pop(index)
             self._split(index - 1)
         elif not chunk:
             del self._chunks[index]
 
-    def newest(self, count: int, *, before: Entry | None = None) -> list[Entry]:
-        """Return up to `count` entries, newest first, all of them before the position of another if one is given."""
+    def newest(self, count: int, *, before: int | None = None) -> list[int]:
+        """Return up to `count` places, newest first, all of them before another if one is given."""
         index, end = len(self._chunks), 0
         if before is not None and (index := self._find_chunk(before)) < len(self._chunks):
             end = bisect_left(self._chunks[index], before)
-        found: list[Entry] = []
+        found: list[int] = []
         while len(found) < count and (end or index):
             if not end:
                 index -= 1
@@ -62,6 +71,6 @@ class OrderedEntries:
         if len(chunk) > 2 * CHUNK_SIZE:
             self._chunks[index : index + 1] = [chunk[:CHUNK_SIZE], chunk[CHUNK_SIZE:]]
 
-    def _find_chunk(self, entry: Entry) -> int:
-        """Return the index of the first chunk that ends at or after an entry."""
-        return bisect_left(self._chunks, entry, key=_last)
+    def _find_chunk(self, place: int) -> int:
+        """Return the index of the first chunk that ends at or after a place."""
+        return bisect_left(self._chunks, place, key=_last)

@@ -5,49 +5,59 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from adapters.memory.ordered import Entry, OrderedEntries
+from adapters.memory.ordered import OrderedPlaces, place_of
 from application import PageRequest, TaskAlreadyExists, TaskNotFound, TaskPage, VersionConflict
 from domain import Task
+
+_ID_BITS = (1 << 128) - 1
 
 
 @dataclass(slots=True)
 class _UserTasks:
-    """One user's tasks, in order for each filter, and the user's counter."""
+    """One user's tasks, their order for each filter, and the user's counter."""
 
-    by_id: dict[UUID, Entry] = field(default_factory=dict)
-    all: OrderedEntries = field(default_factory=OrderedEntries)
+    by_id: dict[int, Task] = field(default_factory=dict)
+    """By the number of their UUID, which is hashed and compared in C."""
+    all: OrderedPlaces = field(default_factory=OrderedPlaces)
     # One list per filter, so that no page scans tasks of another state.
-    by_state: dict[bool, OrderedEntries] = field(
-        default_factory=lambda: {True: OrderedEntries(), False: OrderedEntries()}
-    )
+    by_state: dict[bool, OrderedPlaces] = field(default_factory=lambda: {True: OrderedPlaces(), False: OrderedPlaces()})
     counter: int = 0
 
     def add(self, task: Task) -> Task:
         """Store a new task with the next number."""
         self.counter += 1
-        stored = replace(task, version=self.counter)
-        entry = self.by_id[task.id] = [task.created_at, task.id, stored]
-        self.all.add(entry)
-        self.by_state[task.is_completed].add(entry)
+        stored = self.by_id[task.id.int] = replace(task, version=self.counter)
+        place = place_of(task.created_at, task.id)
+        self.all.add(place)
+        self.by_state[task.is_completed].add(place)
         return stored
 
-    def save(self, entry: Entry, task: Task) -> Task:
-        """Put a task into an entry, with the next number."""
+    def save(self, before: Task, task: Task) -> Task:
+        """Replace a task, with the next number."""
         self.counter += 1
-        stored, before = replace(task, created_at=entry[0], version=self.counter), entry[2]
-        entry[2] = stored
+        stored = replace(task, created_at=before.created_at, version=self.counter)
+        self.by_id[task.id.int] = stored
         if stored.is_completed != before.is_completed:
-            self.by_state[before.is_completed].remove(entry)
-            self.by_state[stored.is_completed].add(entry)
+            place = place_of(stored.created_at, stored.id)
+            self.by_state[before.is_completed].remove(place)
+            self.by_state[stored.is_completed].add(place)
         return stored
 
-    def remove(self, entry: Entry) -> None:
-        """Remove an entry; the deletion takes a number too."""
+    def remove(self, task: Task) -> None:
+        """Remove a task; the deletion takes a number too."""
         self.counter += 1
-        _, task_id, task = entry
-        del self.by_id[task_id]
-        self.all.remove(entry)
-        self.by_state[task.is_completed].remove(entry)
+        del self.by_id[task.id.int]
+        place = place_of(task.created_at, task.id)
+        self.all.remove(place)
+        self.by_state[task.is_completed].remove(place)
+
+    def page(self, request: PageRequest) -> TaskPage:
+        """Return a page, for the cost of a binary search and the page itself."""
+        places = self.all if request.completed is None else self.by_state[request.completed]
+        before = place_of(request.after.created_at, request.after.id) if request.after else None
+        by_id = self.by_id
+        tasks = [by_id[place & _ID_BITS] for place in places.newest(request.limit + 1, before=before)]
+        return TaskPage.cut(tasks, request.limit)
 
 
 class MemoryTaskRepository:
@@ -64,43 +74,38 @@ class MemoryTaskRepository:
     async def add(self, task: Task) -> Task:
         """See TaskRepository.add."""
         user = self._users[task.user_id]
-        if task.id in user.by_id:
+        if task.id.int in user.by_id:
             raise TaskAlreadyExists
         return user.add(task)
 
     async def get(self, user_id: str, task_id: UUID) -> Task:
         """See TaskRepository.get."""
-        task: Task = self._find(user_id, task_id)[2]
-        return task
+        return self._find(user_id, task_id)
 
     async def list(self, user_id: str, page: PageRequest) -> TaskPage:
-        """See TaskRepository.list. Costs a binary search and the page itself, for any number of tasks."""
+        """See TaskRepository.list."""
         user = self._users.get(user_id)
-        if user is None:
-            return TaskPage(tasks=(), next=None)
-        entries = user.all if page.completed is None else user.by_state[page.completed]
-        before = [page.after.created_at, page.after.id] if page.after else None
-        return TaskPage.cut([entry[2] for entry in entries.newest(page.limit + 1, before=before)], page.limit)
+        return user.page(page) if user else TaskPage(tasks=(), next=None)
 
     async def save(self, task: Task) -> Task:
         """See TaskRepository.save."""
-        entry = self._find(task.user_id, task.id)
-        if entry[2].version != task.version:
+        stored = self._find(task.user_id, task.id)
+        if stored.version != task.version:
             raise VersionConflict
-        return self._users[task.user_id].save(entry, task)
+        return self._users[task.user_id].save(stored, task)
 
     async def remove(
         self, user_id: str, task_id: UUID, *, removed_at: datetime, expected_version: int | None = None
     ) -> None:
         """See TaskRepository.remove."""
-        entry = self._find(user_id, task_id)
-        if expected_version not in (None, entry[2].version):
+        task = self._find(user_id, task_id)
+        if expected_version not in (None, task.version):
             raise VersionConflict
-        self._users[user_id].remove(entry)
+        self._users[user_id].remove(task)
 
-    def _find(self, user_id: str, task_id: UUID) -> Entry:
+    def _find(self, user_id: str, task_id: UUID) -> Task:
         user = self._users.get(user_id)
-        entry = user.by_id.get(task_id) if user else None
-        if entry is None:
+        task = user.by_id.get(task_id.int) if user else None
+        if task is None:
             raise TaskNotFound
-        return entry
+        return task

@@ -3,17 +3,16 @@
 import random
 from bisect import bisect_left
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any, SupportsIndex, overload
 from unittest import mock
-from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.memory import MemoryTaskRepository, ordered
-from adapters.memory.ordered import Entry, OrderedEntries
+from adapters.memory.ordered import OrderedPlaces, place_of
 from application import PageRequest, Position
 from tests.contract.test_task_repository import NOW, a_task
 
@@ -45,8 +44,8 @@ async def test_a_page_of_50_among_many_touches_no_more_than_a_page(monkeypatch: 
     tasks = MemoryTaskRepository()
     made = [await tasks.add(a_task(now=NOW + timedelta(seconds=n))) for n in range(MANY)]
     user = tasks._users["ada"]
-    for entries in (user.all, *user.by_state.values()):
-        entries._chunks = CountingList([CountingList(chunk) for chunk in entries._chunks])
+    for places in (user.all, *user.by_state.values()):
+        places._chunks = CountingList([CountingList(chunk) for chunk in places._chunks])
     monkeypatch.setattr(ordered, "bisect_left", _bisect_left)
     monkeypatch.setattr(ordered, "_last", lambda chunk: chunk[-1])
     for completed, after in [(None, None), (False, None), (None, Position.of(made[MANY // 2]))]:
@@ -56,23 +55,27 @@ async def test_a_page_of_50_among_many_touches_no_more_than_a_page(monkeypatch: 
         assert CountingList.taken <= 51 + 2 * 14, "the page, one more, and a binary search over chunks and in one"
 
 
-def _bisect_left(entries: list[Any], entry: Entry, key: Callable[[Any], Any] = lambda each: each) -> int:
+def _bisect_left(places: list[Any], place: int, key: Callable[[Any], Any] = lambda each: each) -> int:
     """The binary search of the standard library, which in C reads a list past `__getitem__`, so count it here."""
-    return bisect_left(range(len(entries)), entry, key=lambda index: key(entries[index]))
+    return bisect_left(range(len(places)), place, key=lambda index: key(places[index]))
 
 
 @mock.patch.object(ordered, "CHUNK_SIZE", 8)
 @given(st.randoms(use_true_random=False), st.integers(0, 40), st.floats(0, 1))
-def test_entries_keep_their_order_under_random_changes(order: random.Random, count: int, removed: float) -> None:
-    entries, kept = OrderedEntries(), []
-    for n in order.sample(range(count), count):
-        kept.append([NOW + timedelta(seconds=n), UUID(int=n), n])
-        entries.add(kept[-1])
-    for entry in order.sample(kept, int(count * removed)):
-        entries.remove(entry)
-        kept.remove(entry)
+def test_places_keep_their_order_under_random_changes(order: random.Random, count: int, removed: float) -> None:
+    places, kept = OrderedPlaces(), order.sample(range(count), count)
+    for place in kept:
+        places.add(place)
+    for place in order.sample(kept, int(count * removed)):
+        places.remove(place)
+        kept.remove(place)
     kept.sort(reverse=True)
-    assert entries.newest(count + 1) == kept
+    assert places.newest(count + 1) == kept
     for start in range(len(kept)):
-        assert entries.newest(10, before=kept[start]) == kept[start + 1 : start + 11]
-    assert all(0 < len(chunk) <= 16 for chunk in entries._chunks)
+        assert places.newest(10, before=kept[start]) == kept[start + 1 : start + 11]
+    assert all(0 < len(chunk) <= 16 for chunk in places._chunks)
+
+
+@given(st.lists(st.builds(Position, created_at=st.datetimes(timezones=st.just(UTC)), id=st.uuids()), min_size=2))
+def test_a_place_orders_as_its_position_does(positions: list[Position]) -> None:
+    assert sorted(positions) == sorted(positions, key=lambda position: place_of(position.created_at, position.id))

@@ -9,6 +9,7 @@ import random
 import re
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -46,6 +47,8 @@ class Flatness:
     call: str
     small: float
     large: float
+    bound: float | None = BOUND
+    """The largest ratio that is acceptable; None for a call that others are compared with."""
 
     @property
     def ratio(self) -> float:
@@ -150,13 +153,15 @@ class Measured(Protocol):
 
 
 def compared(small: Measured, large: Measured, calls: int) -> list[Flatness]:
+    """Compare all calls."""
+    names = ("first_page", "last_page", "open_page", "get", "complete", "create")
+    return [in_turn(name.replace("_", " "), getattr(small, name), getattr(large, name), calls) for name in names]
+
+
+def in_turn(name: str, small: Callable[[], float], large: Callable[[], float], calls: int) -> Flatness:
     """Call either in turn."""
-    found = []
-    for name in ("first_page", "last_page", "open_page", "get", "complete", "create"):
-        pairs = [(getattr(small, name)(), getattr(large, name)()) for _ in range(calls)]
-        few, many = zip(*pairs, strict=True)
-        found.append(Flatness(call=name.replace("_", " "), small=median(few), large=median(many)))
-    return found
+    few, many = zip(*((small(), large()) for _ in range(calls)), strict=True)
+    return Flatness(call=name, small=median(few), large=median(many))
 
 
 def flatness(
