@@ -2,14 +2,11 @@
 
 from bisect import bisect_left, insort
 from datetime import UTC, datetime, timedelta
-from operator import itemgetter
-from typing import Any
 from uuid import UUID
 
 CHUNK_SIZE = 512
 _EPOCH = datetime.min.replace(tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_last: Any = itemgetter(-1)
 
 
 def place_of(created_at: datetime, task_id: UUID) -> int:
@@ -26,35 +23,35 @@ class OrderedPlaces:
     Kept in chunks, none of them empty, so that a place that is added or removed moves a thousand others at most.
     """
 
-    __slots__ = ("_chunks",)
+    __slots__ = ("_chunks", "_lasts")
 
     def __init__(self) -> None:
         self._chunks: list[list[int]] = []
+        self._lasts: list[int] = []  # the last place of each chunk, so that a search for a chunk reads one list
 
     def add(self, place: int) -> None:
         """Add a place, which must be new."""
         if not self._chunks:
-            self._chunks.append([place])
-            return
-        index = min(self._find_chunk(place), len(self._chunks) - 1)
+            self._chunks.append([])
+        index = min(bisect_left(self._lasts, place), len(self._chunks) - 1)
         insort(self._chunks[index], place)
         self._split(index)
 
     def remove(self, place: int) -> None:
         """Remove a place that was added."""
-        index = self._find_chunk(place)
+        index = bisect_left(self._lasts, place)
         chunk = self._chunks[index]
         del chunk[bisect_left(chunk, place)]
         if len(chunk) < CHUNK_SIZE // 4 and index:  # joined to the one before, so that a page is in few chunks
-            self._chunks[index - 1] += self._chunks.pop(index)
-            self._split(index - 1)
-        elif not chunk:
-            del self._chunks[index]
+            del self._chunks[index], self._lasts[index]
+            index -= 1
+            self._chunks[index] += chunk
+        self._split(index)
 
     def newest(self, count: int, *, before: int | None = None) -> list[int]:
         """Return up to `count` places, newest first, all of them before another if one is given."""
         index, end = len(self._chunks), 0
-        if before is not None and (index := self._find_chunk(before)) < len(self._chunks):
+        if before is not None and (index := bisect_left(self._lasts, before)) < len(self._chunks):
             end = bisect_left(self._chunks[index], before)
         found: list[int] = []
         while len(found) < count and (end or index):
@@ -67,10 +64,8 @@ class OrderedPlaces:
         return found
 
     def _split(self, index: int) -> None:
+        """Split a chunk that has grown too long, or drop an empty one, and note the last places."""
         chunk = self._chunks[index]
-        if len(chunk) > 2 * CHUNK_SIZE:
-            self._chunks[index : index + 1] = [chunk[:CHUNK_SIZE], chunk[CHUNK_SIZE:]]
-
-    def _find_chunk(self, place: int) -> int:
-        """Return the index of the first chunk that ends at or after a place."""
-        return bisect_left(self._chunks, place, key=_last)
+        parts = [chunk[:CHUNK_SIZE], chunk[CHUNK_SIZE:]] if len(chunk) > 2 * CHUNK_SIZE else [chunk] if chunk else []
+        self._chunks[index : index + 1] = parts
+        self._lasts[index : index + 1] = [part[-1] for part in parts]
