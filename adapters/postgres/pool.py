@@ -61,6 +61,7 @@ class Pool:
         # waits.
         self._in_use = 0
         self._renewed_at = -inf
+        self._cleaning: set[asyncio.Task[None]] = set()  # the event loop keeps weak references only
 
     def take(self) -> PooledConnection | None:
         """Lend the connection used last if it is known to be alive; return None where `acquire` is needed."""
@@ -91,7 +92,10 @@ class Pool:
         return lent
 
     def release(self, lent: PooledConnection, error: BaseException | None = None) -> None:
-        """Take a connection back, with the error that ended its use, if any."""
+        """Take a connection back, with the error that ended its use, if any.
+
+        After a cancellation, it is pinged before it counts as returned.
+        """
         if error is None:
             trusted_for = TRUST_SECONDS if self._settings.pre_ping else inf
             lent.trusted_until = min(monotonic() + trusted_for, lent.expires_at)
@@ -104,6 +108,11 @@ class Pool:
                 and lent.lent_at > self._renewed_at + RENEWAL_PAUSE_SECONDS
             ):
                 self._renew(lent.lent_at)
+            if isinstance(error, asyncio.CancelledError):
+                task = asyncio.get_running_loop().create_task(self._clean(lent))
+                self._cleaning.add(task)
+                task.add_done_callback(self._cleaning.discard)
+                return
         self._free_slot(lent)
 
     def close(self) -> None:
@@ -148,13 +157,10 @@ class Pool:
         if lent is None:
             return
         is_surplus = self._in_use + len(self._idle) >= self._settings.size
-        if lent.trusted_until:
-            if is_surplus:
-                lent.connection.terminate()
-            else:
-                self._idle.append(lent)
-        elif is_surplus:  # time for the driver to have a statement that was cut off cancelled on the server
-            asyncio.get_running_loop().call_later(PING_TIMEOUT_SECONDS, lent.connection.terminate)
+        if is_surplus:
+            lent.connection.terminate()
+        elif lent.trusted_until:
+            self._idle.append(lent)
         else:
             self._idle.insert(0, lent)  # behind those that need no ping
 
@@ -162,6 +168,21 @@ class Pool:
         now = monotonic()
         connection = await self._connect()
         return PooledConnection(connection=connection, opened_at=now, expires_at=now + self._settings.recycle)
+
+    async def _clean(self, lent: PooledConnection) -> None:
+        """End what a cancelled statement has begun, and take the connection back.
+
+        If the driver has only prepared the statement, the server holds its locks until the next message.
+        """
+        try:
+            is_alive = await self._is_alive(lent)
+        except BaseException:
+            self._free_slot(lent)
+            raise
+        if is_alive:
+            self.release(lent)
+        else:
+            self._free_slot(None)
 
     async def _is_alive(self, lent: PooledConnection) -> bool:
         """Return whether a connection is usable, pinging it if that is unknown; terminate one that is not."""

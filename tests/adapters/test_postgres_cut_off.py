@@ -78,6 +78,20 @@ async def test_it_is_cancelled_even_if_the_next_caller_is_cancelled_as_well(url:
     await database.close()
 
 
+async def test_a_statement_cancelled_after_its_preparation_holds_no_lock(url: str) -> None:
+    database, other = patient(url), patient(url)
+    await fetch(database, "SELECT 1")
+    statement = asyncio.create_task(fetch(database, "SELECT count(*) FROM tasks"))
+    await asyncio.sleep(0)  # it is sent to be prepared
+    asyncio.get_running_loop().call_later(0.01, statement.cancel)
+    time.sleep(0.3)  # noqa: ASYNC251  # so that response and cancellation are due in one iteration of the loop
+    await asyncio.gather(statement, return_exceptions=True)
+    assert statement.cancelled()
+    await fetch(other, "TRUNCATE tasks")  # needs a lock that excludes all others
+    await database.close()
+    await other.close()
+
+
 async def test_the_next_caller_gets_another_connection_if_there_is_one(url: str) -> None:
     database = Database(url, PoolSettings(timeout=30))
     pids = await two_backends(database)
