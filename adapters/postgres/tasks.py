@@ -120,7 +120,7 @@ class PostgresTaskRepository:
             row = rows[0] if rows else None
         if row is None:
             raise TaskNotFound
-        return Task.restore(row.values())
+        return Task.restore(row)
 
     async def list(self, user_id: str, page: PageRequest) -> TaskPage:
         """See TaskRepository.list. Not shared; an index yields the page in order, with nothing to sort."""
@@ -128,7 +128,7 @@ class PostgresTaskRepository:
         after = {"after_created_at": page.after.created_at, "after_id": page.after.id} if page.after else {}
         arguments = statement.arguments({"user_id": user_id, "limit": page.limit + 1, **after})
         rows = await self._database.fetch(statement, arguments)
-        return TaskPage.cut([Task.restore(row.values()) for row in rows], page.limit)
+        return TaskPage.cut([Task.restore(row) for row in rows], page.limit)
 
     async def save(self, task: Task) -> Task:
         """See TaskRepository.save."""

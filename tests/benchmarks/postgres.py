@@ -20,6 +20,7 @@ from tests.benchmarks.processes import LOAD_CORES, free_port, pinned, process_tr
 
 START_SECONDS = 60.0
 QUIET_LOOKS = 5
+SETTLE_SECONDS = 60.0
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -70,8 +71,14 @@ class Postgres:
         return self.url(name)
 
     def settle(self, database: str, service_is_idle: Callable[[], bool]) -> None:
-        """Return when neither a service nor its database has done anything for some moments: the last load is over."""
-        asyncio.run(self._settle(database, service_is_idle))
+        """Return when neither a service nor its database has done anything for some moments: the last load is over.
+
+        Raises RuntimeError when that is not so within a minute.
+        """
+        try:
+            asyncio.run(asyncio.wait_for(self._settle(database, service_is_idle), SETTLE_SECONDS))
+        except TimeoutError:
+            raise RuntimeError(f"{database} is still busy after {SETTLE_SECONDS:.0f} s") from None
 
     async def _settle(self, database: str, service_is_idle: Callable[[], bool]) -> None:
         query = f"SELECT count(*) FROM pg_stat_activity WHERE datid = {_oid(database)} AND state <> 'idle'"

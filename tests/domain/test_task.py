@@ -70,9 +70,14 @@ def test_an_invalid_task_cannot_be_constructed(changes: dict[str, Any], code: st
 @pytest.mark.parametrize("task", [TASK, DONE])
 def test_a_stored_task_is_restored_from_its_fields(task: Task) -> None:
     values = [getattr(task, name) for name in TASK_FIELDS]
-    assert Task.restore(values) == task
-    with pytest.raises(ValueError, match="zip"):
-        Task.restore(values[:-1])
+    restored = Task.restore(values)
+    assert restored == task
+    assert hash(restored) == hash(task)
+    with pytest.raises(FrozenInstanceError):
+        restored.title = "Buy tea"  # type: ignore[misc]
+    for other in (values[:-1], [*values, 0]):
+        with pytest.raises(ValueError, match="unpack"):
+            Task.restore(other)
 
 
 def test_a_task_cannot_be_changed_in_place() -> None:

@@ -1,6 +1,6 @@
 """The six stories over HTTP. Each handler makes one use-case call, and turns its result into a response."""
 
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from litestar import Router, delete, get, patch, post, put
 from litestar.params import JSONBody
@@ -70,10 +70,8 @@ def tasks_router(container: Container, *middleware: Middleware) -> Router:
         if page.next is None:
             return ReadyResponse.json(200, TaskListResponse.of(page, None))
         next_cursor = encode_cursor(page.next, user_id=user_id, completed=completed)
-        query: dict[str, object] = {"limit": limit, "cursor": next_cursor}
-        if completed is not None:
-            query["completed"] = str(completed).lower()
-        link = f'<{_path(user_id)}?{urlencode(query)}>; rel="next"'
+        state = "" if completed is None else f"&completed={str(completed).lower()}"
+        link = f'<{_path(user_id)}?limit={limit}&cursor={next_cursor}{state}>; rel="next"'
         return ReadyResponse.json(200, TaskListResponse.of(page, next_cursor), (b"link", link.encode()))
 
     @post(
