@@ -72,6 +72,8 @@ class PgBench:
         command += [*scripts, "-D", f"turn={turn}", "-D", f"spent={turn}", self.database]
         run(pinned(SERVICE_CORES, *command), cwd=self._folder)
         logs = [line.split() for file in self._folder.glob("pgbench_log.*") for line in file.open()]
+        if len(logs) < 2:
+            raise RuntimeError("pgbench finished no two transactions")
         self._turn = turn + max(Counter(fields[0] for fields in logs).values())
         times = sorted(int(fields[2]) / 1e6 for fields in logs)
         percentiles = quantiles(times, n=100)
