@@ -68,7 +68,7 @@ class Benchmarks:
             clients=arguments.clients,
             rounds=arguments.rounds,
             seconds=arguments.seconds,
-            warm_up_seconds=0.3 if arguments.quick else 0.5,
+            warm_up_seconds=0.2 if arguments.quick else 0.5,
         )
         for result in Comparison(plan, self._postgres, self._folder).run():
             self._results.append(result)
@@ -78,7 +78,7 @@ class Benchmarks:
             self._add("Failed", "\n".join(failed))
 
     def _flat(self) -> None:
-        rows, calls = (1_000_000, 100) if self._arguments.quick else (10_000_000, 500)
+        rows, calls = (200_000, 100) if self._arguments.quick else (10_000_000, 500)
         for contender in self._ours:
             found, loading = flatness(contender, self._postgres, self._folder, rows=rows, calls=calls)
             title = f"A user with {rows // 10:,} of {rows:,} tasks, {contender.name} (loaded in {loading:.0f} s)"
@@ -94,7 +94,7 @@ class Benchmarks:
                 self._folder,
                 processes=(1, 2) if quick else (1, 2, 4),
                 clients=(10, 1000) if quick else (10, 100, 1000),
-                seconds=2.0 if quick else 5.0,
+                seconds=1.0 if quick else 5.0,
             )
             self._add(f"Processes and clients, {contender.name}", report.crowd_table(found))
             ready = start_seconds(contender, self._postgres, self._folder, starts=2 if quick else 5)
@@ -145,7 +145,7 @@ def _arguments() -> argparse.Namespace:
     given.contenders = given.contenders or [name for name in NAMES if name != "fastify" or has_fastify]
     given.clients = given.clients or ([16] if given.quick else [16, 64])
     given.rounds = given.rounds or (1 if given.quick else 3)
-    given.seconds = given.seconds or (0.7 if given.quick else 2.0)
+    given.seconds = given.seconds or (0.5 if given.quick else 2.0)
     return given
 
 

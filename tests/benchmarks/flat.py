@@ -169,12 +169,13 @@ def flatness(
 ) -> tuple[list[Flatness], float]:
     """Compare a table of some rows with one of 1,000; return that, and the seconds that loading took."""
     small_tasks, large_tasks = 100, rows // SHARE
+    open_each = min(1000, large_tasks // 100)
     with running(contender, postgres, folder) as small, running(contender, postgres, folder) as large:
         _fill(postgres, small, 1000, is_open=f"n / {SHARE} < {OPEN_IN_SMALL}")
         began = time.monotonic()
-        _fill(postgres, large, rows, is_open=f"n / {SHARE} % 1000 = 0")
+        _fill(postgres, large, rows, is_open=f"n / {SHARE} % {open_each} = 0")
         loading = time.monotonic() - began
-        tables = (Table.of(small, small_tasks, 1), Table.of(large, large_tasks, 1000))
+        tables = (Table.of(small, small_tasks, 1), Table.of(large, large_tasks, open_each))
         return compared(*tables, calls), loading
 
 
