@@ -12,7 +12,6 @@ from adapters.postgres.dsn import connect_arguments
 from adapters.postgres.errors import DID_NOTHING, Fault, fault, storage_errors
 from adapters.postgres.pool import Pool, PoolSettings
 from adapters.postgres.statement import Statement
-from application import StorageUnavailable
 
 _READ_RUNS_AGAIN = DID_NOTHING | {Fault.LOST}
 _CAN_SERVE = "SELECT current_setting('transaction_read_only'), 'tasks'::regclass"
@@ -49,18 +48,13 @@ class Database:
         StorageUnavailable.
         """
         loop = self._running_loop()
-        try:
-            with Deadline(loop, loop.time() + self.timeout if deadline is None else deadline):
-                try:
-                    return await self._fetch_once(statement.sql, arguments)
-                except Exception as error:
-                    if fault(error) not in (_READ_RUNS_AGAIN if statement.is_read else DID_NOTHING):
-                        raise
+        with storage_errors, Deadline(loop, loop.time() + self.timeout if deadline is None else deadline):
+            try:
                 return await self._fetch_once(statement.sql, arguments)
-        except Exception as error:
-            if fault(error):
-                raise StorageUnavailable from error
-            raise
+            except Exception as error:
+                if fault(error) not in (_READ_RUNS_AGAIN if statement.is_read else DID_NOTHING):
+                    raise
+            return await self._fetch_once(statement.sql, arguments)
 
     async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
         lent = self._pool.take() or await self._pool.acquire()
@@ -79,7 +73,7 @@ class Database:
         Storage faults in the block are raised as StorageUnavailable.
         """
         loop = self._running_loop()
-        with storage_errors():
+        with storage_errors:
             with Deadline(loop, loop.time() + self.timeout):
                 lent = await self._pool.acquire(at_once=at_once)
             try:
@@ -91,7 +85,7 @@ class Database:
 
     async def ping(self) -> None:
         """Prove that the database answers, has the tables and accepts writes. Raises StorageUnavailable."""
-        with storage_errors():
+        with storage_errors:
             async with asyncio.timeout(self.timeout), self.connection(at_once=True) as connection:
                 if await connection.fetchval(_CAN_SERVE) == "on":
                     raise asyncpg.ReadOnlySQLTransactionError("the server accepts no writes")

@@ -1,8 +1,7 @@
 """The table of the driver's errors: which of them are faults of the storage, and which allow a retry."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum, auto
+from types import TracebackType
 
 import asyncpg
 
@@ -53,15 +52,19 @@ _BY_TYPE = {
 _UNSENT = ("connection is closed", "cannot perform operation", "cannot switch to state")
 
 
-@contextmanager
-def storage_errors() -> Iterator[None]:
-    """Turn the driver's errors that are faults of the storage into StorageUnavailable; pass on all others."""
-    try:
-        yield
-    except Exception as error:
-        if fault(error):
+class _StorageErrors:
+    """Turns the driver's errors that are faults of the storage into StorageUnavailable; passes on all others."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, Exception) and fault(error):
             raise StorageUnavailable from error
-        raise
+
+
+storage_errors = _StorageErrors()
+"""For `with`; one for all, because each statement runs in it."""
 
 
 def fault(error: BaseException | None) -> Fault | None:

@@ -65,7 +65,7 @@ class PostgresStorage:
 
     async def examine(self) -> Examined:
         """Read the database's version, encoding and revision. Raises DatabaseNotReady."""
-        with _rejections(), storage_errors():
+        with _rejections(), storage_errors:
             async with asyncio.timeout(self.database.timeout), self.database.connection() as connection:
                 version, encoding = await connection.fetchrow(
                     "SELECT current_setting('server_version'), current_setting('server_encoding')"

@@ -53,7 +53,7 @@ class SchemaState:
 
 async def schema_state(database: Database) -> SchemaState:
     """Read the database's revision. Raises StorageUnavailable."""
-    with storage_errors():
+    with storage_errors:
         async with asyncio.timeout(database.timeout), database.connection() as connection:
             try:
                 current = await connection.fetchval("SELECT version_num FROM alembic_version")
@@ -68,7 +68,7 @@ async def migrate(database: Database, *, lock_timeout: float = LOCK_TIMEOUT_SECO
     One process migrates; the others wait up to `lock_timeout` seconds, and then have nothing to do. Raises
     MigrationTimeout when that time is exceeded, UnknownRevision, StorageUnavailable, and the driver's other errors.
     """
-    with storage_errors():
+    with storage_errors:
         try:
             async with _one_at_a_time, sqlalchemy_connection(database.connect) as connection:
                 await connection.run_sync(lambda c: command.upgrade(alembic_config(c, lock_timeout), "head"))
