@@ -1,7 +1,7 @@
 """A load generator for a process of its own: `python -m tests.torture.load '{"address": …}'` prints what it measured.
 
 Four reads to one write, of many users. Closed loop: each connection sends a request as soon as it has an answer.
-Open loop: requests are due at a fixed rate, whether or not the earlier ones were answered.
+Open loop: requests are due at an even rate, whether or not the earlier ones were answered.
 """
 
 import asyncio
@@ -73,6 +73,8 @@ class Load:
         self._order = order
         self._seconds: dict[str, list[float]] = defaultdict(list)
         self._counts: Counter[str] = Counter()
+        self._due_at = 0.0
+        """When the next request of an open loop is due."""
 
     async def run(self) -> Result:
         """Warm up for a quarter of the time, then measure."""
@@ -81,11 +83,9 @@ class Load:
         clients = [Client(order.address, "anybody") for _ in range(order.connections)]
         for n in range(0, len(clients), CONNECTING_AT_ONCE):  # more at once might not fit the server's backlog
             await asyncio.gather(*(client.connect() for client in clients[n : n + CONNECTING_AT_ONCE]))
-        if order.rate:
-            tasks = [asyncio.create_task(self._ask_at_a_rate(clients, requests))]
-        else:
-            turns = (requests[n % len(requests) :] + requests[: n % len(requests)] for n in range(len(clients)))
-            tasks = [asyncio.create_task(self._ask_on(*pair)) for pair in zip(clients, turns, strict=True)]
+        turns = (requests[n % len(requests) :] + requests[: n % len(requests)] for n in range(len(clients)))
+        self._due_at = time.perf_counter()
+        tasks = [asyncio.create_task(self._ask_on(*pair)) for pair in zip(clients, turns, strict=True)]
         await asyncio.sleep(order.seconds / 4)
         self._seconds.clear()
         self._counts.clear()
@@ -117,28 +117,24 @@ class Load:
 
     async def _ask_on(self, client: Client, requests: list[bytes]) -> None:
         for request in cycle(requests):
+            if self._order.rate:
+                await self._until_due(1 / self._order.rate)
             self._counts["offered"] += 1
             await self._ask(client, request)
 
-    async def _ask_at_a_rate(self, clients: list[Client], requests: list[bytes]) -> None:
-        turn, under_way = cycle(requests), set[asyncio.Task[None]]()
-        began, due = time.perf_counter(), 0
+    async def _until_due(self, interval: float) -> None:
+        """Wait until one more request is due, at an even rate: bursts would be another load than the one ordered.
 
-        async def ask_with(client: Client) -> None:
-            await self._ask(client, next(turn))
-            clients.append(client)
-
-        while True:
-            while due < (time.perf_counter() - began) * self._order.rate:
-                due += 1
-                self._counts["offered"] += 1
-                if clients:
-                    task = asyncio.create_task(ask_with(clients.pop()))
-                    under_way.add(task)
-                    task.add_done_callback(under_way.discard)
-                else:
-                    self._counts["unsent"] += 1
-            await asyncio.sleep(0.002)
+        Requests that were due while every connection was busy or waiting are counted, and not sent later.
+        """
+        now = time.perf_counter()
+        missed = max(0, int((now - self._due_at) / interval))
+        self._counts["offered"] += missed
+        self._counts["unsent"] += missed
+        due_at = self._due_at + missed * interval
+        self._due_at = due_at + interval
+        if due_at > now:
+            await asyncio.sleep(due_at - now)
 
     async def _ask(self, client: Client, request: bytes) -> None:
         """Send a request, record its outcome, and wait as long as Retry-After says."""
