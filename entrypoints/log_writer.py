@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import msgspec
 
 MAX_LINES, MAX_BYTES = 10_000, 4 * 1024 * 1024
-GATHER_SECONDS = 0.02
-"""How long the thread collects lines after the first, so that it wakes a few times a second under any load."""
+GATHER_SECONDS = 0.1
+"""How long the thread collects lines after the first: each time that it wakes, it interrupts the event loop."""
 
 
 class LogWriter:

@@ -7,7 +7,6 @@ from typing import Any
 
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
-from litestar.types import ASGIApp, Middleware
 
 from application import StorageUnavailable
 from entrypoints.container import Container
@@ -16,7 +15,7 @@ from entrypoints.http.api.errors import EXCEPTION_HANDLERS
 from entrypoints.http.api.health import health_router
 from entrypoints.http.api.rate_limit import RateLimit
 from entrypoints.http.api.schemas import SCHEMAS
-from entrypoints.http.api.tasks import tasks_router
+from entrypoints.http.api.tasks import AccessCheck, tasks_router
 from entrypoints.http.docs.document import openapi_document
 from entrypoints.http.docs.page import docs_router
 from entrypoints.http.server.layer import ExchangeLayer
@@ -69,13 +68,9 @@ def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_s
         if settings.rate_limit_burst
         else None
     )
-    verifier = container.token_verifier()
-
-    def access(app: ASGIApp) -> ASGIApp:  # Litestar copies the arguments of a DefineMiddleware deeply
-        return AccessControl(app, verifier=verifier, rate_limit=rate_limit, storage=storage)
-
+    access = AccessControl(verifier=container.token_verifier(), rate_limit=rate_limit, storage=storage)
     return Litestar(
-        [*api_routers(container, access), docs_router(lambda: api_document(container))],
+        [*api_routers(container, access.check), docs_router(lambda: api_document(container))],
         lifespan=[open_storage],
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=max_body_size,
@@ -85,9 +80,9 @@ def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_s
     )
 
 
-def api_routers(container: Container, *middleware: Middleware) -> list[Router]:
-    """Return the routes of the API, those of tasks with the middleware."""
-    return [tasks_router(container, *middleware), health_router(container.storage())]
+def api_routers(container: Container, check_access: AccessCheck | None = None) -> list[Router]:
+    """Return the routes of the API, those of tasks with the check of access, which they need if they are served."""
+    return [tasks_router(container, check_access), health_router(container.storage())]
 
 
 def api_document(container: Container) -> dict[str, Any]:

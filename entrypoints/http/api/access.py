@@ -1,4 +1,4 @@
-"""Access control: a middleware of the tasks router, so that it covers every route.
+"""Access control: runs before each request of the tasks router, on all of its routes.
 
 It runs before the input is read, so that other users' requests disclose neither input rules nor whether a task exists.
 """
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar import Request
 
 from adapters.tokens import TokenError, TokenVerifier
 from application import NotOwner, only_own_tasks
@@ -22,17 +22,15 @@ class AccessControl:
     It raises, in this order, TokenError or KeysUnavailable, UserOverShare, RateLimited, NotOwner, StorageUnavailable.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, verifier: TokenVerifier, rate_limit: RateLimit | None, storage: Storage
-    ) -> None:
-        """Check requests before they reach `app`."""
-        self._app = app
+    def __init__(self, *, verifier: TokenVerifier, rate_limit: RateLimit | None, storage: Storage) -> None:
+        """Apply the rate limit, if there is one."""
         self._verifier = verifier
         self._rate_limit = rate_limit
         self._storage = storage
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def check(self, request: Request[Any, Any, Any]) -> None:
         """Let the request pass with its user in the exchange and, decoded, in the path parameters; else raise."""
+        scope = request.scope
         exchange = Exchange.of(scope)
         parameters = scope["path_params"]
         try:
@@ -52,7 +50,6 @@ class AccessControl:
             exchange.reason = "The path names another user."
             raise NotOwner from error
         await self._storage.check()
-        await self._app(scope, receive, send)
 
     @staticmethod
     def _take_permit(rate_limit: RateLimit, user_id: str, exchange: Exchange) -> None:

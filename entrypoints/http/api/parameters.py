@@ -55,7 +55,7 @@ PAGE_QUERY: Mapping[str, tuple[re.Pattern[str], str]] = {
 """The query parameters of a list: pattern and description of each. Handlers name theirs in `opt`."""
 
 
-async def check_query(request: Request[Any, Any, Any]) -> None:
+def check_query(request: Request[Any, Any, Any]) -> None:
     """Reject a query parameter that is unknown, repeated or malformed. Raises InvalidInput.
 
     Litestar would ignore a misspelt `completed`, and list everything.

@@ -1,10 +1,11 @@
 """The six stories over HTTP. Each handler makes one use-case call, and turns its result into a response."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import quote
 
-from litestar import Router, delete, get, patch, post, put
+from litestar import Request, Router, delete, get, patch, post, put
 from litestar.params import JSONBody
-from litestar.types import Middleware
 
 from application import DEFAULT_PAGE_SIZE, PageRequest
 from domain import Task
@@ -41,9 +42,12 @@ from entrypoints.http.docs.responses import (
 )
 from entrypoints.http.response import ReadyResponse
 
+AccessCheck = Callable[[Request[Any, Any, Any]], Awaitable[None]]
+"""Raises an exception unless a request may access the tasks that its path names."""
 
-def tasks_router(container: Container, *middleware: Middleware) -> Router:
-    """Return the routes of a user's tasks, with the middleware."""
+
+def tasks_router(container: Container, check_access: AccessCheck | None) -> Router:
+    """Return the routes of a user's tasks, with the check of access, which they need if they are served."""
     list_user_tasks, view_task = container.list_tasks(), container.get_task()
     create, update = container.create_task(), container.update_task()
     complete, remove = container.complete_task(), container.delete_task()
@@ -159,6 +163,11 @@ def tasks_router(container: Container, *middleware: Middleware) -> Router:
         version = expected_version(if_match)
         await remove(actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id), expected_version=version)
 
+    async def check(request: Request[Any, Any, Any]) -> None:
+        if check_access:
+            await check_access(request)
+        check_query(request)
+
     return Router(
         "/api/{user_id:str}/tasks",
         route_handlers=[
@@ -170,8 +179,7 @@ def tasks_router(container: Container, *middleware: Middleware) -> Router:
             complete_task,
             delete_task,
         ],
-        middleware=middleware,
-        before_request=check_query,
+        before_request=check,
         request_class=StrictRequest,
         tags=["tasks"],
         security=[{"bearer": []}],
