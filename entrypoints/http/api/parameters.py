@@ -9,13 +9,12 @@ from uuid import UUID
 
 import msgspec
 from litestar import Request
-from litestar.params import HeaderParameter, PathParameter, QueryParameter
+from litestar.params import PathParameter, QueryParameter
 
 from application import MAX_PAGE_SIZE, TaskNotFound
 from domain.rules import USER_ID
 from entrypoints.http.api.cursors import CURSOR_PATTERN
 from entrypoints.http.api.errors import InvalidInput
-from entrypoints.http.api.preconditions import IF_MATCH_PATTERN
 
 UserId = Annotated[
     str,
@@ -25,17 +24,6 @@ UserId = Annotated[
     ),
 ]
 TaskId = Annotated[str, PathParameter(description="The task's id.", format="uuid")]
-IfMatch = Annotated[
-    str | None,
-    HeaderParameter(
-        name="If-Match",
-        description="Write only if this is still the task's ETag; otherwise respond with 412.",
-        schema_extra={"pattern": IF_MATCH_PATTERN},
-    ),
-]
-IfNoneMatch = Annotated[
-    str | None, HeaderParameter(name="If-None-Match", description="Respond with 304 if this is still the task's ETag.")
-]
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE, description="Tasks per page.")]
 Cursor = Annotated[
     str | None,

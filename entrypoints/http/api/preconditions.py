@@ -2,11 +2,26 @@
 
 import re
 
+from litestar.openapi.spec import OpenAPIType, Parameter, Schema
+
 from entrypoints.http.api.errors import InvalidInput
 
 _TAG = re.compile(r'(?P<weak>W/)?"(?P<value>[\x21\x23-\x7e\x80-\xff]*)"')
 IF_MATCH_PATTERN = r'^(\*|(W/)?"[\x21\x23-\x7e\x80-\xff]*")$'
 """One entity tag, or `*`."""
+IF_MATCH = Parameter(
+    "If-Match",
+    "header",
+    Schema(type=OpenAPIType.STRING, pattern=IF_MATCH_PATTERN),
+    description="Write only if this is still the task's ETag; otherwise respond with 412.",
+)
+IF_NONE_MATCH = Parameter(
+    "If-None-Match",
+    "header",
+    Schema(type=OpenAPIType.STRING),
+    description="Respond with 304 if this is still the task's ETag.",
+)
+"""For the OpenAPI document; handlers name theirs in `opt`. As parameters of handlers they would take twice the time."""
 
 _VERSION = re.compile(r"[1-9][0-9]{0,18}")
 NO_VERSION = 0

@@ -17,15 +17,13 @@ from entrypoints.http.api.parameters import (
     PAGE_QUERY,
     Completed,
     Cursor,
-    IfMatch,
-    IfNoneMatch,
     Limit,
     TaskId,
     UserId,
     check_query,
     parse_task_id,
 )
-from entrypoints.http.api.preconditions import etag, expected_version, is_unchanged
+from entrypoints.http.api.preconditions import IF_MATCH, IF_NONE_MATCH, etag, expected_version, is_unchanged
 from entrypoints.http.api.schemas import CreateTaskRequest, TaskListResponse, TaskResponse, UpdateTaskRequest
 from entrypoints.http.docs.responses import (
     ACCESS,
@@ -99,13 +97,12 @@ def tasks_router(container: Container, check_access: AccessCheck | None) -> Rout
         | success(None, "The task still has that ETag", status=304)
         | errors(*INPUT, *ACCESS, *EXISTING, *STORAGE),
         response_headers=[ETAG],
+        opt={"headers": [IF_NONE_MATCH]},
     )
-    async def get_task(
-        request: StrictRequest, user_id: UserId, task_id: TaskId, if_none_match: IfNoneMatch = None
-    ) -> ReadyResponse:
+    async def get_task(request: StrictRequest, user_id: UserId, task_id: TaskId) -> ReadyResponse:
         """Return the task as it was last stored."""
         task = await view_task(actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id))
-        if is_unchanged(task.version, if_none_match):
+        if is_unchanged(task.version, request.header(b"if-none-match")):
             return ReadyResponse.empty(304, _etag(task))
         return _task_response(task)
 
@@ -115,16 +112,19 @@ def tasks_router(container: Container, check_access: AccessCheck | None) -> Rout
         operation_id="updateTask",
         responses=success(TaskResponse, "The task as it is now") | errors(*BODY, *ACCESS, *EXISTING, *WRITE, *STORAGE),
         response_headers=[ETAG],
+        opt={"headers": [IF_MATCH]},
     )
     async def update_task(
         request: StrictRequest,
         user_id: UserId,
         task_id: TaskId,
         data: JSONBody[UpdateTaskRequest],
-        if_match: IfMatch = None,
     ) -> ReadyResponse:
         """Omitted fields stay as they are. Completing sets `completed_at`, reopening clears it."""
-        version, change = expected_version(if_match), data.change()  # input is checked before existence
+        version, change = (
+            expected_version(request.header(b"if-match")),
+            data.change(),
+        )  # input is checked before existence
         task = await update(
             actor=request.actor,
             user_id=user_id,
@@ -140,12 +140,11 @@ def tasks_router(container: Container, check_access: AccessCheck | None) -> Rout
         operation_id="completeTask",
         responses=success(TaskResponse, "The completed task") | errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *STORAGE),
         response_headers=[ETAG],
+        opt={"headers": [IF_MATCH]},
     )
-    async def complete_task(
-        request: StrictRequest, user_id: UserId, task_id: TaskId, if_match: IfMatch = None
-    ) -> ReadyResponse:
+    async def complete_task(request: StrictRequest, user_id: UserId, task_id: TaskId) -> ReadyResponse:
         """Needs no body. Completing again changes nothing: the first `completed_at` stays."""
-        version = expected_version(if_match)
+        version = expected_version(request.header(b"if-match"))
         task = await complete(
             actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id), expected_version=version
         )
@@ -157,10 +156,11 @@ def tasks_router(container: Container, check_access: AccessCheck | None) -> Rout
         operation_id="deleteTask",
         responses=success(None, "The task is deleted", status=204)
         | errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *STORAGE),
+        opt={"headers": [IF_MATCH]},
     )
-    async def delete_task(request: StrictRequest, user_id: UserId, task_id: TaskId, if_match: IfMatch = None) -> None:
+    async def delete_task(request: StrictRequest, user_id: UserId, task_id: TaskId) -> None:
         """Delete the task permanently. Deleting it again responds with 404."""
-        version = expected_version(if_match)
+        version = expected_version(request.header(b"if-match"))
         await remove(actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id), expected_version=version)
 
     async def check(request: Request[Any, Any, Any]) -> None:

@@ -1,8 +1,8 @@
 """The OpenAPI 3.1 document, built as plain data.
 
 Litestar derives the operations from the route handlers; msgspec derives the schemas from the types that encode and
-decode the bodies. Neither derives the headers of each response, and that an optional parameter is omitted and never
-null; these are added to the data.
+decode the bodies. Neither derives the headers that a handler reads, the headers of each response, and that an optional
+parameter is omitted and never null; these are added to the data.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,12 +43,16 @@ def openapi_document(routers: Sequence[Router], schemas: Sequence[type[msgspec.S
     app = Litestar(routers, openapi_config=_CONFIG, logging_config=None)
     document: dict[str, Any] = app.openapi_schema.to_schema()
     document["components"]["schemas"] = _schemas(schemas)
-    headers = dict(_success_headers(app))
+    handlers = dict(_handlers(app))
     for operation in [each for path in document["paths"].values() for each in path.values()]:
+        handler = handlers[operation["operationId"]]
         for parameter in operation.get("parameters", ()):
             parameter["schema"] = _without_null(parameter["schema"])
+        if headers := handler.opt.get("headers"):
+            operation["parameters"] += [header.to_schema() for header in headers]
+        success_headers = [header.name for header in handler.resolve_response_headers()]
         for status, response in operation["responses"].items():
-            names = _ERROR_HEADERS.get(status) if status >= "400" else headers[operation["operationId"]]
+            names = _ERROR_HEADERS.get(status) if status >= "400" else success_headers
             response["headers"] = {
                 name: {**_HEADERS[name], "required": name not in _OPTIONAL} for name in (*(names or ()), "X-Request-ID")
             }
@@ -63,12 +67,12 @@ def _schemas(types: Sequence[type[msgspec.Struct]]) -> dict[str, Any]:
     return schemas
 
 
-def _success_headers(app: Litestar) -> Iterator[tuple[str, list[str]]]:
-    """Yield the id of each operation with the headers that its success and its 304 have."""
+def _handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
+    """Yield the id of each operation with its handler."""
     for route in app.routes:
         for handler in getattr(route, "route_handlers", ()):
             if isinstance(handler, HTTPRouteHandler) and isinstance(handler.operation_id, str):
-                yield handler.operation_id, [header.name for header in handler.resolve_response_headers()]
+                yield handler.operation_id, handler
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

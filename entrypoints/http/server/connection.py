@@ -192,7 +192,7 @@ class HttpConnection(asyncio.Protocol):
             self._pause_reading()
             self._loop.call_later(self._limits.rejection_pause_seconds, self.end_response, cycle)
         else:
-            self._server.tasks.add(self._loop.create_task(cycle.run(self._app)))
+            self._server.tasks.add(self._loop.create_task(cycle.run(self._app, self._loop)))
 
     def _reject_input(self, code: str, detail: str = "") -> None:
         """Respond with a problem and close the connection.

@@ -93,14 +93,14 @@ class Cycle:
         self._content_left: int | None = None
         """How much of the announced content is still to come; None if it comes in chunks."""
 
-    async def run(self, app: App) -> None:
-        """Call the application as one of the server's tasks."""
+    async def run(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
+        """Call the application as one of the server's tasks, on the running loop."""
         try:
             await app(self.scope, self.receive, self.send)
         except Exception as error:
             _failures.unexpected("internal_error", error)
         finally:
-            self._server.tasks.discard(asyncio.current_task())
+            self._server.tasks.discard(asyncio.current_task(loop))
             if not self.is_finished and not self.is_disconnected:
                 self._wire.close()
 

@@ -67,8 +67,9 @@ class ExchangeLayer:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange.of(scope)
         call = _Call(exchange, receive, send, self)
-        task = asyncio.current_task()
-        deadline = asyncio.get_running_loop().call_later(self.limits.request_seconds, call.expire, task)
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        deadline = loop.call_later(self.limits.request_seconds, call.expire, task)
         try:
             await self._app(scope, call.receive, call.send)
             if not exchange.status:
