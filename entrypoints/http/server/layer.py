@@ -107,12 +107,12 @@ class ExchangeLayer:
 
     def complete(self, headers: HeaderList, exchange: Exchange) -> None:
         """Add the headers that every response has."""
-        names = {name for name, _ in headers}
-        if names.isdisjoint(_SECURITY_NAMES):
+        given = dict(headers)
+        if _SECURITY_NAMES.isdisjoint(given):
             headers += SECURITY_HEADERS
         else:
-            headers += [header for header in SECURITY_HEADERS if header[0] not in names]
-        if b"allow" in names:
+            headers += [header for header in SECURITY_HEADERS if header[0] not in given]
+        if b"allow" in given:
             headers[:] = [(name, _with_head(value) if name == b"allow" else value) for name, value in headers]
         headers += exchange.headers
         headers.append((b"x-request-id", exchange.request_id.encode()))
