@@ -5,6 +5,7 @@ It runs before the input is read, so that other users' requests disclose neither
 
 import time
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from litestar import Request
