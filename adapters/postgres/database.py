@@ -30,7 +30,8 @@ class Database:
         self.timeout = pool.timeout
         # Statements stay prepared as long as their connection is open. By default asyncpg forgets them after five
         # minutes, which costs two round trips for each.
-        self._arguments = {"timeout": pool.timeout, "max_cached_statement_lifetime": 0, **connect_arguments(url)}
+        self._arguments = {"max_cached_statement_lifetime": 0, **connect_arguments(url)}
+        self._arguments["timeout"] = self._arguments.get("timeout") or pool.timeout
         self._pool = Pool(self.connect, pool)
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -10,7 +10,8 @@ import asyncpg
 
 from adapters.postgres.database import Database
 from adapters.postgres.errors import storage_errors
-from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
+from adapters.postgres.migration_session import MigrationTimeout
+from adapters.postgres.migrations import SchemaState, UnknownRevision, migrate, schema_state
 from adapters.postgres.pool import PoolSettings
 from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
 from application import StorageUnavailable
@@ -81,21 +82,27 @@ class PostgresStorage:
                 return before, before
             try:
                 await migrate(self.database)
-            except MigrationTimeout:
+            except MigrationTimeout as error:
                 raise DatabaseNotReady(
-                    "another process has held the migration lock for too long; check which one does"
-                ) from None
+                    f"a lock that the migration needs was not released in time by {error}; end that session, or run "
+                    "again: hextasks migrate"
+                ) from error
             except UnknownRevision:
                 raise DatabaseNotReady("a newer version migrated this database; install that version") from None
             return before, await schema_state(self.database)
 
     async def check(self) -> None:
-        """Do what `start` does unless it has succeeded. Raises StorageUnavailable while the database is not ready."""
+        """Do what `start` does unless it has succeeded. Raises StorageUnavailable while the database is not ready.
+
+        Waits for it as long as for a statement; a migration that takes longer goes on, and later calls wait for it.
+        """
         if self._is_checked:
             return
         if self._check is None or self._check.done():  # concurrent requests share one check, and one line in the log
             self._check = asyncio.create_task(self._start())
-        await asyncio.shield(self._check)
+        with storage_errors():
+            async with asyncio.timeout(self.database.timeout):
+                await asyncio.shield(self._check)
 
     async def _start(self) -> None:
         try:

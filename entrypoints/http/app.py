@@ -87,7 +87,8 @@ def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_s
 
 def api_routers(container: Container, *middleware: Middleware) -> list[Router]:
     """Return the routes of the API, those of tasks with the middleware."""
-    return [tasks_router(container, *middleware), health_router(container.storage())]
+    health = health_router(container.storage(), timeout=container.settings().database_timeout)
+    return [tasks_router(container, *middleware), health]
 
 
 def api_document(container: Container) -> dict[str, Any]:
