@@ -13,6 +13,7 @@ from adapters.postgres.errors import storage_errors
 from adapters.postgres.migration_session import MigrationTimeout
 from adapters.postgres.migrations import SchemaState, UnknownRevision, migrate, schema_state
 from adapters.postgres.pool import PoolSettings
+from adapters.postgres.privileges import describe_missing
 from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
 from application import StorageUnavailable
 
@@ -29,7 +30,10 @@ class Examined:
 
     server_version: str
     encoding: str
-    schema: SchemaState
+    grants: tuple[str, ...]
+    """The statements that grant the privileges that the role lacks."""
+    schema: SchemaState | None
+    """None if the role lacks privileges, so that it may not read the revision."""
 
 
 class PostgresStorage:
@@ -55,6 +59,8 @@ class PostgresStorage:
         found = await self.examine()
         if found.encoding != "UTF8":
             raise DatabaseNotReady(f"the database's encoding is {found.encoding}; create one with encoding UTF8")
+        if found.schema is None:
+            raise DatabaseNotReady(describe_missing([*found.grants]))
         if not found.schema.is_current:
             if not self._migrates:
                 raise DatabaseNotReady(
@@ -65,14 +71,13 @@ class PostgresStorage:
         self._is_checked = True
 
     async def examine(self) -> Examined:
-        """Read the database's version, encoding and revision. Raises DatabaseNotReady."""
-        with _rejections(), storage_errors:
-            async with asyncio.timeout(self.database.timeout), self.database.connection() as connection:
-                version, encoding = await connection.fetchrow(
-                    "SELECT current_setting('server_version'), current_setting('server_encoding')"
-                )
-            schema = await schema_state(self.database)
-        return Examined(server_version=version, encoding=encoding, schema=schema)
+        """Read the database's version, encoding, privileges and revision. Raises DatabaseNotReady."""
+        with _rejections():
+            found = await self.database.examine()
+            schema = None if found["grants"] else await schema_state(self.database)
+        return Examined(
+            server_version=found["version"], encoding=found["encoding"], grants=tuple(found["grants"]), schema=schema
+        )
 
     async def migrate(self) -> tuple[SchemaState, SchemaState]:
         """Bring the schema to the newest revision; return the states before and after. Raises DatabaseNotReady."""
@@ -100,7 +105,7 @@ class PostgresStorage:
             return
         if self._check is None or self._check.done():  # concurrent requests share one check, and one line in the log
             self._check = asyncio.create_task(self._start())
-        with storage_errors():
+        with storage_errors:
             async with asyncio.timeout(self.database.timeout):
                 await asyncio.shield(self._check)
 
@@ -108,15 +113,25 @@ class PostgresStorage:
         try:
             await self.start()
         except DatabaseNotReady as error:
-            if str(error) != self._not_ready:
-                self._not_ready = str(error)
-                _log.warning("not ready: %s", error)
+            self._warn(str(error))
             raise StorageUnavailable from error
 
     async def ping(self) -> None:
         """Prove that the database can serve now."""
         await self.check()
-        await self.database.ping()
+        try:
+            await self.database.ping()
+        except StorageUnavailable as error:
+            if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
+                self._warn(str(error.__cause__))
+            raise
+        self._not_ready = ""
+
+    def _warn(self, reason: str) -> None:
+        """Log what an operator must correct, once."""
+        if reason != self._not_ready:
+            self._not_ready = reason
+            _log.warning("not ready: %s", reason)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -130,5 +145,8 @@ def _rejections() -> Iterator[None]:
     """Turn errors by which the database rejects an operation into DatabaseNotReady."""
     try:
         yield
-    except asyncpg.PostgresError as error:
-        raise DatabaseNotReady(f"the database rejects this: {str(error).splitlines()[0]}") from error
+    except (StorageUnavailable, asyncpg.PostgresError) as error:
+        cause = error.__cause__ if isinstance(error, StorageUnavailable) else error
+        if error is not cause and not isinstance(cause, asyncpg.InsufficientPrivilegeError):
+            raise
+        raise DatabaseNotReady(f"the database rejects this: {str(cause).splitlines()[0]}") from error

@@ -10,7 +10,7 @@ COMMANDS = {
     "serve": "run the service; in development it migrates the database",
     "migrate": "migrate the database to the newest schema",
     "token": "print a token for a user (development only)",
-    "doctor": "check settings, token key, database and migrations",
+    "doctor": "check settings, token key, database, privileges and migrations",
     "openapi": "print the OpenAPI document as JSON",
 }
 

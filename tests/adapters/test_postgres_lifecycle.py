@@ -20,7 +20,9 @@ async def test_an_empty_database_is_migrated_if_so_configured(server: Server) ->
     await storage.ping()
     found = await storage.examine()
     assert found.encoding == "UTF8"
+    assert found.schema
     assert found.schema.is_current
+    assert found.grants == ()
     with pytest.raises(TaskNotFound):
         await storage.tasks.get("ada", a_task().id)
     async with storage.database.connection() as connection:
