@@ -91,7 +91,7 @@ class Database:
                 return await connection.fetchrow(EXAMINE, *NEEDED_ARGUMENTS)
 
     async def ping(self) -> None:
-        """Prove that the database has the tables, accepts writes, and grants all privileges. Raises StorageUnavailable."""
+        """Prove that the database has the tables, accepts writes and grants them. Raises StorageUnavailable."""
         found = await self.examine()
         with storage_errors:
             if found["is_read_only"]:

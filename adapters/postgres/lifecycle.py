@@ -99,14 +99,14 @@ class PostgresStorage:
     async def check(self) -> None:
         """Do what `start` does unless it has succeeded. Raises StorageUnavailable while the database is not ready.
 
-        Waits for it as long as for a statement; a migration that takes longer goes on, and later calls wait for it.
+        Waits as long as an examination may take, two statements; a migration goes on meanwhile, for later calls.
         """
         if self._is_checked:
             return
         if self._check is None or self._check.done():  # concurrent requests share one check, and one line in the log
             self._check = asyncio.create_task(self._start())
         with storage_errors:
-            async with asyncio.timeout(self.database.timeout):
+            async with asyncio.timeout(2 * self.database.timeout):
                 await asyncio.shield(self._check)
 
     async def _start(self) -> None:

@@ -137,6 +137,7 @@ class _Watch:
             yield
         finally:
             task.cancel()
+            await asyncio.wait([task])
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

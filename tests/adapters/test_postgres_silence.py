@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 
 import asyncpg
 import pytest
@@ -92,7 +93,7 @@ async def test_a_start_ends_whenever_the_wire_goes_silent_and_succeeds_when_it_i
                 await storage.start()
             assert time.monotonic() - began < DEADLINE_SECONDS, f"after {moment} of {pieces}"
             wire.restore(and_deliver=False)
-            await until(lambda storage=storage: is_ready(storage), DEADLINE_SECONDS)
+            await until(partial(is_ready, storage), DEADLINE_SECONDS)
             await storage.close()
 
 
@@ -184,7 +185,7 @@ async def test_connecting_is_bounded_whatever_the_url_says() -> None:
                 await migrate(database)
 
 
-async def test_requests_wait_for_a_migration_no_longer_than_for_a_statement(
+async def test_requests_wait_for_a_migration_no_longer_than_for_an_examination(
     empty_url: str, other: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "SILENCE_SECONDS", DEADLINE_SECONDS)
@@ -196,5 +197,5 @@ async def test_requests_wait_for_a_migration_no_longer_than_for_a_statement(
             await storage.check()
         assert time.monotonic() - began < DEADLINE_SECONDS
 
-    await until(lambda: is_ready(storage))
+    await until(partial(is_ready, storage))
     await storage.close()
