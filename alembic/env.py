@@ -3,24 +3,19 @@
 import asyncio
 import os
 
-import asyncpg
 from alembic import context
 from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from adapters.postgres.dsn import connect_arguments
-from adapters.postgres.migrations import LOCK_KEY, LOCK_TIMEOUT_SECONDS, sqlalchemy_connection
+from adapters.postgres.database import Database
+from adapters.postgres.migration_session import migration_session
 from adapters.postgres.tables import metadata
 
 
 def run(connection: Connection) -> None:
-    """Run the alembic command in one transaction, under a lock that other migrating processes wait for."""
-    timeout = context.config.attributes.get("lock_timeout", LOCK_TIMEOUT_SECONDS)
-    with connection.begin():
-        connection.execute(text(f"SET LOCAL lock_timeout = {max(1, int(timeout * 1000))}"))
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
-        context.configure(connection=connection, target_metadata=metadata)
-        context.run_migrations()
+    """Run the alembic command in the transaction of a connection."""
+    context.configure(connection=connection, target_metadata=metadata)
+    context.run_migrations()
 
 
 async def run_on_database_of_environment() -> None:
@@ -30,11 +25,14 @@ async def run_on_database_of_environment() -> None:
             "set DATABASE_URL in the environment. For .env or the embedded PostgreSQL run: hextasks migrate"
         )
     try:
-        arguments = connect_arguments(url)
+        database = Database(url)
     except ValueError as error:
         raise CommandError(f"DATABASE_URL: {error}") from None
-    async with sqlalchemy_connection(lambda: asyncpg.connect(**arguments)) as connection:
-        await connection.run_sync(run)
+    try:
+        async with migration_session(database) as session:
+            await session.run_sync(run)
+    finally:
+        await database.close()
 
 
 if context.is_offline_mode():

@@ -18,7 +18,8 @@ class StartError(Exception):
 def describe_failure(error: BaseException) -> str:
     """Return the first line of the driver's message, or the kind of error: hosts and roles, but no password."""
     cause = error.__cause__ or error
-    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    unnamed = "it did not respond in time" if isinstance(cause, TimeoutError) else type(cause).__name__
+    return (str(cause).strip().splitlines() or [unnamed])[0]
 
 
 @contextmanager

@@ -26,6 +26,10 @@ class Wire:
         """Forward to a Unix socket, or to a host and port."""
         self.port = free_port()
         self.clients: set[asyncio.StreamWriter] = set()
+        self.forwarded = 0
+        """How many pieces were forwarded, in both directions."""
+        self.cut_after: int | None = None
+        """After how many pieces nothing more is forwarded."""
         self._to = to
         self._flows = asyncio.Event()
         self._flows.set()
@@ -43,6 +47,11 @@ class Wire:
                 pair.cancel()
             await asyncio.gather(*self._pairs, return_exceptions=True)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether everything is held back."""
+        return not self._flows.is_set()
+
     def cut(self) -> None:
         """Hold everything back from now on, on old connections and new ones."""
         self._flows.clear()
@@ -52,6 +61,7 @@ class Wire:
 
         Never is what clients see of an address that has moved to another machine.
         """
+        self.cut_after = None
         if not and_deliver:
             self._flows = asyncio.Event()
         self._flows.set()
@@ -70,7 +80,9 @@ class Wire:
                 else asyncio.open_connection(*self._to)
             )
             try:
-                await asyncio.gather(_forward(reader, their_writer, flows), _forward(their_reader, writer, flows))
+                await asyncio.gather(
+                    self._forward(reader, their_writer, flows), self._forward(their_reader, writer, flows)
+                )
             finally:
                 their_writer.close()
         except (OSError, asyncio.CancelledError):
@@ -80,14 +92,16 @@ class Wire:
             self._pairs.discard(task)
             self.clients.discard(writer)
 
-
-async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event) -> None:
-    while data := await reader.read(65_536):
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event) -> None:
+        while data := await reader.read(65_536):
+            if self.forwarded == self.cut_after:
+                self.cut()
+            await flows.wait()
+            self.forwarded += 1
+            writer.write(data)
+            await writer.drain()
         await flows.wait()
-        writer.write(data)
-        await writer.drain()
-    await flows.wait()
-    writer.close()
+        writer.close()
 
 
 @asynccontextmanager

@@ -11,10 +11,10 @@ from adapters.postgres.deadline import Deadline
 from adapters.postgres.dsn import connect_arguments
 from adapters.postgres.errors import DID_NOTHING, Fault, fault, storage_errors
 from adapters.postgres.pool import Pool, PoolSettings
+from adapters.postgres.privileges import EXAMINE, NEEDED_ARGUMENTS, describe_missing
 from adapters.postgres.statement import Statement
 
 _READ_RUNS_AGAIN = DID_NOTHING | {Fault.LOST}
-_CAN_SERVE = "SELECT current_setting('transaction_read_only'), 'tasks'::regclass"
 
 
 class Database:
@@ -30,7 +30,8 @@ class Database:
         self.timeout = pool.timeout
         # Statements stay prepared as long as their connection is open. By default asyncpg forgets them after five
         # minutes, which costs two round trips for each.
-        self._arguments = {"timeout": pool.timeout, "max_cached_statement_lifetime": 0, **connect_arguments(url)}
+        self._arguments = {"max_cached_statement_lifetime": 0, **connect_arguments(url)}
+        self._arguments["timeout"] = self._arguments.get("timeout") or pool.timeout
         self._pool = Pool(self.connect, pool)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -83,12 +84,22 @@ class Database:
                 raise
             self._pool.release(lent)
 
-    async def ping(self) -> None:
-        """Prove that the database answers, has the tables and accepts writes. Raises StorageUnavailable."""
+    async def examine(self) -> asyncpg.Record:
+        """Return a row of EXAMINE. Raises StorageUnavailable, and the driver's other errors."""
         with storage_errors:
             async with asyncio.timeout(self.timeout), self.connection(at_once=True) as connection:
-                if await connection.fetchval(_CAN_SERVE) == "on":
-                    raise asyncpg.ReadOnlySQLTransactionError("the server accepts no writes")
+                return await connection.fetchrow(EXAMINE, *NEEDED_ARGUMENTS)
+
+    async def ping(self) -> None:
+        """Prove that the database has the tables, accepts writes and grants them. Raises StorageUnavailable."""
+        found = await self.examine()
+        with storage_errors:
+            if found["is_read_only"]:
+                raise asyncpg.ReadOnlySQLTransactionError("the server accepts no writes")
+            if found["grants"]:
+                raise asyncpg.InsufficientPrivilegeError(describe_missing(found["grants"]))
+            if not found["has_tables"]:
+                raise asyncpg.UndefinedTableError("the tables do not exist")
 
     async def close(self) -> None:
         """Close every connection, those in use as soon as they are returned."""

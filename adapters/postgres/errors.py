@@ -32,6 +32,7 @@ _BY_SQLSTATE = {
     "3D000": Fault.UNAVAILABLE,  # the database does not exist
     "40": Fault.REJECTED,  # transaction rollback: deadlock, serialization failure
     "40003": Fault.LOST,  # statement completion unknown
+    "42501": Fault.UNAVAILABLE,  # insufficient privilege: a GRANT is missing, which readiness reports
     "42P01": Fault.UNAVAILABLE,  # a table does not exist: not migrated yet, or being restored
     "53": Fault.UNAVAILABLE,  # insufficient resources: too many connections, disk full, out of memory
     "55P03": Fault.UNAVAILABLE,  # lock not available

@@ -10,8 +10,10 @@ import asyncpg
 
 from adapters.postgres.database import Database
 from adapters.postgres.errors import storage_errors
-from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
+from adapters.postgres.migration_session import MigrationTimeout
+from adapters.postgres.migrations import SchemaState, UnknownRevision, migrate, schema_state
 from adapters.postgres.pool import PoolSettings
+from adapters.postgres.privileges import describe_missing
 from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
 from application import StorageUnavailable
 
@@ -28,7 +30,10 @@ class Examined:
 
     server_version: str
     encoding: str
-    schema: SchemaState
+    grants: tuple[str, ...]
+    """The statements that grant the privileges that the role lacks."""
+    schema: SchemaState | None
+    """None if the role lacks privileges, so that it may not read the revision."""
 
 
 class PostgresStorage:
@@ -54,6 +59,8 @@ class PostgresStorage:
         found = await self.examine()
         if found.encoding != "UTF8":
             raise DatabaseNotReady(f"the database's encoding is {found.encoding}; create one with encoding UTF8")
+        if found.schema is None:
+            raise DatabaseNotReady(describe_missing([*found.grants]))
         if not found.schema.is_current:
             if not self._migrates:
                 raise DatabaseNotReady(
@@ -64,14 +71,13 @@ class PostgresStorage:
         self._is_checked = True
 
     async def examine(self) -> Examined:
-        """Read the database's version, encoding and revision. Raises DatabaseNotReady."""
-        with _rejections(), storage_errors:
-            async with asyncio.timeout(self.database.timeout), self.database.connection() as connection:
-                version, encoding = await connection.fetchrow(
-                    "SELECT current_setting('server_version'), current_setting('server_encoding')"
-                )
-            schema = await schema_state(self.database)
-        return Examined(server_version=version, encoding=encoding, schema=schema)
+        """Read the database's version, encoding, privileges and revision. Raises DatabaseNotReady."""
+        with _rejections():
+            found = await self.database.examine()
+            schema = None if found["grants"] else await schema_state(self.database)
+        return Examined(
+            server_version=found["version"], encoding=found["encoding"], grants=tuple(found["grants"]), schema=schema
+        )
 
     async def migrate(self) -> tuple[SchemaState, SchemaState]:
         """Bring the schema to the newest revision; return the states before and after. Raises DatabaseNotReady."""
@@ -81,35 +87,51 @@ class PostgresStorage:
                 return before, before
             try:
                 await migrate(self.database)
-            except MigrationTimeout:
+            except MigrationTimeout as error:
                 raise DatabaseNotReady(
-                    "another process has held the migration lock for too long; check which one does"
-                ) from None
+                    f"a lock that the migration needs was not released in time by {error}; end that session, or run "
+                    "again: hextasks migrate"
+                ) from error
             except UnknownRevision:
                 raise DatabaseNotReady("a newer version migrated this database; install that version") from None
             return before, await schema_state(self.database)
 
     async def check(self) -> None:
-        """Do what `start` does unless it has succeeded. Raises StorageUnavailable while the database is not ready."""
+        """Do what `start` does unless it has succeeded. Raises StorageUnavailable while the database is not ready.
+
+        Waits as long as an examination may take, two statements; a migration goes on meanwhile, for later calls.
+        """
         if self._is_checked:
             return
         if self._check is None or self._check.done():  # concurrent requests share one check, and one line in the log
             self._check = asyncio.create_task(self._start())
-        await asyncio.shield(self._check)
+        with storage_errors:
+            async with asyncio.timeout(2 * self.database.timeout):
+                await asyncio.shield(self._check)
 
     async def _start(self) -> None:
         try:
             await self.start()
         except DatabaseNotReady as error:
-            if str(error) != self._not_ready:
-                self._not_ready = str(error)
-                _log.warning("not ready: %s", error)
+            self._warn(str(error))
             raise StorageUnavailable from error
 
     async def ping(self) -> None:
         """Prove that the database can serve now."""
         await self.check()
-        await self.database.ping()
+        try:
+            await self.database.ping()
+        except StorageUnavailable as error:
+            if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
+                self._warn(str(error.__cause__))
+            raise
+        self._not_ready = ""
+
+    def _warn(self, reason: str) -> None:
+        """Log what an operator must correct, once."""
+        if reason != self._not_ready:
+            self._not_ready = reason
+            _log.warning("not ready: %s", reason)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -123,5 +145,8 @@ def _rejections() -> Iterator[None]:
     """Turn errors by which the database rejects an operation into DatabaseNotReady."""
     try:
         yield
-    except asyncpg.PostgresError as error:
-        raise DatabaseNotReady(f"the database rejects this: {str(error).splitlines()[0]}") from error
+    except (StorageUnavailable, asyncpg.PostgresError) as error:
+        cause = error.__cause__ if isinstance(error, StorageUnavailable) else error
+        if error is not cause and not isinstance(cause, asyncpg.InsufficientPrivilegeError):
+            raise
+        raise DatabaseNotReady(f"the database rejects this: {str(cause).splitlines()[0]}") from error

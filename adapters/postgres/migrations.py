@@ -1,8 +1,6 @@
 """The migration of a database to the newest schema, safe for concurrent processes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,25 +11,14 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from adapters.postgres.database import Database
 from adapters.postgres.errors import storage_errors
-
-LOCK_KEY = 0x68657874  # "hext": any number that nothing else in the database uses
-LOCK_TIMEOUT_SECONDS = 60.0
-
-_one_at_a_time = asyncio.Lock()  # alembic keeps its context in module globals
+from adapters.postgres.migration_session import LOCK_TIMEOUT_SECONDS, migration_session
 
 # In an installed copy the migrations lie beside this file; in the repository they are at the top level.
 _INSTALLED = Path(__file__).with_name("alembic")
 LOCATION = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "alembic"
-
-
-class MigrationTimeout(Exception):
-    """Another process held the migration lock until the deadline. Nothing was changed."""
 
 
 class UnknownRevision(Exception):
@@ -70,31 +57,16 @@ async def migrate(database: Database, *, lock_timeout: float = LOCK_TIMEOUT_SECO
     """
     with storage_errors:
         try:
-            async with _one_at_a_time, sqlalchemy_connection(database.connect) as connection:
-                await connection.run_sync(lambda c: command.upgrade(alembic_config(c, lock_timeout), "head"))
-        except asyncpg.LockNotAvailableError as error:
-            raise MigrationTimeout from error
+            async with migration_session(database, lock_timeout=lock_timeout) as session:
+                await session.run_sync(lambda connection: command.upgrade(alembic_config(connection), "head"))
         except CommandError as error:
             if isinstance(error.__cause__, ResolutionError):
                 raise UnknownRevision from error
             raise
 
 
-@asynccontextmanager
-async def sqlalchemy_connection(connect: Callable[[], Awaitable[asyncpg.Connection]]) -> AsyncIterator[AsyncConnection]:
-    """Open a connection for alembic, and close it at the end. Errors in the block are raised as the driver's own."""
-    engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True
-    )
-    try:
-        async with engine.connect() as connection:
-            yield connection
-    except DBAPIError as error:
-        raise (error.orig.__cause__ if error.orig else None) or error from None
-
-
-def alembic_config(connection: Connection, lock_timeout: float = LOCK_TIMEOUT_SECONDS) -> Config:
+def alembic_config(connection: Connection) -> Config:
     """Return the configuration of alembic's commands for a connection."""
-    config = Config(attributes={"connection": connection, "lock_timeout": lock_timeout})
+    config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(LOCATION).replace("%", "%%"))
     return config

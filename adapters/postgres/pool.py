@@ -14,6 +14,7 @@ from adapters.postgres.errors import Fault, fault
 TRUST_SECONDS = 0.5
 """A connection used this recently is taken as alive (HikariCP's bypass window), so that a busy pool does not ping."""
 PING_TIMEOUT_SECONDS = 0.5
+"""At most a third of the time limit of a statement, so that time is left to replace a connection."""
 RENEWAL_PAUSE_SECONDS = 1.0
 """The shortest time between two replacements of all connections because of a read-only server."""
 
@@ -192,7 +193,7 @@ class Pool:
                 return True
             lent.trusted_until = 0.0
             try:
-                async with asyncio.timeout(PING_TIMEOUT_SECONDS):
+                async with asyncio.timeout(min(PING_TIMEOUT_SECONDS, self._settings.timeout / 3)):
                     await lent.connection.execute("SELECT 1")
                 if lent.opened_at >= self._renewed_at:  # no connection was lost meanwhile
                     return True

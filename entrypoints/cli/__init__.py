@@ -1,6 +1,7 @@
 """The command line: `hextasks serve | migrate | token USER | doctor | openapi`."""
 
 import argparse
+import os
 import sys
 from importlib.metadata import version
 from typing import NoReturn
@@ -9,13 +10,34 @@ COMMANDS = {
     "serve": "run the service; in development it migrates the database",
     "migrate": "migrate the database to the newest schema",
     "token": "print a token for a user (development only)",
-    "doctor": "check settings, token key, database and migrations",
+    "doctor": "check settings, token key, database, privileges and migrations",
     "openapi": "print the OpenAPI document as JSON",
 }
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and exit with 0, or with 1 and one line on standard error when it failed."""
+    try:
+        _run(arguments)
+    except BrokenPipeError:
+        sys.exit(0)
+    finally:
+        flush_output()
+
+
+def flush_output() -> None:
+    """Write what was printed, or discard it if its reader has gone, which is no failure of the command.
+
+    Otherwise the interpreter would try again at its end, and exit with 120.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _run(arguments: list[str] | None) -> NoReturn:
     parser = argparse.ArgumentParser(prog="hextasks", description="A multi-tenant task service.")
     parser.add_argument("--version", action="version", version=version("hextasks"))
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

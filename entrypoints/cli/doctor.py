@@ -20,7 +20,7 @@ class Finding(NamedTuple):
 
 
 def doctor() -> int:
-    """Print a finding for settings, token key, database and migrations; return 1 when one of them needs a remedy."""
+    """Print a finding for each thing checked; return 1 when one of them needs a remedy."""
     findings = _findings()
     for what, verdict, remedy in findings:
         print(f"{'FAIL' if remedy else 'ok':5} {what:11} {verdict}")
@@ -74,6 +74,10 @@ async def _database(settings: Settings) -> list[Finding]:
         return [Finding("database", f"unavailable: {describe_failure(error)}", "start it, or correct DATABASE_URL")]
     remedy = "" if found.encoding == "UTF8" else "create a database with encoding UTF8"
     findings = [Finding("database", f"PostgreSQL {found.server_version}, {found.encoding}", remedy)]
+    if found.schema is None:
+        remedy = f"as the owner of the tables run: {' '.join(found.grants)}"
+        return [*findings, Finding("privileges", "the role lacks some", remedy)]
+    findings.append(Finding("privileges", "the role has all"))
     remedy = "" if found.schema.is_current else "run: hextasks migrate"
     revision = f"at revision {found.schema.current or 'none'} of {found.schema.head}"
     findings.append(Finding("migrations", revision, remedy))

@@ -14,9 +14,11 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from application import StorageUnavailable
+from entrypoints.cli import flush_output
 from entrypoints.container import Container
 from entrypoints.http.app import create_app
 from entrypoints.http.server.connection import HttpConnection
+from entrypoints.http.server.drain import hangup_signals
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.observers import AccessLog, RequestObserver
 from entrypoints.log_writer import LogWriter
@@ -39,7 +41,7 @@ def serve(settings: Settings) -> int:
     Raises StartError and StorageUnavailable before the first request, never after.
     """
     writer = configure_logging(settings.log_level)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT, *hangup_signals()):
         signal.signal(number, _stop)
     with _listening(settings) as listener, prepared(settings) as ready:
         asyncio.run(_check_storage(ready))
@@ -50,7 +52,7 @@ def serve(settings: Settings) -> int:
             return 0 if server.started else 1
         os.environ |= {"DATABASE_URL": ready.database_url or "", "JWT_SECRET": ready.jwt_secret or ""}
         config = server_config("entrypoints.cli.serve:create_worker_app", ready.web_concurrency)
-        supervisor = Multiprocess(config, [listener])
+        supervisor = _Supervisor(config, [listener])
         supervisor.run()
         return int(any((process.exitcode or 0) > 0 for process in supervisor.processes))
 
@@ -76,6 +78,21 @@ class _Config(uvicorn.Config):
             # uvicorn raises the signal once more at the end, which would kill the process before its log is written.
             signal.signal(signal.SIGTERM, _stop)
             threading.Thread(target=_end_with, args=[parent], daemon=True).start()
+
+
+class _Supervisor(Multiprocess):
+    """The parent of several server processes."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        """Handle signals, except those that stay ignored."""
+        handled = hangup_signals()
+        super().__init__(config, sockets)
+        if not handled:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def handle_hup(self) -> None:
+        """Stop, as a single process does, rather than restart the server processes."""
+        self.handle_term()
 
 
 def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
@@ -152,4 +169,5 @@ def _announce(given: Settings, ready: Settings, port: int) -> None:
         token = development_token(ready, "ada")
         body = """-H 'Content-Type: application/json' -d '{"title": "Buy milk"}'"""
         lines.append(f"  try    curl -H 'Authorization: Bearer {token}' {body} {address}/api/ada/tasks")
-    print("\n".join(lines), flush=True)
+    print("\n".join(lines))
+    flush_output()

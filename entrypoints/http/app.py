@@ -82,7 +82,8 @@ def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_s
 
 def api_routers(container: Container, check_access: AccessCheck | None = None) -> list[Router]:
     """Return the routes of the API, those of tasks with the check of access, which they need if they are served."""
-    return [tasks_router(container, check_access), health_router(container.storage())]
+    health = health_router(container.storage(), timeout=container.settings().database_timeout)
+    return [tasks_router(container, check_access), health]
 
 
 def api_document(container: Container) -> dict[str, Any]:

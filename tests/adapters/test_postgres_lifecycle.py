@@ -9,16 +9,20 @@ from adapters.postgres import DatabaseNotReady, PoolSettings, PostgresStorage, m
 from application import StorageUnavailable, TaskNotFound
 from tests.contract.test_task_repository import a_task
 from tests.databases import Server, patient
+from tests.patience import DATABASE_TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.database
 
 
 async def test_an_empty_database_is_migrated_if_so_configured(server: Server) -> None:
-    storage = PostgresStorage(await server.new_database(), migrates=True)
+    patience = PoolSettings(timeout=DATABASE_TIMEOUT_SECONDS)
+    storage = PostgresStorage(await server.new_database(), patience, migrates=True)
     await storage.ping()
     found = await storage.examine()
     assert found.encoding == "UTF8"
+    assert found.schema
     assert found.schema.is_current
+    assert found.grants == ()
     with pytest.raises(TaskNotFound):
         await storage.tasks.get("ada", a_task().id)
     async with storage.database.connection() as connection:

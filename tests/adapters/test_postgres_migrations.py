@@ -24,7 +24,8 @@ from adapters.postgres import (
     migrate,
     schema_state,
 )
-from adapters.postgres.migrations import LOCK_KEY, alembic_config, sqlalchemy_connection
+from adapters.postgres.migration_session import LOCK_KEY, migration_session
+from adapters.postgres.migrations import alembic_config
 from domain import InvalidText
 from domain.rules import TextRule
 from tests.contract.test_task_repository import NOW, a_task
@@ -48,8 +49,8 @@ async def empty(empty_url: str) -> AsyncIterator[Database]:
 
 
 async def alembic(database: Database, run: Callable[..., Any], *arguments: str) -> None:
-    async with sqlalchemy_connection(database.connect) as connection:
-        await connection.run_sync(lambda c: run(alembic_config(c), *arguments))
+    async with migration_session(database) as session:
+        await session.run_sync(lambda c: run(alembic_config(c), *arguments))
 
 
 async def python(module: str, *arguments: str, **environment: str) -> asyncio.subprocess.Process:

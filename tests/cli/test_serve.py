@@ -100,8 +100,8 @@ def test_doctor_and_migrate_succeed_beside_it_and_leave_it_running(served: Serve
     found = hextasks("doctor", cwd=home)
     assert (found.returncode, found.stderr) == (0, "")
     lines = found.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["ok"] * 4
-    for line, words in zip(lines, ["settings", "token key", "database", "migrations"], strict=True):
+    assert [line.split()[0] for line in lines] == ["ok"] * 5
+    for line, words in zip(lines, ["settings", "token key", "database", "privileges", "migrations"], strict=True):
         assert words in line
     migrated = hextasks("migrate", cwd=home)
     assert (migrated.returncode, migrated.stderr) == (0, "")

@@ -1,6 +1,7 @@
 """Responses to internal errors and to an unavailable database: accurate, and without internals."""
 
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
@@ -11,10 +12,12 @@ import pytest
 
 from adapters.postgres import migrate
 from adapters.postgres.dsn import connect_arguments
+from adapters.postgres.migration_session import LOCK_KEY
 from application import StorageUnavailable, VersionConflict
 from entrypoints.logs import JsonFormatter
 from tests.databases import Server, patient
 from tests.http.wire import JSON, Json, assert_problem, bearer, listed, made, one, raw
+from tests.patience import eventually
 from tests.services import Client, Service, running_service
 from tests.sql import fetch
 
@@ -170,3 +173,23 @@ async def test_a_service_that_started_without_its_database_checks_it_before_it_i
                 await database.close()
             assert made(client)["version"] == 1
             assert client.get("/health/ready").status_code == 200
+
+
+@pytest.mark.database
+async def test_readiness_has_a_time_limit_of_its_own_whatever_it_waits_for(
+    admin: asyncpg.Connection, server: Server
+) -> None:
+    """Here for another process's migration, for which a first check may wait a minute."""
+    url = await server.new_database()
+    async with AsyncExitStack() as meanwhile:
+        await meanwhile.enter_async_context(unavailable(admin, url))
+        with running_service(DATABASE_URL=url, DATABASE_TIMEOUT="0.5") as service, service.client() as client:
+            await meanwhile.aclose()
+            migrating = await asyncpg.connect(**connect_arguments(url))
+            async with migrating.transaction():
+                await migrating.execute(f"SELECT pg_advisory_xact_lock({LOCK_KEY})")
+                began = time.monotonic()
+                assert_problem(client.get("/health/ready"), "storage_unavailable")
+                assert time.monotonic() - began < 5
+            await migrating.close()
+            eventually(lambda: client.get("/health/ready").status_code == 200)

@@ -4,6 +4,7 @@ import asyncio
 
 from litestar import Router, get
 
+from application import StorageUnavailable
 from entrypoints.http.api.schemas import HealthResponse
 from entrypoints.http.docs.responses import errors, success
 from entrypoints.http.response import ReadyResponse
@@ -12,9 +13,16 @@ from entrypoints.storage import Storage
 _OK = ReadyResponse.json(200, HealthResponse())
 
 
-def health_router(storage: Storage) -> Router:
-    """Return the routes under `/health`."""
+def health_router(storage: Storage, *, timeout: float) -> Router:
+    """Return the routes under `/health`; within `timeout` seconds the service is ready, or it is not."""
     probe: asyncio.Task[None] | None = None
+
+    async def ping() -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                await storage.ping()
+        except TimeoutError:
+            raise StorageUnavailable from None
 
     @get(
         "/live",
@@ -37,7 +45,7 @@ def health_router(storage: Storage) -> Router:
         # Concurrent probes share one statement, because a probe needs no token.
         nonlocal probe
         if probe is None or probe.done():
-            probe = asyncio.create_task(storage.ping())
+            probe = asyncio.create_task(ping())
         await asyncio.shield(probe)
         return _OK
 

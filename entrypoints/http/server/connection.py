@@ -97,11 +97,16 @@ class HttpConnection(asyncio.Protocol):
             self._advance()
 
     def shutdown(self) -> None:
-        """Close after the requests that have arrived. The server calls this when it stops."""
-        if self._pipeline:
-            self._pipeline[-1].keep_alive = False
-        else:
+        """Close after the requests that have arrived; reject one that is arriving. The server calls this at a stop."""
+        if not self._pipeline:
             self.close()
+            return
+        if not self._pipeline[0].is_started and not self._pipeline[0].is_complete:
+            self._reject_input("shutting_down")
+        elif self._incoming and len(self._pipeline) > 1:
+            self._pipeline.pop()
+            self._incoming = None
+        self._pipeline[-1].keep_alive = False
 
     def begin_request(self, parts: dict[str, Any], *, keep_alive: bool, expects_continue: bool) -> None:
         """Queue a request. Raises ValueError if there are too many."""

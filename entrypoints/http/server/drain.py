@@ -18,9 +18,14 @@ DRAIN_SECONDS = 10.0
 """How long the requests in progress may take before the port is closed; the server then goes on waiting for them."""
 
 
+def hangup_signals() -> tuple[signal.Signals, ...]:
+    """Return SIGHUP, which the end of a terminal sends, or nothing if `nohup` has the process ignore it."""
+    return () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)
+
+
 @asynccontextmanager
 async def draining_on_signal(admission: Admission) -> AsyncIterator[None]:
-    """Drain on SIGTERM and on SIGHUP, which the end of a terminal sends; then pass SIGTERM on to the server.
+    """Drain on SIGTERM and, unless it is ignored, on SIGHUP; then pass SIGTERM on to the server.
 
     Outside of the main thread, where no signal arrives, this does nothing.
     """
@@ -48,7 +53,7 @@ async def draining_on_signal(admission: Admission) -> AsyncIterator[None]:
         elif callable(stop_server):
             stop_server(signal.SIGTERM, frame)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, *hangup_signals())}
     try:
         yield
     finally:

@@ -1,0 +1,165 @@
+"""The connection on which a schema is migrated: one transaction, under the migration lock, watched while it runs.
+
+A statement of a migration may take long, so it has no time limit. Instead the database is asked every second whether
+the transaction still makes progress.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from adapters.postgres.database import Database
+from adapters.postgres.statement import Statement
+from application import StorageUnavailable
+
+LOCK_KEY = 0x68657874  # "hext": any number that nothing else in the database uses
+LOCK_TIMEOUT_SECONDS = 60.0
+TABLE_LOCK_TIMEOUT_SECONDS = 3.0
+"""The wait for a lock on a table, during which all later statements on that table wait, too. Longer than the second
+after which PostgreSQL cancels an autovacuum that is in the way."""
+HEARTBEAT_SECONDS = 1.0
+SILENCE_SECONDS = 10.0
+"""A migration fails once the database has not answered for so long, or has waited so long for the next statement."""
+
+_log = logging.getLogger("hextasks.storage")
+_one_at_a_time = asyncio.Lock()  # alembic keeps its context in module globals
+
+# A session that has waited for its client for so long is abandoned: its client, or the network, has failed. It is ended
+# if it is this migration, or holds the migration lock for which this one waits.
+_PROGRESS = Statement(
+    name="migration_progress",
+    sql="""
+    SELECT
+        (
+            SELECT bool_or(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE wait_event = 'ClientRead' AND state_change < clock_timestamp() - make_interval(secs => $2)
+                AND usename = current_user
+                AND pid IN (
+                    SELECT $1 UNION ALL SELECT pid FROM pg_locks
+                    WHERE locktype = 'advisory' AND (classid, objid, objsubid) = (0, $3::int8::oid, 1) AND granted
+                        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                )
+        ) AS has_ended,
+        (
+            SELECT concat_ws(
+                ', ', 'process ' || pid, 'role ' || usename, 'application ' || nullif(application_name, ''),
+                'in a transaction since ' || date_trunc('second', xact_start)
+            )
+            FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids($1)) ORDER BY xact_start LIMIT 1
+        ) AS blocked_by
+    FROM pg_stat_activity WHERE pid = $1
+    """,
+)
+
+
+class MigrationTimeout(Exception):
+    """A lock was held by another session until the deadline. Nothing was changed. The text names that session."""
+
+
+@asynccontextmanager
+async def migration_session(
+    database: Database, *, lock_timeout: float = LOCK_TIMEOUT_SECONDS
+) -> AsyncIterator[AsyncConnection]:
+    """Open a connection for alembic, with a transaction that is committed at the end of the block.
+
+    One process migrates; the others wait up to `lock_timeout` seconds. Raises MigrationTimeout when that time is
+    exceeded, TimeoutError when the database stops responding, and the driver's own errors, those of the block included.
+    """
+    async with _one_at_a_time:
+        connection = await database.connect()
+        watch = _Watch(database, connection)
+        try:
+            async with watch.running(), _transaction(connection) as session:
+                watch.pid = await session.scalar(text("SELECT pg_backend_pid()"))
+                # The server ends a transaction whose client has vanished, which would keep its locks otherwise.
+                await _set(session, "idle_in_transaction_session_timeout", SILENCE_SECONDS)
+                await _set(session, "lock_timeout", lock_timeout)
+                await session.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
+                await _set(session, "lock_timeout", TABLE_LOCK_TIMEOUT_SECONDS)
+                yield session
+        except DBAPIError as error:
+            cause = (error.orig.__cause__ if error.orig else None) or error
+            if watch.has_lost:
+                raise TimeoutError("the database stopped responding during the migration") from cause
+            if isinstance(cause, asyncpg.LockNotAvailableError):
+                raise MigrationTimeout(watch.blocked_by) from cause
+            raise cause from None
+        finally:
+            connection.terminate()
+
+
+@asynccontextmanager
+async def _transaction(connection: asyncpg.Connection) -> AsyncIterator[AsyncConnection]:
+    async def connect() -> asyncpg.Connection:
+        return connection
+
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True
+    )
+    async with engine.begin() as session:
+        try:
+            yield session
+        except BaseException:
+            connection.terminate()  # the server rolls back, and no response is waited for
+            await session.invalidate()
+            raise
+
+
+async def _set(session: AsyncConnection, name: str, seconds: float) -> None:
+    await session.execute(text(f"SET LOCAL {name} = {max(1, int(seconds * 1000))}"))
+
+
+class _Watch:
+    """Terminates the connection of a migration that makes no progress, so that its statement fails."""
+
+    def __init__(self, database: Database, connection: asyncpg.Connection) -> None:
+        self.pid: int | None = None
+        """The server process of the transaction, once it is known."""
+        self.has_lost = False
+        """Whether the connection was terminated."""
+        self.blocked_by = "another session"
+        """The session that held the lock for which the transaction waited last."""
+        self._database = database
+        self._connection = connection
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Examine the transaction during the block."""
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        answered_at = loop.time()
+        while loop.time() < answered_at + SILENCE_SECONDS:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            if self.pid is None:
+                continue
+            try:
+                rows = await self._database.fetch(_PROGRESS, (self.pid, SILENCE_SECONDS, LOCK_KEY))
+            except StorageUnavailable as error:
+                if not isinstance(error.__cause__, asyncpg.PostgresError):  # for example too many connections
+                    continue
+            else:
+                if not rows:
+                    break
+                self._note(rows[0]["blocked_by"])
+            answered_at = loop.time()
+        self.has_lost = True
+        self._connection.terminate()
+
+    def _note(self, blocked_by: str | None) -> None:
+        if blocked_by and blocked_by != self.blocked_by:
+            self.blocked_by = blocked_by
+            _log.info("the migration waits for a lock of %s", blocked_by)

@@ -1,0 +1,129 @@
+"""The end of `hextasks serve`: what must not delay it, what must not cause it, and what is no failure."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.processes import end_group, environment, serving
+from tests.databases import Server
+from tests.patience import DEADLINE_SECONDS, eventually
+from tests.wires import free_port
+
+pytestmark = pytest.mark.service
+HEAD = b"POST /api/ada/tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 40\r\n\r\n"
+HALVES = {
+    "head": HEAD[:40],
+    "body": HEAD + b'{"title": "half',
+    "body behind a request": b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" + HEAD + b'{"title": "half',
+}
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_half_a_request_does_not_delay_a_stop(tmp_path: Path, half: str) -> None:
+    with (
+        serving(tmp_path, DATABASE_URL="memory://") as served,
+        socket.create_connection(("127.0.0.1", int(served.port)), timeout=DEADLINE_SECONDS) as connection,
+    ):
+        eventually(lambda: is_live(served.address))
+        connection.sendall(HALVES[half])
+        time.sleep(0.1)
+        began = time.monotonic()
+        assert served.stop() == 0
+        assert time.monotonic() - began < 4  # on a busy machine; two seconds on a calm one
+        answers = b""
+        while more := connection.recv(65_536):
+            answers += more
+    assert answers.count(b" 503 ") == answers.count(b'"shutting_down"') == ("body" in half)
+
+
+@contextmanager
+def shell(command: str, cwd: Path, **settings: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """Run a shell command in which `$SERVE` serves; yields the process and the service's address."""
+    port = str(free_port())
+    settings |= {"SERVE": f"{sys.executable} -m entrypoints.cli serve", "PORT": port}
+    process = subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=cwd,
+        env=environment(**settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        eventually(lambda: is_live(address))
+        yield process, address
+    finally:
+        end_group(process)
+        process.communicate()
+
+
+def is_live(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health/live", timeout=DEADLINE_SECONDS).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def workers(pid: int) -> set[str]:
+    """Return the processes that a process has started."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return set(found.stdout.split())
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_nohup_survives_the_end_of_the_terminal(tmp_path: Path, server: Server, processes: str) -> None:
+    settings = {"DATABASE_URL": await server.new_database(), "WEB_CONCURRENCY": processes}
+    with shell("exec nohup $SERVE", tmp_path, **settings) as (process, address):
+        before = workers(process.pid)
+        os.killpg(process.pid, signal.SIGHUP)
+        await asyncio.sleep(1.5)  # longer than a stop or a restart of the workers takes to begin
+        assert process.poll() is None
+        assert workers(process.pid) == before
+        assert is_live(address)
+        process.terminate()
+        assert process.wait(DEADLINE_SECONDS) == 0
+
+
+@pytest.mark.database
+async def test_without_it_several_processes_end_with_their_terminal_as_one_does(tmp_path: Path, server: Server) -> None:
+    with serving(tmp_path, DATABASE_URL=await server.new_database(), WEB_CONCURRENCY="2") as served:
+        os.killpg(served.process.pid, signal.SIGHUP)
+        assert served.process.wait(DEADLINE_SECONDS) == 0
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("reader", ["head -1", "true"])
+async def test_a_stop_is_a_success_where_the_reader_of_its_output_has_gone(
+    tmp_path: Path, server: Server, reader: str, processes: str
+) -> None:
+    settings = {"DATABASE_URL": await server.new_database(), "WEB_CONCURRENCY": processes, "LOG_LEVEL": "DEBUG"}
+    serve = "{ $SERVE & echo $! > pid; wait $!; echo $? > status; }"
+    with shell(f"{serve} 2>&1 | {reader}; wait", tmp_path, **settings) as (_, address):
+        assert is_live(address)  # and a line in the log
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+        eventually(lambda: (tmp_path / "status").exists() and (tmp_path / "status").read_text() != "")
+    assert (tmp_path / "status").read_text() == "0\n"
+
+
+@pytest.mark.parametrize("command", ["openapi", "--help"])
+def test_other_commands_end_quietly_where_the_reader_of_their_output_has_gone(tmp_path: Path, command: str) -> None:
+    run = f"{sys.executable} -m entrypoints.cli {command} | true; echo ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(
+        ["bash", "-c", run], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (ended.stdout, ended.stderr) == ("0\n", "")
