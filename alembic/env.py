@@ -9,8 +9,9 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from adapters.postgres.dsn import connect_arguments
-from adapters.postgres.migrations import LOCK_KEY, LOCK_TIMEOUT_SECONDS, sqlalchemy_connection
+from adapters.postgres.migrations import LOCK_TIMEOUT_SECONDS
 from adapters.postgres.tables import metadata
+from adapters.postgres.upgrade import LOCK_KEY, sqlalchemy_connection
 
 
 def run(connection: Connection) -> None:

@@ -1,29 +1,18 @@
-"""The migration of a database to the newest schema, safe for concurrent processes."""
+"""The schema of a database: its revision, and its migration to the newest one, safe for concurrent processes.
+
+Alembic and SQLAlchemy's ORM are loaded only to migrate: without them a process starts 0.3 seconds sooner.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.script.revision import ResolutionError
-from alembic.util import CommandError
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from adapters.postgres.database import Database
 from adapters.postgres.errors import storage_errors
 
-LOCK_KEY = 0x68657874  # "hext": any number that nothing else in the database uses
 LOCK_TIMEOUT_SECONDS = 60.0
-
-_one_at_a_time = asyncio.Lock()  # alembic keeps its context in module globals
 
 # In an installed copy the migrations lie beside this file; in the repository they are at the top level.
 _INSTALLED = Path(__file__).with_name("alembic")
@@ -43,12 +32,17 @@ class SchemaState:
     """The revision of a database, and the one that this code needs."""
 
     current: str | None
-    head: str | None
+    head: str
 
     @property
     def is_current(self) -> bool:
         """Whether the database has exactly the schema that this code needs."""
         return self.current == self.head
+
+
+def newest_revision() -> str:
+    """Return the newest revision: the number with which the name of the last migration's file begins."""
+    return max(path.name for path in LOCATION.glob("versions/*.py")).partition("_")[0]
 
 
 async def schema_state(database: Database) -> SchemaState:
@@ -59,7 +53,7 @@ async def schema_state(database: Database) -> SchemaState:
                 current = await connection.fetchval("SELECT version_num FROM alembic_version")
             except asyncpg.UndefinedTableError:
                 current = None
-    return SchemaState(current=current, head=ScriptDirectory(str(LOCATION)).get_current_head())
+    return SchemaState(current=current, head=newest_revision())
 
 
 async def migrate(database: Database, *, lock_timeout: float = LOCK_TIMEOUT_SECONDS) -> None:
@@ -68,33 +62,7 @@ async def migrate(database: Database, *, lock_timeout: float = LOCK_TIMEOUT_SECO
     One process migrates; the others wait up to `lock_timeout` seconds, and then have nothing to do. Raises
     MigrationTimeout when that time is exceeded, UnknownRevision, StorageUnavailable, and the driver's other errors.
     """
+    from adapters.postgres.upgrade import upgrade
+
     with storage_errors:
-        try:
-            async with _one_at_a_time, sqlalchemy_connection(database.connect) as connection:
-                await connection.run_sync(lambda c: command.upgrade(alembic_config(c, lock_timeout), "head"))
-        except asyncpg.LockNotAvailableError as error:
-            raise MigrationTimeout from error
-        except CommandError as error:
-            if isinstance(error.__cause__, ResolutionError):
-                raise UnknownRevision from error
-            raise
-
-
-@asynccontextmanager
-async def sqlalchemy_connection(connect: Callable[[], Awaitable[asyncpg.Connection]]) -> AsyncIterator[AsyncConnection]:
-    """Open a connection for alembic, and close it at the end. Errors in the block are raised as the driver's own."""
-    engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True
-    )
-    try:
-        async with engine.connect() as connection:
-            yield connection
-    except DBAPIError as error:
-        raise (error.orig.__cause__ if error.orig else None) or error from None
-
-
-def alembic_config(connection: Connection, lock_timeout: float = LOCK_TIMEOUT_SECONDS) -> Config:
-    """Return the configuration of alembic's commands for a connection."""
-    config = Config(attributes={"connection": connection, "lock_timeout": lock_timeout})
-    config.set_main_option("script_location", str(LOCATION).replace("%", "%%"))
-    return config
+        await upgrade(database.connect, lock_timeout)

@@ -24,7 +24,7 @@ from adapters.postgres import (
     migrate,
     schema_state,
 )
-from adapters.postgres.migrations import LOCK_KEY, alembic_config, sqlalchemy_connection
+from adapters.postgres.upgrade import LOCK_KEY, alembic_config, sqlalchemy_connection
 from domain import InvalidText
 from domain.rules import TextRule
 from tests.contract.test_task_repository import NOW, a_task
