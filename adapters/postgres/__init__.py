@@ -2,8 +2,7 @@
 
 from adapters.postgres.database import Database
 from adapters.postgres.lifecycle import DatabaseNotReady, Examined, PostgresStorage
-from adapters.postgres.migration_session import MigrationTimeout
-from adapters.postgres.migrations import SchemaState, UnknownRevision, migrate, schema_state
+from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
 from adapters.postgres.pool import PoolSettings
 from adapters.postgres.statement import Statement
 from adapters.postgres.tasks import Coalescing, PostgresTaskRepository

@@ -10,8 +10,7 @@ import asyncpg
 
 from adapters.postgres.database import Database
 from adapters.postgres.errors import storage_errors
-from adapters.postgres.migration_session import MigrationTimeout
-from adapters.postgres.migrations import SchemaState, UnknownRevision, migrate, schema_state
+from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
 from adapters.postgres.pool import PoolSettings
 from adapters.postgres.privileges import describe_missing
 from adapters.postgres.tasks import Coalescing, PostgresTaskRepository

@@ -16,11 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from adapters.postgres.database import Database
+from adapters.postgres.migrations import LOCK_TIMEOUT_SECONDS, MigrationTimeout
 from adapters.postgres.statement import Statement
 from application import StorageUnavailable
 
 LOCK_KEY = 0x68657874  # "hext": any number that nothing else in the database uses
-LOCK_TIMEOUT_SECONDS = 60.0
 TABLE_LOCK_TIMEOUT_SECONDS = 3.0
 """The wait for a lock on a table, during which all later statements on that table wait, too. Longer than the second
 after which PostgreSQL cancels an autovacuum that is in the way."""
@@ -57,10 +57,6 @@ _PROGRESS = Statement(
     FROM pg_stat_activity WHERE pid = $1
     """,
 )
-
-
-class MigrationTimeout(Exception):
-    """A lock was held by another session until the deadline. Nothing was changed. The text names that session."""
 
 
 @asynccontextmanager

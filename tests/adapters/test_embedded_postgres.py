@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from adapters.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
-from tests.embedded_servers import end_servers, is_running, kill_server, needs_proc, query, server_pid
+from tests.embedded_servers import end_servers, is_running, kill_server, needs_proc, query, server_pid, with_cluster
 from tests.patience import SERVER_DEADLINE_SECONDS
 
 pytestmark = pytest.mark.database
@@ -30,6 +30,12 @@ not_on_macos = pytest.mark.skipif(sys.platform == "darwin", reason="its file nam
 def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "pg"
     end_servers(tmp_path)
+
+
+@pytest.fixture
+def cluster(folder: Path) -> Path:
+    """A folder with a new cluster, for tests of anything but its creation."""
+    return with_cluster(folder)
 
 
 def test_committed_writes_survive_a_restart(folder: Path) -> None:
@@ -70,10 +76,10 @@ def test_a_folder_name_that_the_system_rejects_is_named(folder: Path) -> None:
 
 
 @needs_proc
-def test_nothing_listens_on_tcp(folder: Path) -> None:
-    with EmbeddedPostgres(folder).running() as url:
+def test_nothing_listens_on_tcp(cluster: Path) -> None:
+    with EmbeddedPostgres(cluster).running() as url:
         assert query(url, "SHOW listen_addresses") == ""
-        sockets = {str(path.readlink()) for path in Path(f"/proc/{server_pid(folder)}/fd").iterdir()}
+        sockets = {str(path.readlink()) for path in Path(f"/proc/{server_pid(cluster)}/fd").iterdir()}
         assert any(socket.startswith("socket:") for socket in sockets)
         for table in ("tcp", "tcp6", "udp", "udp6"):
             for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
@@ -101,25 +107,25 @@ def test_two_folders_are_two_servers(folder: Path) -> None:
         assert query(b, "SELECT to_regclass('only_a')") is None
 
 
-def test_it_starts_after_its_server_was_killed(folder: Path) -> None:
-    with EmbeddedPostgres(folder).running() as url:
+def test_it_starts_after_its_server_was_killed(cluster: Path) -> None:
+    with EmbeddedPostgres(cluster).running() as url:
         query(url, "CREATE TABLE kept AS SELECT 42 AS value")
-        kill_server(folder)
-        with EmbeddedPostgres(folder).running() as url_of_the_next:
+        kill_server(cluster)
+        with EmbeddedPostgres(cluster).running() as url_of_the_next:
             assert query(url_of_the_next, "SELECT value FROM kept") == 42
 
 
-def test_a_process_with_the_id_of_the_old_server_is_not_taken_for_it(folder: Path) -> None:
+def test_a_process_with_the_id_of_the_old_server_is_not_taken_for_it(cluster: Path) -> None:
     """After a restart of the machine or the container, the id in the stale pid file may belong to any process."""
-    pid_file = folder / "data" / "postmaster.pid"
-    with EmbeddedPostgres(folder).running():
+    pid_file = cluster / "data" / "postmaster.pid"
+    with EmbeddedPostgres(cluster).running():
         left_over = pid_file.read_text().splitlines()[1:]
     with subprocess.Popen(["sleep", "60"], **SERVER_USER) as other:
         pid_file.write_text("\n".join([str(other.pid), *left_over, ""]))
         if IS_ROOT:
             shutil.chown(pid_file, "nobody")
         try:
-            with EmbeddedPostgres(folder).running() as url:
+            with EmbeddedPostgres(cluster).running() as url:
                 try:
                     assert query(url, "SELECT 42") == 42
                     assert other.poll() is None
@@ -168,11 +174,9 @@ def _processes_in(folder: Path) -> list[int]:
         ("PG_VERSION", "9.6\n", "database files are incompatible with server"),
     ],
 )
-def test_when_it_cannot_start_the_error_ends_with_its_log(folder: Path, file: str, content: str, words: str) -> None:
-    embedded = EmbeddedPostgres(folder)
-    with embedded.running():
-        pass
-    path = folder / "data" / file
+def test_when_it_cannot_start_the_error_ends_with_its_log(cluster: Path, file: str, content: str, words: str) -> None:
+    embedded = EmbeddedPostgres(cluster)
+    path = cluster / "data" / file
     good = path.read_text()
     path.write_text(content)
     with pytest.raises(EmbeddedPostgresError) as failed, embedded.running():

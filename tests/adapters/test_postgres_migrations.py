@@ -25,7 +25,7 @@ from adapters.postgres import (
     schema_state,
 )
 from adapters.postgres.migration_session import LOCK_KEY, migration_session
-from adapters.postgres.migrations import alembic_config
+from adapters.postgres.upgrade import alembic_config
 from domain import InvalidText
 from domain.rules import TextRule
 from tests.contract.test_task_repository import NOW, a_task

@@ -43,7 +43,7 @@ from tests.contract.test_task_repository import NOW, walk
 from tests.databases import Server, patient
 from tests.fields import changes, drafts
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.unmeasured]
 
 USERS = ["ada", "Ada", "grace"]
 FILTERS = [None, True, False]
