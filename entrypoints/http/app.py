@@ -14,6 +14,7 @@ from entrypoints.container import Container
 from entrypoints.http.api.access import AccessControl
 from entrypoints.http.api.errors import EXCEPTION_HANDLERS
 from entrypoints.http.api.health import health_router
+from entrypoints.http.api.options import options_handler
 from entrypoints.http.api.rate_limit import RateLimit
 from entrypoints.http.api.schemas import SCHEMAS
 from entrypoints.http.api.tasks import tasks_router
@@ -75,7 +76,11 @@ def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_s
         return AccessControl(app, verifier=verifier, rate_limit=rate_limit, storage=storage)
 
     return Litestar(
-        [*api_routers(container, access), docs_router(lambda: api_document(container))],
+        [
+            *api_routers(container, access),
+            docs_router(lambda: api_document(container)),
+            options_handler(["/*"]),  # `OPTIONS *` is about the server as a whole
+        ],
         lifespan=[open_storage],
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=max_body_size,

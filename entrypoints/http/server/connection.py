@@ -16,8 +16,9 @@ from entrypoints.http.server.admission import UNCOUNTED, Rejected
 from entrypoints.http.server.asgi import CLOSE, connection_scope
 from entrypoints.http.server.cycle import Cycle, encode_head
 from entrypoints.http.server.exchange import Exchange
+from entrypoints.http.server.heads import InvalidRequest
 from entrypoints.http.server.layer import ExchangeLayer
-from entrypoints.http.server.parser import InvalidRequest, RequestParser
+from entrypoints.http.server.parser import RequestParser
 
 
 class HttpConnection(asyncio.Protocol):
@@ -75,7 +76,7 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._parser.feed(data)
         except InvalidRequest as invalid:
-            self._reject_input("validation_error", str(invalid))
+            self._reject_input(invalid.code, str(invalid))
         if self._parser.is_arriving and not self._arrival_timer and not self._transport.is_closing():
             self._time_arrival()
 
@@ -104,9 +105,9 @@ class HttpConnection(asyncio.Protocol):
             self.close()
 
     def begin_request(self, parts: dict[str, Any], *, keep_alive: bool, expects_continue: bool) -> None:
-        """Queue a request. Raises ValueError if there are too many."""
+        """Queue a request. Raises InvalidRequest if there are too many."""
         if len(self._pipeline) > self._limits.pipelined:
-            raise ValueError("too many pipelined requests")
+            raise InvalidRequest("Too many requests were sent ahead of their responses.")
         scope = {**self._scope, **parts, "state": self._app_state.copy()}
         self._incoming = Cycle(self, self._server, scope, keep_alive=keep_alive, expects_continue=expects_continue)
         self._pipeline.append(self._incoming)

@@ -13,8 +13,11 @@ class ServerLimits:
     """For a request to arrive, and again for its response to be produced."""
     body_bytes: int = 65_536
     """A larger body is left to the application to reject."""
-    head_bytes: int = 2 * 1024 * 1024
-    """Request line, headers and the framing of a body. A token of a megabyte is still read, and rejected as invalid."""
+    target_bytes: int = 8192
+    """The path and the query of a request, as sent."""
+    header_bytes: int = 32_768
+    """All headers of a request, each with four bytes for its separators; and again what frames its body: the sizes of
+    chunks, their extensions, and trailers."""
     headers: int = 100
     pipelined: int = 16
     """Requests that a connection may send ahead of their responses."""
