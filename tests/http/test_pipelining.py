@@ -1,6 +1,7 @@
 """Unusual and hostile use of one connection: pipelining, trailers, upgrades. Other connections are not affected."""
 
 import socket
+import struct
 import time
 from contextlib import ExitStack
 
@@ -131,3 +132,51 @@ def test_an_empty_line_after_a_response_does_not_keep_the_connection_open() -> N
     ):
         connection.sendall(LIVE + b"\r\n")
         assert statuses(connection) == [200]
+
+
+SENT_BEFORE_THE_END = {
+    "one request": (1, b"", 1),
+    "two requests": (2, b"", 2),
+    "ten requests": (10, b"", 10),
+    "half a head": (1, LIVE[:-10], 1),
+    "two requests and half a body": (2, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc", 2),
+    "garbage": (1, b"garbage\r\n\r\n", 1),
+}
+
+
+@pytest.mark.parametrize("sent", SENT_BEFORE_THE_END.values(), ids=SENT_BEFORE_THE_END)
+def test_a_client_that_sends_no_more_gets_its_responses(service: Service, sent: tuple[int, bytes, int]) -> None:
+    many, rest, answered = sent
+    with service.client() as ada:
+        for _ in range(10):
+            with connected(service) as connection:
+                connection.sendall(post(ada, "x") * many + rest)
+                connection.shutdown(socket.SHUT_WR)
+                assert statuses(connection) == [201] * answered
+        assert len(listed(ada)) == 10 * answered
+
+
+@pytest.mark.parametrize("sent", [b"", LIVE[:-2], LIVE * 2], ids=["nothing", "half a head", "answered requests"])
+def test_a_connection_closes_when_its_client_sends_no_more(service: Service, sent: bytes) -> None:
+    with connected(service) as connection:
+        connection.sendall(sent)
+        assert statuses(connection, sent.count(LIVE)) == [200] * sent.count(LIVE)
+        connection.shutdown(socket.SHUT_WR)
+        assert statuses(connection) == []
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_client_that_leaves_during_pipelined_requests_is_no_failure(
+    service: Service, pieces: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with service.client() as ada:
+        for n in range(60):
+            with connected(service) as connection:
+                for piece in [post(ada, "x") * 2] if pieces == 1 else [post(ada, "x")] * 2:
+                    connection.sendall(piece)
+                    time.sleep(n * 1e-4 / pieces)
+                if n % 2:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        eventually(lambda: service.app.admission.in_progress == 0)
+        assert ada.get(ada.tasks).status_code == 200
+    assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]

@@ -93,6 +93,23 @@ def test_a_client_that_does_not_read_its_response_is_disconnected() -> None:
     assert received < 100 * 100 * 2000, "all of it was buffered"
 
 
+@pytest.mark.parametrize("rest", [40, 10], ids=["half a head", "half a body"])
+def test_a_request_behind_an_unread_response_is_read_when_the_response_has_been(hasty: Service, rest: int) -> None:
+    asset = b"GET /docs/assets/swagger.js HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connected(hasty) as connection:
+        connection.sendall(asset[:-2] + b"Connection: close\r\n\r\n")
+        size = len(until_closed(connection)) - len(b"connection: close\r\n")
+    with hasty.client() as ada, connected(hasty) as connection:
+        request = post(ada, b'{"title": "patient"}', 20)
+        connection.sendall(asset * 8 + request[:-rest])
+        time.sleep(3 * hasty.app.limits.request_seconds)
+        received = 0
+        while received < 8 * size and (more := connection.recv(1 << 20)):
+            received += len(more)
+        connection.sendall(request[-rest:])
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 201 ")
+
+
 def test_a_request_is_cancelled_at_its_deadline(hasty: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     async def slow(*_: object, **__: object) -> None:
         await asyncio.sleep(60)

@@ -80,6 +80,13 @@ class HttpConnection(asyncio.Protocol):
         if self._parser.is_arriving and not self._arrival_timer and not self._transport.is_closing():
             self._time_arrival()
 
+    def eof_received(self) -> bool:
+        """Respond to the complete requests of a client that sends no more, and then close."""
+        complete = [cycle for cycle in self._pipeline if cycle.is_complete]
+        if complete:
+            complete[-1].keep_alive = False
+        return bool(complete)  # otherwise the transport closes
+
     def pause_writing(self) -> None:
         """Bound how long the client may take to read."""
         self._is_write_paused = True
