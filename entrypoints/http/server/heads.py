@@ -26,20 +26,25 @@ def check_headers(version: str, headers: HeaderList) -> bool:
     """
     if version not in ("1.1", "1.0"):
         raise InvalidRequest("The version must be HTTP/1.1 or HTTP/1.0.")
-    names = [name for name, _ in headers]
-    if b"host" in names:
-        host = headers[names.index(b"host")][1]
-        if names.count(b"host") > 1 or len(host) > _MAX_HOST_BYTES or not _HOST.fullmatch(host):
-            raise InvalidRequest("Send one Host header with a host and an optional port.")
-    elif version == "1.1":
-        raise InvalidRequest("Send a Host header.")
-    if b"transfer-encoding" in names and (version == "1.0" or not _has(headers, b"transfer-encoding", b"chunked")):
+    named = dict(headers)
+    if len(named) < len(headers):
+        names = [name for name, _ in headers]
+        if names.count(b"host") > 1 or names.count(b"transfer-encoding") > 1:
+            raise InvalidRequest("Send one Host header, and no more than one Transfer-Encoding header.")
+    host = named.get(b"host")
+    if host is None:
+        if version == "1.1":
+            raise InvalidRequest("Send a Host header.")
+    elif len(host) > _MAX_HOST_BYTES:
+        raise InvalidRequest("The Host header is too long.")
+    coding, expectation = named.get(b"transfer-encoding"), named.get(b"expect")
+    if coding is not None and (version == "1.0" or coding.lower() != b"chunked"):
         raise InvalidRequest("The only transfer coding is chunked, in HTTP/1.1.")
-    if b"expect" not in names:
+    if expectation is None:
         return False
     if version == "1.0":
         raise InvalidRequest("HTTP/1.0 has no Expect header.")
-    return _has(headers, b"expect", b"100-continue")
+    return expectation.lower() == b"100-continue"
 
 
 def split_target(method: bytes, target: bytes, headers: HeaderList) -> tuple[bytes, bytes]:
@@ -59,8 +64,3 @@ def split_target(method: bytes, target: bytes, headers: HeaderList) -> tuple[byt
         raise InvalidRequest("The target must be a path or a URL of HTTP.")
     headers[:] = [(name, url["authority"] if name == b"host" else value) for name, value in headers]
     return url["path"] or b"/", url["query"] or b""
-
-
-def _has(headers: HeaderList, name: bytes, value: bytes) -> bool:
-    """Return whether each header of this name has this value, in any case."""
-    return all(given.lower() == value for each, given in headers if each == name)
