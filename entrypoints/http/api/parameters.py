@@ -15,7 +15,7 @@ from application import MAX_PAGE_SIZE, TaskNotFound
 from domain.rules import USER_ID
 from entrypoints.http.api.cursors import CURSOR_PATTERN
 from entrypoints.http.api.errors import InvalidInput
-from entrypoints.http.api.preconditions import IF_MATCH_PATTERN
+from entrypoints.http.api.preconditions import TAGS_PATTERN
 
 UserId = Annotated[
     str,
@@ -29,12 +29,21 @@ IfMatch = Annotated[
     str | None,
     HeaderParameter(
         name="If-Match",
-        description="Write only if this is still the task's ETag; otherwise respond with 412.",
-        schema_extra={"pattern": IF_MATCH_PATTERN},
+        description="Write only if the task's ETag is among these; otherwise respond with 412.",
+        schema_extra={"pattern": TAGS_PATTERN},
     ),
 ]
 IfNoneMatch = Annotated[
-    str | None, HeaderParameter(name="If-None-Match", description="Respond with 304 if this is still the task's ETag.")
+    str | None,
+    HeaderParameter(name="If-None-Match", description="Respond with 304 if the task's ETag is among these."),
+]
+IfNoneMatchToWrite = Annotated[
+    str | None,
+    HeaderParameter(
+        name="If-None-Match",
+        description="Write only if the task's ETag is not among these; otherwise, and always for *, respond with 412.",
+        schema_extra={"pattern": TAGS_PATTERN},
+    ),
 ]
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE, description="Tasks per page.")]
 Cursor = Annotated[

@@ -1,14 +1,23 @@
-"""Entity tags (RFC 9110, section 8.8.3): a task's version, so that a client can name what it has seen."""
+"""Preconditions (RFC 9110, section 13): a task's version is its entity tag, so that a client can name what it has seen."""
 
 import re
+from collections.abc import Awaitable, Callable
+from typing import Any
 
+from litestar import Request
+
+from application import VersionConflict
+from domain import Task
 from entrypoints.http.api.errors import InvalidInput
 
-_TAG = re.compile(r'(?P<weak>W/)?"(?P<value>[\x21\x23-\x7e\x80-\xff]*)"')
-IF_MATCH_PATTERN = r'^(\*|(W/)?"[\x21\x23-\x7e\x80-\xff]*")$'
-"""One entity tag, or `*`."""
+MAX_TAGS = 100
+"""Entity tags in one request, so that a list of thousands costs little."""
+_TAG = r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+TAGS_PATTERN = rf"^(\*|{_TAG}([ \t]*,[ \t]*{_TAG}){{0,{MAX_TAGS - 1}}})$"
+"""`*`, or entity tags separated by commas."""
 
-_VERSION = re.compile(r"[1-9][0-9]{0,18}")
+_NEXT = re.compile(rf"[ \t]*(?P<tag>{_TAG})?[ \t]*(,|\Z)")
+_VERSION = re.compile(r'"(?P<number>[1-9][0-9]{0,18})"')
 NO_VERSION = 0
 """A version that no stored task has."""
 
@@ -18,27 +27,76 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def expected_version(if_match: str | None) -> int | None:
-    """Return the version that If-Match allows a write on; None stands for any.
-
-    A weak or foreign tag matches nothing. Raises InvalidInput unless it is a single tag.
-    """
-    if if_match is None or (given := if_match.strip(" \t")) == "*":
-        return None
-    tag = _TAG.fullmatch(given)
-    if tag is None:
-        raise InvalidInput('Send one entity tag, such as "7", or *.', parameter="If-Match")
-    known = not tag["weak"] and _VERSION.fullmatch(tag["value"])
-    version = int(tag["value"]) if known else NO_VERSION
-    return version if version < 2**63 else NO_VERSION
-
-
-def is_unchanged(version: int, if_none_match: str | None) -> bool:
+def is_unchanged(request: Request[Any, Any, Any], version: int, if_none_match: str | None) -> bool:
     """Return whether If-None-Match names this version, so that the task need not be sent again.
 
-    A malformed header counts as absent. The service's own tags contain no comma.
+    `if_none_match` is the first such header. A malformed one counts as absent. Raises InvalidInput for too many tags.
     """
     if if_none_match is None:
         return False
-    tags = [_TAG.fullmatch(tag.strip()) for tag in if_none_match.split(",")]
-    return if_none_match.strip() == "*" or (all(tags) and any(tag and tag["value"] == str(version) for tag in tags))
+    tags = _tags(request, "If-None-Match")
+    return tags is not None and ("*" in tags or _names(tags, version))
+
+
+async def writable_version(
+    request: Request[Any, Any, Any],
+    if_match: str | None,
+    if_none_match: str | None,
+    read: Callable[[], Awaitable[Task]],
+) -> int | None:
+    """Return the version on which the request's preconditions allow a write; None stands for any.
+
+    `if_match` and `if_none_match` are the first headers of these names. The task is read only if the preconditions allow
+    more than one version, or all but some; then the write is made on the version that was read. A weak or foreign tag in
+    If-Match matches nothing. Raises InvalidInput, VersionConflict, and what `read` raises.
+    """
+    if if_match is None and if_none_match is None:
+        return None
+    wanted = _checked_tags(request, "If-Match") if if_match is not None else ["*"]
+    unwanted = _checked_tags(request, "If-None-Match") if if_none_match is not None else []
+    if not unwanted and len(wanted) == 1:
+        return None if wanted == ["*"] else _version(wanted[0])
+    task = await read()
+    if "*" in unwanted or _names(unwanted, task.version) or not ("*" in wanted or etag(task.version) in wanted):
+        raise VersionConflict
+    return task.version
+
+
+def _version(tag: str) -> int:
+    known = _VERSION.fullmatch(tag)
+    version = int(known["number"]) if known else NO_VERSION
+    return version if version < 2**63 else NO_VERSION
+
+
+def _names(tags: list[str], version: int) -> bool:
+    """Compare weakly."""
+    return any(tag.removeprefix("W/") == etag(version) for tag in tags)
+
+
+def _checked_tags(request: Request[Any, Any, Any], name: str) -> list[str]:
+    tags = _tags(request, name)
+    if not tags:
+        raise InvalidInput('Send entity tags, such as "7", or *.', parameter=name)
+    return tags
+
+
+def _tags(request: Request[Any, Any, Any], name: str) -> list[str] | None:
+    """Return the entity tags in all headers of a name, or `*` alone; None if they are malformed.
+
+    Raises InvalidInput for too many.
+    """
+    given = ",".join(request.headers.getall(name))
+    if given.strip(" \t") == "*":
+        return ["*"]
+    tags: list[str] = []
+    position = 0
+    while position < len(given):
+        found = _NEXT.match(given, position)
+        if not found:
+            return None
+        position = found.end()
+        if found["tag"]:
+            tags.append(found["tag"])
+        if len(tags) > MAX_TAGS:
+            raise InvalidInput(f"Send at most {MAX_TAGS} entity tags.", parameter=name)
+    return tags

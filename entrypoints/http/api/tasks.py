@@ -1,5 +1,6 @@
 """The six stories over HTTP. Each handler makes one use-case call, and turns its result into a response."""
 
+from functools import partial
 from urllib.parse import quote, urlencode
 
 from litestar import Router, delete, get, patch, post, put
@@ -18,13 +19,14 @@ from entrypoints.http.api.parameters import (
     Cursor,
     IfMatch,
     IfNoneMatch,
+    IfNoneMatchToWrite,
     Limit,
     TaskId,
     UserId,
     check_query,
     parse_task_id,
 )
-from entrypoints.http.api.preconditions import etag, expected_version, is_unchanged
+from entrypoints.http.api.preconditions import etag, is_unchanged, writable_version
 from entrypoints.http.api.schemas import CreateTaskRequest, TaskListResponse, TaskResponse, UpdateTaskRequest
 from entrypoints.http.docs.responses import (
     ACCESS,
@@ -47,6 +49,9 @@ def tasks_router(container: Container, *middleware: Middleware) -> Router:
     list_user_tasks, view_task = container.list_tasks(), container.get_task()
     create, update = container.create_task(), container.update_task()
     complete, remove = container.complete_task(), container.delete_task()
+
+    async def view(request: StrictRequest, user_id: str, task_id: str) -> Task:
+        return await view_task(actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id))
 
     @get(
         "/",
@@ -102,8 +107,8 @@ def tasks_router(container: Container, *middleware: Middleware) -> Router:
         request: StrictRequest, user_id: UserId, task_id: TaskId, if_none_match: IfNoneMatch = None
     ) -> ReadyResponse:
         """Return the task as it was last stored."""
-        task = await view_task(actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id))
-        if is_unchanged(task.version, if_none_match):
+        task = await view(request, user_id, task_id)
+        if is_unchanged(request, task.version, if_none_match):
             return ReadyResponse.empty(304, _etag(task))
         return _task_response(task)
 
@@ -120,9 +125,12 @@ def tasks_router(container: Container, *middleware: Middleware) -> Router:
         task_id: TaskId,
         data: JSONBody[UpdateTaskRequest],
         if_match: IfMatch = None,
+        if_none_match: IfNoneMatchToWrite = None,
     ) -> ReadyResponse:
         """Omitted fields stay as they are. Completing sets `completed_at`, reopening clears it."""
-        version, change = expected_version(if_match), data.change()  # input is checked before existence
+        change = data.change()  # input is checked before existence
+        read = partial(view, request, user_id, task_id)
+        version = await writable_version(request, if_match, if_none_match, read)
         task = await update(
             actor=request.actor,
             user_id=user_id,
@@ -140,10 +148,15 @@ def tasks_router(container: Container, *middleware: Middleware) -> Router:
         response_headers=[ETAG],
     )
     async def complete_task(
-        request: StrictRequest, user_id: UserId, task_id: TaskId, if_match: IfMatch = None
+        request: StrictRequest,
+        user_id: UserId,
+        task_id: TaskId,
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatchToWrite = None,
     ) -> ReadyResponse:
         """Needs no body. Completing again changes nothing: the first `completed_at` stays."""
-        version = expected_version(if_match)
+        read = partial(view, request, user_id, task_id)
+        version = await writable_version(request, if_match, if_none_match, read)
         task = await complete(
             actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id), expected_version=version
         )
@@ -156,9 +169,16 @@ def tasks_router(container: Container, *middleware: Middleware) -> Router:
         responses=success(None, "The task is deleted", status=204)
         | errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *STORAGE),
     )
-    async def delete_task(request: StrictRequest, user_id: UserId, task_id: TaskId, if_match: IfMatch = None) -> None:
+    async def delete_task(
+        request: StrictRequest,
+        user_id: UserId,
+        task_id: TaskId,
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatchToWrite = None,
+    ) -> None:
         """Delete the task permanently. Deleting it again responds with 404."""
-        version = expected_version(if_match)
+        read = partial(view, request, user_id, task_id)
+        version = await writable_version(request, if_match, if_none_match, read)
         await remove(actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id), expected_version=version)
 
     return Router(

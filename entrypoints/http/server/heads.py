@@ -60,7 +60,7 @@ def split_target(method: bytes, target: bytes, headers: HeaderList) -> tuple[byt
     if target == b"*" and method == b"OPTIONS":
         return target, b""
     url = _ABSOLUTE.fullmatch(target)
-    if not url or not _HOST.fullmatch(url["authority"]):
+    if not url or len(url["authority"]) > _MAX_HOST_BYTES or not _HOST.fullmatch(url["authority"]):
         raise InvalidRequest("The target must be a path or a URL of HTTP.")
     headers[:] = [(name, url["authority"] if name == b"host" else value) for name, value in headers]
     return url["path"] or b"/", url["query"] or b""
