@@ -1,4 +1,4 @@
-"""Preconditions (RFC 9110, section 13): a task's version is its entity tag, so that a client can name what it has seen."""
+"""Preconditions (RFC 9110, section 13): a task's version is its entity tag, which names what a client has seen."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -46,9 +46,9 @@ async def writable_version(
 ) -> int | None:
     """Return the version on which the request's preconditions allow a write; None stands for any.
 
-    `if_match` and `if_none_match` are the first headers of these names. The task is read only if the preconditions allow
-    more than one version, or all but some; then the write is made on the version that was read. A weak or foreign tag in
-    If-Match matches nothing. Raises InvalidInput, VersionConflict, and what `read` raises.
+    `if_match` and `if_none_match` are the first headers of these names. The task is read only if the preconditions
+    allow more than one version, or all but some; then the write is made on the version that was read. A weak or foreign
+    tag in If-Match matches nothing. Raises InvalidInput, VersionConflict, and what `read` raises.
     """
     if if_match is None and if_none_match is None:
         return None
