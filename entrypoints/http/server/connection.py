@@ -68,6 +68,7 @@ class HttpConnection(asyncio.Protocol):
         for cycle in self._pipeline:
             cycle.disconnect()
         self._pipeline.clear()
+        self._incoming = None  # refers back to this object
         self._writable.set()
         self._parser.close()
 
