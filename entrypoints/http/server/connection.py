@@ -86,6 +86,8 @@ class HttpConnection(asyncio.Protocol):
         complete = [cycle for cycle in self._pipeline if cycle.is_complete]
         if complete:
             complete[-1].keep_alive = False
+        for cycle in complete:
+            cycle.end_input()
         return bool(complete)  # otherwise the transport closes
 
     def pause_writing(self) -> None:

@@ -56,6 +56,7 @@ class Cycle:
         "_wire",
         "body",
         "expects_continue",
+        "has_input_ended",
         "is_complete",
         "is_disconnected",
         "is_finished",
@@ -82,6 +83,8 @@ class Cycle:
         self.is_finished = False
         """Whether the whole response was written."""
         self.is_disconnected = False
+        self.has_input_ended = False
+        """Whether the client sends no more. To an application that waits for it to disconnect, it has."""
         self._wire = wire
         self._server = server
         self._is_head_request = scope["method"] == "HEAD"
@@ -120,6 +123,11 @@ class Cycle:
         self.is_complete = True
         self._notify()
 
+    def end_input(self) -> None:
+        """Mark the client, whose request is complete, as one that sends no more."""
+        self.has_input_ended = True
+        self._notify()
+
     def disconnect(self) -> None:
         """Mark the client as disconnected."""
         self.is_disconnected = True
@@ -131,14 +139,14 @@ class Cycle:
 
     async def receive(self) -> Message:
         """Return the next part of the request, or wait for the client to disconnect or the response to be complete."""
-        while not (self.body or self.is_finished or self.is_disconnected) and (
+        while not (self.body or self.is_finished or self.is_disconnected or self.has_input_ended) and (
             self._has_body_been_read or not self.is_complete
         ):
             self._changed = self._changed or asyncio.Event()
             self._changed.clear()
             self._wire.resume_reading()
             await self._changed.wait()
-        if self.is_finished or self.is_disconnected:
+        if self.is_finished or self.is_disconnected or (self.has_input_ended and self._has_body_been_read):
             return {"type": "http.disconnect"}
         body, self.body = bytes(self.body), bytearray()
         self._has_body_been_read = self.is_complete
