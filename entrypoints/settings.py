@@ -41,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8000
+    admin_port: Annotated[int, Meta(ge=0, le=65_535)] | None = None
     web_concurrency: Annotated[int, Meta(ge=1, le=64)] = 1
     data_dir: Path = Path(".data")
     database_pool_size: Annotated[int, Meta(ge=1, le=1000)] = 10
@@ -105,6 +106,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             raise SettingsError("DATABASE_URL must start with postgresql:// or be memory://")
         if self.storage == "memory" and self.web_concurrency > 1:
             raise SettingsError("WEB_CONCURRENCY must be 1 with memory://: processes share no memory")
+        if self.admin_port and self.admin_port == self.port:
+            raise SettingsError("ADMIN_PORT must differ from PORT")
         if self.jwt_secret and self.jwt_jwks_url:
             raise SettingsError("JWT_SECRET and JWT_JWKS_URL exclude each other")
         if self.jwt_secret and len(self.jwt_secret.encode()) < JWT_SECRET_MIN_BYTES:

@@ -20,6 +20,7 @@ from entrypoints.http.api.schemas import SCHEMAS
 from entrypoints.http.api.tasks import tasks_router
 from entrypoints.http.docs.document import openapi_document
 from entrypoints.http.docs.page import docs_router
+from entrypoints.http.server.descriptors import connection_limit
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.observers import RequestObserver
@@ -45,6 +46,7 @@ def create_app(
         limits=limits,
         observers=observers,
         allows_origin=cors.is_origin_allowed if cors else None,
+        admin_port=settings.admin_port,
     )
 
 
@@ -103,7 +105,9 @@ def api_document(container: Container) -> dict[str, Any]:
 def server_limits(settings: Settings) -> ServerLimits:
     """Return the server's limits according to the settings."""
     return ServerLimits(
-        max_concurrent_requests=settings.max_concurrent_requests, request_seconds=settings.request_timeout
+        max_concurrent_requests=settings.max_concurrent_requests,
+        request_seconds=settings.request_timeout,
+        connections=connection_limit(reserved=settings.database_pool_size + settings.database_max_overflow),
     )
 
 

@@ -12,6 +12,8 @@ from entrypoints.logs import FailureLog
 
 _failures = FailureLog(logging.getLogger("hextasks.http"))
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status} {status.phrase}\r\n".encode() for status in HTTPStatus}
+LARGE_BYTES = 65_536
+"""A larger body is sent in pieces, as the client reads it."""
 _CHUNKED = (b"transfer-encoding", b"chunked")
 
 
@@ -26,6 +28,9 @@ class Wire(Protocol):
 
     def resume_reading(self) -> None:
         """Read more of the request's body, which the application asks for."""
+
+    def write_rest(self, rest: memoryview) -> None:
+        """Send the rest of a large response as the client reads it; then end the response."""
 
     def end_response(self, cycle: "Cycle") -> None:
         """Continue with the next request, or close unless `keep_alive` is set."""
@@ -194,11 +199,15 @@ class Cycle:
                 raise ValueError("the content does not have the announced length")
         elif self.scope["http_version"] == "1.1":
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
-        if data := self._head + body:
+        is_large = not more and len(body) > LARGE_BYTES
+        if data := self._head if is_large else self._head + body:
             self._wire.write(data)
             self._head = b""
         if not more:
             self.is_finished = True
             self.body.clear()
             self._notify()
-            self._wire.end_response(self)
+            if is_large:
+                self._wire.write_rest(memoryview(body))
+            else:
+                self._wire.end_response(self)
