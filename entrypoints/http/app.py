@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 from litestar import Litestar, Router
@@ -80,7 +81,7 @@ def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_s
     return Litestar(
         [
             *api_routers(container, access),
-            docs_router(lambda: api_document(container)),
+            docs_router(api_document()),
             options_handler(["/*"]),  # `OPTIONS *` is about the server as a whole
         ],
         lifespan=[open_storage],
@@ -97,9 +98,11 @@ def api_routers(container: Container, *middleware: Middleware) -> list[Router]:
     return [tasks_router(container, *middleware), health_router(container.storage())]
 
 
-def api_document(container: Container) -> dict[str, Any]:
-    """Return the OpenAPI document, generated from routers that are not served."""
-    return openapi_document(api_routers(container), SCHEMAS)
+@cache
+def api_document() -> dict[str, Any]:
+    """Return the OpenAPI document, generated from routers that are not served. It depends on no setting."""
+    settings = Settings(database_url="memory://", jwt_secret="unused" * 6)
+    return openapi_document(api_routers(Container(settings=settings)), SCHEMAS)
 
 
 def server_limits(settings: Settings) -> ServerLimits:
