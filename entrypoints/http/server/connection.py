@@ -166,11 +166,11 @@ class HttpConnection(asyncio.Protocol):
             self.evict(queue)
 
     def evict(self, queue: WaitQueue) -> None:
-        """Close at once: there are too many connections."""
-        if queue is self._connections.unread:
+        """Close at once, and enter no queue, so that this connection is not chosen again."""
+        if queue is self._connections.unread or self._transport.get_write_buffer_size():
             self._output.reset()
         else:
-            self.close()
+            self._transport.close()
 
     def _wait(self) -> None:
         """Enter the queue for what the client has to do next; while a request is in progress, none."""
