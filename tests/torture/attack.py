@@ -5,6 +5,7 @@ each did it.
 """
 
 import asyncio
+import random
 import resource
 import socket
 import sys
@@ -100,11 +101,13 @@ class Attack:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _read_nothing(self) -> None:
+        """Request much at different times: what many requests at one time do is the subject of the overload."""
+        await asyncio.sleep(random.uniform(0, HOLD_SECONDS / 2))
         while True:
             with suppress(OSError), await self._connect() as connection:
                 self._counts["unread responses"] += 4
                 await asyncio.get_running_loop().sock_sendall(connection, SCRIPT * 4)
-                await asyncio.sleep(HOLD_SECONDS)
+                await asyncio.sleep(HOLD_SECONDS * random.uniform(0.5, 1.5))
 
     async def _send_large_heads(self) -> None:
         head = b"GET /health/live HTTP/1.1\r\nHost: x\r\nX: " + b"x" * HEAD_BYTES
