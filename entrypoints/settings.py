@@ -28,6 +28,7 @@ _EXAMPLES = MappingProxyType(
         "JWT_JWKS_URL": "https://auth.example.com/api/auth/jwks",
         "JWT_ISSUER": "https://auth.example.com",
         "JWT_AUDIENCE": "hextasks",
+        "ADMIN_PORT": "8001",
         "CORS_ORIGINS": "https://app.example.com,http://localhost:3000",
         "DATABASE_POOL_PRE_PING": "true",
     }
@@ -52,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8000
+    admin_port: Annotated[int, Meta(ge=0, le=65_535)] | None = None
     web_concurrency: Annotated[int, Meta(ge=1, le=64)] = 1
     data_dir: Path = Path(".data")
     database_pool_size: Annotated[int, Meta(ge=1, le=1000)] = 10
@@ -121,6 +123,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             raise _error("DATABASE_URL", "must start with postgresql:// or be memory://")
         if self.storage == "memory" and self.web_concurrency > 1:
             raise _error("WEB_CONCURRENCY", "must be 1 with memory://, because processes share no memory")
+        if self.admin_port and self.admin_port == self.port:
+            raise _error("ADMIN_PORT", "must differ from PORT")
         self._check_keys()
         # An update runs up to three statements: a read, a write, and a read for the reason of a rejection.
         if self.database_timeout * 3 >= self.request_timeout:

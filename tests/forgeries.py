@@ -50,7 +50,7 @@ def forgeries(keys_url: str) -> dict[str, str]:
         "issued in the future": _signed(iat=int(time.time()) + LATER),
         **{f"cut by {n}": good[:-n] for n in (1, 10, 86, 87, len(good) - 1)},
         "claims of another": ".".join([*token(sub="grace").split(".")[:2], good.split(".")[2]]),
-        "1 MB long": good + "x" * 1_000_000,
+        "24 KB long": good + "x" * 24_000,
     }
 
 

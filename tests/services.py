@@ -1,6 +1,5 @@
 """The service as its clients use it: on a socket, with tokens."""
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from entrypoints.cli.serve import server_config
 from entrypoints.container import Container
 from entrypoints.http.app import create_app, server_limits
 from entrypoints.http.server.layer import ExchangeLayer
+from entrypoints.http.server.listener import listen
 from entrypoints.http.server.observers import AccessLog
 from entrypoints.settings import Settings
 from tests.patience import GENEROUS, REQUEST_TIMEOUT_SECONDS
@@ -68,7 +68,7 @@ def running_service(limits: Mapping[str, Any] = MappingProxyType({}), /, **envir
 
     app = create_app(container, observers=(AccessLog(write),), limits=replace(server_limits(settings), **limits))
     server = uvicorn.Server(server_config(app))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listen("127.0.0.1", 0, unread_seconds=app.limits.read_seconds) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -43,6 +43,7 @@ def test_the_defaults() -> None:
         "log_level": "INFO",
         "host": "127.0.0.1",
         "port": 8000,
+        "admin_port": None,
         "web_concurrency": 1,
         "data_dir": Path(".data"),
         "database_pool_size": 10,
@@ -75,7 +76,7 @@ def test_the_defaults() -> None:
         *[("LOG_LEVEL", text, text.upper()) for text in ("DEBUG", "info", "Warning", "error")],
         *[("DATABASE_COALESCING", mode, mode) for mode in ("all", "user", "off")],
         ("HOST", "::1", "::1"),
-        *[("PORT", text, int(text)) for text in ("0", "65535")],
+        *[(name, text, int(text)) for name in ("PORT", "ADMIN_PORT") for text in ("0", "65535")],
         *[("WEB_CONCURRENCY", text, int(text)) for text in ("1", "6")],
         ("DATA_DIR", "/var/lib/häx tasks", Path("/var/lib/häx tasks")),
         *[("DATABASE_POOL_SIZE", text, int(text)) for text in ("1", "100")],
@@ -117,7 +118,11 @@ def test_accepted_values(name: str, text: str, value: object) -> None:
         ("HOST", "tell-tale\x7f"),
         *[("ENVIRONMENT", bad) for bad in ("tell-tale", "PRODUCTION", "development,production")],
         *[("LOG_LEVEL", bad) for bad in ("tell-tale", "CRITICAL!", "17")],
-        *[("PORT", bad) for bad in ("-7", "65536", "tell-tale", "80.5", "8000/tcp", "9" * 5000)],
+        *[
+            (name, bad)
+            for name in ("PORT", "ADMIN_PORT")
+            for bad in ("-7", "65536", "tell-tale", "80.5", "8000/tcp", "9" * 5000)
+        ],
         *[("WEB_CONCURRENCY", bad) for bad in ("0", "65", "tell-tale")],
         *[("DATABASE_POOL_SIZE", bad) for bad in ("-0", "1001", "tell-tale")],
         *[("DATABASE_MAX_OVERFLOW", bad) for bad in ("-7", "1001", "tell-tale")],
@@ -148,6 +153,7 @@ def test_a_bad_value_is_one_line_that_names_the_setting_and_keeps_the_value(name
         ({"JWT_SECRET": "", "JWT_JWKS_URL": "https://id.example/jwks"}, "JWT_ISSUER is required with JWT_JWKS_URL"),
         ({"JWT_SECRET": "", "JWT_JWKS_URL": "id.example"}, "JWT_JWKS_URL must start with https:// or http://"),
         ({"DATABASE_TIMEOUT": "3.4"}, "DATABASE_TIMEOUT must be less than a third of REQUEST_TIMEOUT"),
+        ({"PORT": "9000", "ADMIN_PORT": "9000"}, "ADMIN_PORT must differ from PORT"),
         ({"ENVIRONMENT": "", "DATABASE_URL": "", "WEB_CONCURRENCY": "7"}, "WEB_CONCURRENCY is too large"),
         ({"ENVIRONMENT": "", "DATABASE_URL": "memory://", "WEB_CONCURRENCY": "2"}, "WEB_CONCURRENCY must be 1"),
     ],

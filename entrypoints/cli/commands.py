@@ -74,12 +74,9 @@ def _doctor(_: argparse.Namespace) -> int:
 
 
 def _openapi(_: argparse.Namespace) -> int:
-    from entrypoints.container import Container
     from entrypoints.http.app import api_document
 
-    settings = Settings(database_url="memory://", jwt_secret="unused" * 6)
-    document = api_document(Container(settings=settings))
-    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    print(msgspec.json.format(msgspec.json.encode(api_document()), indent=2).decode())
     return 0
 
 

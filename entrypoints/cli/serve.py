@@ -9,17 +9,22 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
 
+import msgspec
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from application import StorageUnavailable
 from entrypoints.cli import flush_output
 from entrypoints.container import Container
-from entrypoints.http.app import create_app
+from entrypoints.http.app import create_app, server_limits
 from entrypoints.http.server.connection import HttpConnection
+from entrypoints.http.server.descriptors import raise_descriptor_limit
 from entrypoints.http.server.drain import hangup_signals
 from entrypoints.http.server.layer import ExchangeLayer
+from entrypoints.http.server.listener import listen
 from entrypoints.http.server.observers import AccessLog, RequestObserver
 from entrypoints.log_writer import LogWriter
 from entrypoints.logs import configure_logging
@@ -27,7 +32,6 @@ from entrypoints.settings import Settings
 from entrypoints.start import StartError, development_token, prepared
 from entrypoints.storage import opened_postgres
 
-BACKLOG = 2048
 GC_THRESHOLD = 20_000
 """Objects made and not yet freed, before the youngest are examined for cycles. Python's default is 700."""
 STOP_TIMEOUT_SECONDS = 15
@@ -43,16 +47,21 @@ def serve(settings: Settings) -> int:
     writer = configure_logging(settings.log_level)
     for number in (signal.SIGTERM, signal.SIGINT, *hangup_signals()):
         signal.signal(number, _stop)
-    with _listening(settings) as listener, prepared(settings) as ready:
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(listener) for listener in _listening(settings)]
+        ready = stack.enter_context(prepared(settings))
         asyncio.run(_check_storage(ready))
-        _announce(settings, ready, listener.getsockname()[1])
+        ports = [listener.getsockname()[1] for listener in listeners]
+        _announce(settings, ready, *ports)
+        ready = msgspec.structs.replace(ready, admin_port=ports[1] if len(ports) > 1 else None)
         if ready.web_concurrency == 1:
             server = uvicorn.Server(server_config(_create_app(ready, writer)))
-            server.run(sockets=[listener])
+            server.run(sockets=listeners)
             return 0 if server.started else 1
         os.environ |= {"DATABASE_URL": ready.database_url or "", "JWT_SECRET": ready.jwt_secret or ""}
+        os.environ["ADMIN_PORT"] = str(ready.admin_port or "")
         config = server_config("entrypoints.cli.serve:create_worker_app", ready.web_concurrency)
-        supervisor = _Supervisor(config, [listener])
+        supervisor = _Supervisor(config, listeners)
         supervisor.run()
         return int(any((process.exitcode or 0) > 0 for process in supervisor.processes))
 
@@ -108,11 +117,12 @@ def create_worker_app() -> ExchangeLayer:
 
 
 def _create_app(settings: Settings, writer: LogWriter) -> ExchangeLayer:
-    """Make the application, and exempt it and all modules from garbage collection.
+    """Make the application of this process, and exempt it and all modules from garbage collection.
 
     A full collection of them stops the event loop for 50 to 200 ms every few thousand requests. A request leaves no
     cyclic garbage, so that a higher threshold lets most of its objects be freed before a collection examines them.
     """
+    raise_descriptor_limit()
     app = create_app(Container(settings=settings), observers=observers(writer))
     gc.collect()
     gc.freeze()
@@ -136,16 +146,23 @@ def server_config(app: object, workers: int = 1) -> uvicorn.Config:
     )
 
 
-def _listening(settings: Settings) -> socket.socket:
-    """Bind the port before anything else is started, so that a second service fails at once and changes nothing."""
-    try:
-        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a host name"
-        raise StartError(
-            f"cannot listen on {settings.host} port {settings.port}: {reason}; set HOST or PORT"
-        ) from error
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    """Bind the ports before anything else is started, so that a second service fails at once and changes nothing.
+
+    The admin port has the same host, because an orchestrator probes it from outside of the machine's loopback.
+    """
+    raise_descriptor_limit()
+    limits = server_limits(settings)
+    if limits.connections < 1:
+        raise StartError("too few open files are allowed; raise the limit (ulimit -n), or lower DATABASE_POOL_SIZE")
+    for name, port in (("PORT", settings.port), ("ADMIN_PORT", settings.admin_port)):
+        if port is None:
+            continue
+        try:
+            yield listen(settings.host, port, unread_seconds=limits.read_seconds)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "not a host name"
+            raise StartError(f"cannot listen on {settings.host} port {port}: {reason}; set HOST or {name}") from error
 
 
 async def _check_storage(settings: Settings) -> None:
@@ -160,11 +177,12 @@ async def _check_storage(settings: Settings) -> None:
                 raise
 
 
-def _announce(given: Settings, ready: Settings, port: int) -> None:
+def _announce(given: Settings, ready: Settings, port: int, admin_port: int | None = None) -> None:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given.host, given.host)  # noqa: S104
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     where = given.storage if given.storage != "embedded" else f"an embedded PostgreSQL in {given.data_dir / 'postgres'}"
-    lines = [f"hextasks listens on {address}, with {where}", f"  docs   {address}/docs"]
+    admin = f", for health probes on port {admin_port}" if admin_port else ""
+    lines = [f"hextasks listens on {address}{admin}, with {where}", f"  docs   {address}/docs"]
     if not given.in_production and given.key_source == "secret":
         token = development_token(ready, "ada")
         body = """-H 'Content-Type: application/json' -d '{"title": "Buy milk"}'"""

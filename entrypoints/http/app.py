@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 from litestar import Litestar, Router
@@ -13,11 +14,13 @@ from entrypoints.container import Container
 from entrypoints.http.api.access import AccessControl
 from entrypoints.http.api.errors import EXCEPTION_HANDLERS
 from entrypoints.http.api.health import health_router
+from entrypoints.http.api.options import options_handler
 from entrypoints.http.api.rate_limit import RateLimit
 from entrypoints.http.api.schemas import SCHEMAS
 from entrypoints.http.api.tasks import AccessCheck, tasks_router
 from entrypoints.http.docs.document import openapi_document
 from entrypoints.http.docs.page import docs_router
+from entrypoints.http.server.descriptors import connection_limit
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.observers import RequestObserver
@@ -43,6 +46,7 @@ def create_app(
         limits=limits,
         observers=observers,
         allows_origin=cors.is_origin_allowed if cors else None,
+        admin_port=settings.admin_port,
     )
 
 
@@ -70,7 +74,11 @@ def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_s
     )
     access = AccessControl(verifier=container.token_verifier(), rate_limit=rate_limit, storage=storage)
     return Litestar(
-        [*api_routers(container, access.check), docs_router(lambda: api_document(container))],
+        [
+            *api_routers(container, access.check),
+            docs_router(api_document()),
+            options_handler(["/*"]),  # `OPTIONS *` is about the server as a whole
+        ],
         lifespan=[open_storage],
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=max_body_size,
@@ -86,15 +94,19 @@ def api_routers(container: Container, check_access: AccessCheck | None = None) -
     return [tasks_router(container, check_access), health]
 
 
-def api_document(container: Container) -> dict[str, Any]:
-    """Return the OpenAPI document, generated from routers that are not served."""
-    return openapi_document(api_routers(container), SCHEMAS)
+@cache
+def api_document() -> dict[str, Any]:
+    """Return the OpenAPI document, generated from routers that are not served. It depends on no setting."""
+    settings = Settings(database_url="memory://", jwt_secret="unused" * 6)
+    return openapi_document(api_routers(Container(settings=settings)), SCHEMAS)
 
 
 def server_limits(settings: Settings) -> ServerLimits:
     """Return the server's limits according to the settings."""
     return ServerLimits(
-        max_concurrent_requests=settings.max_concurrent_requests, request_seconds=settings.request_timeout
+        max_concurrent_requests=settings.max_concurrent_requests,
+        request_seconds=settings.request_timeout,
+        connections=connection_limit(reserved=settings.database_pool_size + settings.database_max_overflow),
     )
 
 

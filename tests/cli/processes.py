@@ -30,16 +30,18 @@ def environment(**settings: str) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT)} | GENEROUS | settings
 
 
-def started(*arguments: str, cwd: Path, **settings: str) -> subprocess.Popen[str]:
+def started(*arguments: str, cwd: Path, limit: str = "", **settings: str) -> subprocess.Popen[str]:
     """Start a command in a process group of its own, so that what it leaves running can be ended."""
-    return _started(arguments, cwd, _MEASURED | settings, subprocess.PIPE)
+    return _started(arguments, cwd, _MEASURED | settings, subprocess.PIPE, limit)
 
 
 def _started(
-    arguments: tuple[str, ...], cwd: Path, settings: dict[str, str], log: int | IO[str]
+    arguments: tuple[str, ...], cwd: Path, settings: dict[str, str], log: int | IO[str], limit: str = ""
 ) -> subprocess.Popen[str]:
+    """Start a command; `limit` are arguments of `ulimit`."""
+    limited = ["sh", "-c", f'ulimit {limit} && exec "$@"', "sh"] if limit else []
     return subprocess.Popen(
-        [sys.executable, "-m", "entrypoints.cli", *arguments],
+        [*limited, sys.executable, "-m", "entrypoints.cli", *arguments],
         cwd=cwd,
         env=environment(**settings),
         stdin=subprocess.DEVNULL,
@@ -59,9 +61,9 @@ def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
-def hextasks(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return ended(started(*arguments, cwd=cwd, **settings))
+def hextasks(*arguments: str, cwd: Path, limit: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; `limit` are arguments of `ulimit`."""
+    return ended(started(*arguments, cwd=cwd, limit=limit, **settings))
 
 
 def hextasks_each(*arguments: str, cwd: Path, settings: list[dict[str, str]]) -> list[subprocess.CompletedProcess[str]]:
@@ -146,14 +148,14 @@ class Served:
 
 
 @contextmanager
-def serving(cwd: Path, stderr: int | None = None, /, **settings: str) -> Iterator[Served]:
+def serving(cwd: Path, stderr: int | None = None, limit: str = "", /, **settings: str) -> Iterator[Served]:
     """Serve on a free port until the end of the block, unless it was stopped before.
 
-    The log goes to the descriptor `stderr`, or is shown if the service fails.
+    The log goes to the descriptor `stderr`, or is shown if the service fails. `limit` are arguments of `ulimit`.
     """
     with (
         tempfile.TemporaryFile("w+") as log,  # not a pipe, which fills up when it is not read
-        _started(("serve",), cwd, {"PORT": "0", **settings}, stderr or log) as process,
+        _started(("serve",), cwd, {"PORT": "0", **settings}, stderr or log, limit) as process,
     ):
         served = Served(process)
         assert process.stdout

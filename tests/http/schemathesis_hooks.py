@@ -8,11 +8,13 @@ from schemathesis import Case, HookContext, Response
 from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 
-from entrypoints.http.api.preconditions import IF_MATCH_PATTERN
+from entrypoints.http.api.preconditions import TAGS_PATTERN
+
+PRECONDITIONS = ("If-Match", "If-None-Match")
 
 schemathesis.openapi.format(
-    "if-match",
-    st.just("*") | st.integers(1, 9).map('"{}"'.format) | st.from_regex(IF_MATCH_PATTERN, fullmatch=True),
+    "entity-tags",
+    st.just("*") | st.integers(1, 9).map('"{}"'.format) | st.from_regex(TAGS_PATTERN, fullmatch=True),
 )
 
 
@@ -21,8 +23,8 @@ def before_load_schema(context: HookContext, raw_schema: Any) -> None:
     """Generate entity tags as above: by default Schemathesis puts no quotation mark into a header."""
     for operation in [each for path in raw_schema["paths"].values() for each in path.values()]:
         for parameter in operation.get("parameters", ()):
-            if parameter["name"] == "If-Match":
-                parameter["schema"]["format"] = "if-match"
+            if parameter["name"] in PRECONDITIONS:
+                parameter["schema"]["format"] = "entity-tags"
 
 
 @schemathesis.hook
@@ -31,6 +33,6 @@ def filter_failure(context: HookContext, failure: Failure, case: Case[Any], resp
     if not isinstance(failure, RejectedPositiveData):
         return True
     if response.status_code == 412:
-        return "If-Match" not in case.headers
+        return not any(name in case.headers for name in PRECONDITIONS)
     blamed = [error.get("parameter") for error in response.json().get("errors", [])]
     return blamed != ["cursor"]

@@ -167,6 +167,18 @@ class TestSpelling:
                     assert answer.status_code == (200 if name == user else 403)
 
 
+@pytest.mark.parametrize("user", ["% 2", " 2", "2", "z" * 255])
+def test_long_segments_of_the_path_are_compared_as_they_were_sent(service: Service, user: str) -> None:
+    with service.client(user, token(claims(user))) as client:
+        task = client.post(f"/api/{quote(user)}/tasks", json={"title": "x"}).json()
+        for name in ("y" * 255, "z" * 256, "y" * 8000, quote(user) + "y" * 300, "z" * 254 + "y", "%7A" * 255):
+            answer = client.get(f"/api/{name}/tasks")
+            assert answer.status_code == (200 if name == "%7A" * 255 and len(user) == 255 else 403)
+        for name in ("y" * 300, task["id"] + "y" * 300, "%" * 300):
+            assert client.get(f"/api/{quote(user)}/tasks/{name}").status_code == 404
+        assert client.get(f"/api{'/' * 3000}{quote(user)}/tasks/{task['id']}").json() == task
+
+
 @pytest.mark.parametrize(
     "user",
     [

@@ -1,31 +1,17 @@
 """Unusual and hostile use of one connection: pipelining, trailers, upgrades. Other connections are not affected."""
 
-import re
 import socket
+import struct
 import time
 from contextlib import ExitStack
 
 import pytest
 
-from tests.http.wire import connected, listed
+from tests.http.wire import connected, listed, statuses
 from tests.patience import eventually
 from tests.services import Client, Service, running_service
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-def statuses(connection: socket.socket, count: int | None = None) -> list[int]:
-    """Read so many responses, or all until the connection is closed, and return their statuses in order."""
-    received = b""
-    while count is None or len(re.findall(rb"HTTP/1.1 \d+", received)) < count:
-        try:
-            more = connection.recv(1 << 20)
-        except ConnectionResetError:
-            break
-        if not more:
-            break
-        received += more
-    return [int(status) for status in re.findall(rb"HTTP/1.1 (\d+)", received)]
 
 
 def post(client: Client, title: str, *headers: str) -> bytes:
@@ -61,7 +47,7 @@ def test_garbage_behind_a_request_does_not_overtake_its_response(service: Servic
 def test_too_many_headers_are_rejected(service: Service) -> None:
     with connected(service) as connection:
         connection.sendall(LIVE[:-2] + b"a: b\r\n" * service.app.limits.headers + b"\r\n")
-        assert statuses(connection) == [400]
+        assert statuses(connection) == [431]
 
 
 def test_trailers_do_not_authenticate(service: Service) -> None:
@@ -146,3 +132,51 @@ def test_an_empty_line_after_a_response_does_not_keep_the_connection_open() -> N
     ):
         connection.sendall(LIVE + b"\r\n")
         assert statuses(connection) == [200]
+
+
+SENT_BEFORE_THE_END = {
+    "one request": (1, b"", 1),
+    "two requests": (2, b"", 2),
+    "ten requests": (10, b"", 10),
+    "half a head": (1, LIVE[:-10], 1),
+    "two requests and half a body": (2, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc", 2),
+    "garbage": (1, b"garbage\r\n\r\n", 1),
+}
+
+
+@pytest.mark.parametrize("sent", SENT_BEFORE_THE_END.values(), ids=SENT_BEFORE_THE_END)
+def test_a_client_that_sends_no_more_gets_its_responses(service: Service, sent: tuple[int, bytes, int]) -> None:
+    many, rest, answered = sent
+    with service.client() as ada:
+        for _ in range(10):
+            with connected(service) as connection:
+                connection.sendall(post(ada, "x") * many + rest)
+                connection.shutdown(socket.SHUT_WR)
+                assert statuses(connection) == [201] * answered
+        assert len(listed(ada)) == 10 * answered
+
+
+@pytest.mark.parametrize("sent", [b"", LIVE[:-2], LIVE * 2], ids=["nothing", "half a head", "answered requests"])
+def test_a_connection_closes_when_its_client_sends_no_more(service: Service, sent: bytes) -> None:
+    with connected(service) as connection:
+        connection.sendall(sent)
+        assert statuses(connection, sent.count(LIVE)) == [200] * sent.count(LIVE)
+        connection.shutdown(socket.SHUT_WR)
+        assert statuses(connection) == []
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_client_that_leaves_during_pipelined_requests_is_no_failure(
+    service: Service, pieces: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with service.client() as ada:
+        for n in range(60):
+            with connected(service) as connection:
+                for piece in [post(ada, "x") * 2] if pieces == 1 else [post(ada, "x")] * 2:
+                    connection.sendall(piece)
+                    time.sleep(n * 1e-4 / pieces)
+                if n % 2:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        eventually(lambda: service.app.admission.in_progress == 0)
+        assert ada.get(ada.tasks).status_code == 200
+    assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]

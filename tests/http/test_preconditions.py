@@ -27,7 +27,7 @@ def renamed(client: Client) -> Json:
 
 @each_write
 class TestIfMatch:
-    @pytest.mark.parametrize("if_match", ['"2"', "*"])
+    @pytest.mark.parametrize("if_match", ['"2"', "*", '"1", "2"', '"2",W/"1" ,"a,b"', ',"2",,'])
     def test_a_write_on_the_current_version_succeeds(
         self, me: Client, method: str, end: str, body: Body, if_match: str
     ) -> None:
@@ -37,7 +37,21 @@ class TestIfMatch:
 
     @pytest.mark.parametrize(
         "if_match",
-        ['"1"', '"3"', 'W/"2"', '"02"', '"+2"', '""', '"x"', '"-2"', '"9223372036854775808"', '"' + "9" * 500 + '"'],
+        [
+            '"1"',
+            '"3"',
+            'W/"2"',
+            '"1", "3"',
+            '"1,2"',
+            'W/"2", "3"',
+            '"02"',
+            '"+2"',
+            '""',
+            '"x"',
+            '"-2"',
+            '"9223372036854775808"',
+            '"' + "9" * 500 + '"',
+        ],
     )
     def test_a_write_on_another_version_is_rejected(
         self, me: Client, method: str, end: str, body: Body, if_match: str
@@ -46,7 +60,9 @@ class TestIfMatch:
         assert_problem(write(me, method, one(me, task) + end, body, if_match), "version_mismatch")
         assert listed(me) == [task]
 
-    @pytest.mark.parametrize("if_match", ["2", "", "garbage", '"2', '2"', "w/2", '"2" x', "**"])
+    @pytest.mark.parametrize(
+        "if_match", ["2", "", ",", "garbage", '"2', '2"', "w/2", '"2" x', "**", '"2", *', '"2" "2"']
+    )
     def test_a_malformed_entity_tag_is_not_valid(
         self, me: Client, method: str, end: str, body: Body, if_match: str
     ) -> None:
@@ -65,7 +81,7 @@ class TestIfMatch:
         assert answer.status_code == (SUCCESS[method] if is_valid else 400)
         assert (listed(me) == [task]) is not is_valid
 
-    @pytest.mark.parametrize("if_match", ['"1"', "*"])
+    @pytest.mark.parametrize("if_match", ['"1"', "*", '"1", "2"'])
     def test_a_conditional_write_of_a_missing_task_is_not_found(
         self, me: Client, method: str, end: str, body: Body, if_match: str
     ) -> None:
@@ -77,8 +93,75 @@ class TestIfMatch:
         assert_problem(write(me, method, one(me, task) + end, body, '"2"'), "version_mismatch")
         assert listed(me) == [done]
 
+    @pytest.mark.parametrize(
+        ("lines", "status"), [(['"1"', '"2"'], 200), (['"2"', '"1"'], 200), (['"1"', '"3"'], 412), (["*", '"2"'], 400)]
+    )
+    def test_all_lines_count(
+        self, service: Service, me: Client, method: str, end: str, body: Body, lines: list[str], status: int
+    ) -> None:
+        task = renamed(me)
+        headers: Headers = [bearer(me), *(("If-Match", line) for line in lines), *JSON.items()]
+        answer = raw(service, method, one(me, task) + end, headers, json.dumps(body).encode())
+        assert answer.status_code == (SUCCESS[method] if status == 200 else status)
+
+    @pytest.mark.parametrize(("name", "last"), [("If-Match", '"1"'), ("If-None-Match", '"2"')])
+    @pytest.mark.parametrize("many", [100, 101, 5_000])
+    def test_the_number_of_tags_is_bounded(
+        self, me: Client, method: str, end: str, body: Body, name: str, last: str, many: int
+    ) -> None:
+        task = renamed(me)
+        answer = me.request(method, one(me, task) + end, json=body, headers={name: '"",' * (many - 1) + last})
+        if many > 100:
+            assert_problem(answer, "validation_error", ("parameter", name))
+        else:
+            assert_problem(answer, "version_mismatch")
+        assert listed(me) == [task]
+
+
+@each_write
+class TestIfNoneMatchOfWrites:
+    @pytest.mark.parametrize("tag", ["*", '"2"', 'W/"2"', '"1", "2"'])
+    def test_a_write_is_rejected_on_a_version_it_names(
+        self, me: Client, method: str, end: str, body: Body, tag: str
+    ) -> None:
+        task = renamed(me)
+        headers = {"If-None-Match": tag}
+        assert_problem(me.request(method, one(me, task) + end, json=body, headers=headers), "version_mismatch")
+        assert listed(me) == [task]
+
+    @pytest.mark.parametrize(("tag", "if_match"), [('"1"', None), ('"1", W/"3"', '"2"'), ('"x"', "*")])
+    def test_a_write_on_another_version_succeeds(
+        self, me: Client, method: str, end: str, body: Body, tag: str, if_match: str | None
+    ) -> None:
+        task = renamed(me)
+        headers = {"If-None-Match": tag} | ({"If-Match": if_match} if if_match else {})
+        assert me.request(method, one(me, task) + end, json=body, headers=headers).status_code == SUCCESS[method]
+        assert listed(me) != [task]
+
+    @pytest.mark.parametrize("tag", ["*", '"1"'])
+    def test_no_task_is_created(self, me: Client, method: str, end: str, body: Body, tag: str) -> None:
+        path = f"{me.tasks}/{some_id()}{end}"
+        assert_problem(me.request(method, path, json=body, headers={"If-None-Match": tag}), "task_not_found")
+
+    def test_a_malformed_entity_tag_is_not_valid(self, me: Client, method: str, end: str, body: Body) -> None:
+        path = one(me, renamed(me)) + end
+        answer = me.request(method, path, json=body, headers={"If-None-Match": "garbage"})
+        assert_problem(answer, "validation_error", ("parameter", "If-None-Match"))
+
 
 class TestIfNoneMatch:
+    def test_all_lines_count(self, service: Service, me: Client) -> None:
+        path = one(me, renamed(me))
+        headers = [bearer(me), ("If-None-Match", '"1"'), ("If-None-Match", '"2"')]
+        assert raw(service, "GET", path, headers).status_code == 304
+
+    def test_the_number_of_tags_is_bounded(self, me: Client) -> None:
+        path = one(me, renamed(me))
+        assert me.get(path, headers={"If-None-Match": '"",' * 99 + '"2"'}).status_code == 304
+        for many in (100, 5_000):
+            answer = me.get(path, headers={"If-None-Match": '"",' * many + '"2"'})
+            assert_problem(answer, "validation_error", ("parameter", "If-None-Match"))
+
     @pytest.mark.parametrize("method", ["GET", "HEAD"])
     @pytest.mark.parametrize("tag", ['"2"', 'W/"2"', "*", '"1", "2"', '"x",W/"2"'])
     def test_the_current_version_is_not_sent_again(self, me: Client, method: str, tag: str) -> None:

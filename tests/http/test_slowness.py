@@ -3,19 +3,26 @@
 import asyncio
 import json
 import socket
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.http.wire import assert_problem, connected, listed, made, one
+from tests.patience import eventually
 from tests.services import Client, Service, running_service
+
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+SCRIPT = b"GET /docs/assets/swagger.js HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[Service]:
-    with running_service({"request_seconds": 0.5}, DATABASE_URL="memory://") as service:
+    with running_service({"request_seconds": 1.0}, DATABASE_URL="memory://") as service:
         yield service
 
 
@@ -91,6 +98,105 @@ def test_a_client_that_does_not_read_its_response_is_disconnected() -> None:
             while more := connection.recv(1 << 20):
                 received += len(more)
     assert received < 100 * 100 * 2000, "all of it was buffered"
+
+
+@pytest.mark.parametrize("rest", [40, 10], ids=["half a head", "half a body"])
+def test_a_request_behind_an_unread_response_is_read_when_the_response_has_been(hasty: Service, rest: int) -> None:
+    asset = b"GET /docs/assets/swagger.js HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connected(hasty) as connection:
+        connection.sendall(asset[:-2] + b"Connection: close\r\n\r\n")
+        size = len(until_closed(connection)) - len(b"connection: close\r\n")
+    with hasty.client() as ada, connected(hasty) as connection:
+        request = post(ada, b'{"title": "patient"}', 20)
+        connection.sendall(asset * 8 + request[:-rest])
+        time.sleep(3 * hasty.app.limits.request_seconds)
+        received = 0
+        while received < 8 * size and (more := connection.recv(1 << 20)):
+            received += len(more)
+        connection.sendall(request[-rest:])
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 201 ")
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n"], ids=["nothing", "empty lines"])
+def test_a_connection_without_a_request_has_the_time_of_a_request(hasty: Service, sent: bytes) -> None:
+    assert seconds_until_closed(hasty, sent) < 5
+
+
+def test_empty_lines_between_requests_keep_no_connection_open() -> None:
+    with running_service({"keep_alive_seconds": 1}, DATABASE_URL="memory://") as service:
+        assert seconds_until_closed(service, b"\r\n", LIVE) < 5
+
+
+def seconds_until_closed(service: Service, again: bytes, first: bytes = b"") -> float:
+    """Send something again and again, at most for 20 seconds."""
+    began = time.monotonic()
+    with connected(service) as connection, suppress(ConnectionResetError, BrokenPipeError):
+        connection.sendall(first)
+        connection.settimeout(0.1)
+        while time.monotonic() < began + 20:
+            connection.sendall(again)
+            with suppress(TimeoutError):
+                if not connection.recv(65_536):
+                    break
+    return time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Service]:
+    """A service that waits half a second for a client to read."""
+    with running_service({"read_seconds": 0.5, "unsent_bytes": 4_000_000}, DATABASE_URL="memory://") as service:
+        yield service
+
+
+class TestUnread:
+    """Clients that do not read their responses."""
+
+    def test_the_connection_is_reset(self, impatient: Service) -> None:
+        with connected(impatient) as connection:
+            connection.sendall(SCRIPT * 10)
+            time.sleep(2)
+            assert 0 < received_until_reset(connection) < 1_000_000
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc; no other system has the time limit")
+    def test_the_system_keeps_no_response_of_a_closed_connection(self, impatient: Service) -> None:
+        with impatient.client() as ada, connected(impatient) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            task = made(ada, "x" * 500)
+            head = f"GET {one(ada, task)} HTTP/1.1\r\nHost: x\r\nAuthorization: {ada.headers['authorization']}\r\n"
+            connection.sendall((f"{head}\r\n" * 10 + f"{head}Connection: close\r\n\r\n").encode())
+            port = connection.getsockname()[1]
+            eventually(lambda: not kept_by_the_system(impatient, port))
+
+    def test_all_together_keep_a_bounded_part_of_their_responses(self, impatient: Service) -> None:
+        with ExitStack() as stack:
+            unread = []
+            for _ in range(4):  # each keeps one and a half megabytes
+                unread.append(stack.enter_context(connected(impatient)))
+                unread[-1].sendall(SCRIPT)
+                time.sleep(0.05)
+            assert received_until_reset(unread[0]) < 1_000_000
+            for connection in unread[2:]:
+                received = b""
+                while len(received) < 1_000_000:
+                    received += connection.recv(1 << 20)
+
+
+def received_until_reset(connection: socket.socket) -> int:
+    """Read until the connection is reset, and not merely closed; return the number of bytes."""
+    received = 0
+    try:
+        while more := connection.recv(1 << 20):
+            received += len(more)
+    except ConnectionResetError:
+        return received
+    raise AssertionError("it was closed")
+
+
+def kept_by_the_system(service: Service, port: int) -> bool:
+    """Return whether the service's end of a connection still exists, whoever owns it."""
+    ends = [line.split()[1:3] for line in Path("/proc/net/tcp").read_text().splitlines()]
+    here, there = (f":{number:04X}" for number in (urlsplit(service.url).port or 0, port))
+    return any(local.endswith(here) and remote.endswith(there) for local, remote in ends)
 
 
 def test_a_request_is_cancelled_at_its_deadline(hasty: Service, monkeypatch: pytest.MonkeyPatch) -> None:

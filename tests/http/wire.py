@@ -36,8 +36,10 @@ STATUS = {
     "request_timeout": 408,
     "version_mismatch": 412,
     "body_too_large": 413,
+    "uri_too_long": 414,
     "unsupported_media_type": 415,
     "rate_limited": 429,
+    "headers_too_large": 431,
     "internal_error": 500,
     "overloaded": 503,
     "shutting_down": 503,
@@ -130,6 +132,20 @@ def connected(service: Service) -> Iterator[socket.socket]:
     url = urlsplit(service.url)
     with socket.create_connection((url.hostname, url.port), timeout=REQUEST_TIMEOUT_SECONDS) as connection:
         yield connection
+
+
+def statuses(connection: socket.socket, count: int | None = None) -> list[int]:
+    """Read so many responses, or all until the connection is closed, and return their statuses in order."""
+    received = b""
+    while count is None or len(re.findall(rb"HTTP/1.1 \d+", received)) < count:
+        try:
+            more = connection.recv(1 << 20)
+        except ConnectionResetError:
+            break
+        if not more:
+            break
+        received += more
+    return [int(status) for status in re.findall(rb"HTTP/1.1 (\d+)", received)]
 
 
 def bearer(client: Client) -> tuple[str, str]:

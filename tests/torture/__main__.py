@@ -17,6 +17,7 @@ from typing import get_args
 from adapters.postgres import Coalescing
 from entrypoints.settings import Settings
 from tests.torture.disconnects import disconnects
+from tests.torture.hostile import hostile
 from tests.torture.kill import kills
 from tests.torture.outages import outages
 from tests.torture.overload import overload
@@ -34,6 +35,7 @@ SCENARIOS: dict[str, Scenario] = {
     "overload": lambda folder, postgres, _: overload(
         folder, postgres, limit=Settings().max_concurrent_requests, seconds=10.0, is_strict=True
     ),
+    "hostile": lambda folder, postgres, _: hostile(folder, postgres, seconds=20.0, connections=300, is_strict=True),
     "stop": lambda folder, postgres, size: stop(folder, postgres, rounds=size.few),
     "soak": lambda folder, postgres, size: soak(folder, postgres, minutes=size.minutes),
 }

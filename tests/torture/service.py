@@ -45,6 +45,16 @@ def kill(served: Served) -> None:
     served.process.wait()
 
 
+def resident_kib(pid: int) -> int:
+    """Return the memory of a process. Needs /proc."""
+    return int(Path("/proc", str(pid), "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def open_files(pid: int) -> int:
+    """Return how many files a process has open. Needs /proc."""
+    return len(list(Path("/proc", str(pid), "fd").iterdir()))
+
+
 def cpu_seconds(pid: int) -> float:
     """Return the processor time that a process has used. Where there is no /proc, not a number."""
     try:

@@ -1,7 +1,6 @@
 """A long mixed load: memory, open files and connections do not grow, and no request fails."""
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import asyncpg
 from tests.torture.client import Client, Json
 from tests.torture.postgres import ROLE, OwnPostgres
 from tests.torture.report import Finding, none_of
-from tests.torture.service import Service
+from tests.torture.service import Service, open_files, resident_kib
 from tests.torture.traffic import COMPLETE, CREATE, LIST, READ, REMOVE, RENAME, REOPEN, Traffic
 
 POOL_SIZE, OVERFLOW = 10, 20
@@ -89,11 +88,9 @@ async def _send_bad_requests(address: str) -> list[str]:
 
 
 async def _sample(pid: int, admin: asyncpg.Connection) -> Sample:
-    process = Path("/proc", str(pid))
-    pages = int((process / "statm").read_text().split()[1])
     return Sample(
-        kib=pages * os.sysconf("SC_PAGE_SIZE") // 1024,
-        files=len(list((process / "fd").iterdir())),
+        kib=resident_kib(pid),
+        files=open_files(pid),
         connections=await admin.fetchval("SELECT count(*) FROM pg_stat_activity WHERE usename = $1", ROLE),
     )
 

@@ -41,7 +41,7 @@ class AccessControl:
                 self._take_permit(self._rate_limit, user_id, exchange)
             owner = parameters["user_id"]
             if owner != user_id or "%" in owner:
-                owner = unquote_to_bytes(owner).decode()
+                owner = unquote_to_bytes(exchange.segment(owner)).decode()
                 only_own_tasks(actor=user_id, user_id=owner)
                 scope["path_params"] = {**parameters, "user_id": owner}  # a copy: Litestar keeps one for each path
         except TokenError as error:

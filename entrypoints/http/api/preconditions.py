@@ -1,29 +1,42 @@
-"""Entity tags (RFC 9110, section 8.8.3): a task's version, so that a client can name what it has seen."""
+"""Preconditions (RFC 9110, section 13): a task's version is its entity tag, which names what a client has seen."""
 
 import re
+from collections.abc import Awaitable, Callable
 
 from litestar.openapi.spec import OpenAPIType, Parameter, Schema
 
+from application import VersionConflict
+from domain import Task
+from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.errors import InvalidInput
 
-_TAG = re.compile(r'(?P<weak>W/)?"(?P<value>[\x21\x23-\x7e\x80-\xff]*)"')
-IF_MATCH_PATTERN = r'^(\*|(W/)?"[\x21\x23-\x7e\x80-\xff]*")$'
-"""One entity tag, or `*`."""
+MAX_TAGS = 100
+"""Entity tags in one request, so that a list of thousands costs little."""
+_TAG = r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+TAGS_PATTERN = rf"^(\*|{_TAG}([ \t]*,[ \t]*{_TAG}){{0,{MAX_TAGS - 1}}})$"
+"""`*`, or entity tags separated by commas."""
 IF_MATCH = Parameter(
     "If-Match",
     "header",
-    Schema(type=OpenAPIType.STRING, pattern=IF_MATCH_PATTERN),
-    description="Write only if this is still the task's ETag; otherwise respond with 412.",
+    Schema(type=OpenAPIType.STRING, pattern=TAGS_PATTERN),
+    description="Write only if the task's ETag is among these; otherwise respond with 412.",
 )
 IF_NONE_MATCH = Parameter(
     "If-None-Match",
     "header",
     Schema(type=OpenAPIType.STRING),
-    description="Respond with 304 if this is still the task's ETag.",
+    description="Respond with 304 if the task's ETag is among these.",
+)
+IF_NONE_MATCH_TO_WRITE = Parameter(
+    "If-None-Match",
+    "header",
+    Schema(type=OpenAPIType.STRING, pattern=TAGS_PATTERN),
+    description="Write only if the task's ETag is not among these; otherwise, and always for *, respond with 412.",
 )
 """For the OpenAPI document; handlers name theirs in `opt`. As parameters of handlers they would take twice the time."""
 
-_VERSION = re.compile(r"[1-9][0-9]{0,18}")
+_NEXT = re.compile(rf"[ \t]*(?P<tag>{_TAG})?[ \t]*(,|\Z)")
+_VERSION = re.compile(r'"(?P<number>[1-9][0-9]{0,18})"')
 NO_VERSION = 0
 """A version that no stored task has."""
 
@@ -33,27 +46,70 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def expected_version(if_match: str | None) -> int | None:
-    """Return the version that If-Match allows a write on; None stands for any.
+def is_unchanged(request: StrictRequest, version: int) -> bool:
+    """Return whether If-None-Match names this version, so that the task need not be sent again.
 
-    A weak or foreign tag matches nothing. Raises InvalidInput unless it is a single tag.
+    A malformed header counts as absent. Raises InvalidInput for too many tags.
     """
-    if if_match is None or (given := if_match.strip(" \t")) == "*":
+    if_none_match = request.header(b"if-none-match")
+    tags = None if if_none_match is None else _tags("If-None-Match", if_none_match)
+    return tags is not None and ("*" in tags or _names(tags, version))
+
+
+async def writable_version(request: StrictRequest, read: Callable[[], Awaitable[Task]]) -> int | None:
+    """Return the version on which the request's preconditions allow a write; None stands for any.
+
+    The task is read only if they allow more than one version, or all but some; then the write is made on the version
+    that was read. A weak or foreign tag in If-Match matches nothing. Raises InvalidInput, VersionConflict, and what
+    `read` raises.
+    """
+    if_match, if_none_match = request.header(b"if-match"), request.header(b"if-none-match")
+    if if_match is None and if_none_match is None:
         return None
-    tag = _TAG.fullmatch(given)
-    if tag is None:
-        raise InvalidInput('Send one entity tag, such as "7", or *.', parameter="If-Match")
-    known = not tag["weak"] and _VERSION.fullmatch(tag["value"])
-    version = int(tag["value"]) if known else NO_VERSION
+    wanted = _checked_tags("If-Match", if_match) if if_match is not None else ["*"]
+    unwanted = _checked_tags("If-None-Match", if_none_match) if if_none_match is not None else []
+    if not unwanted and len(wanted) == 1:
+        return None if wanted == ["*"] else _version(wanted[0])
+    task = await read()
+    if "*" in unwanted or _names(unwanted, task.version) or not ("*" in wanted or etag(task.version) in wanted):
+        raise VersionConflict
+    return task.version
+
+
+def _version(tag: str) -> int:
+    known = _VERSION.fullmatch(tag)
+    version = int(known["number"]) if known else NO_VERSION
     return version if version < 2**63 else NO_VERSION
 
 
-def is_unchanged(version: int, if_none_match: str | None) -> bool:
-    """Return whether If-None-Match names this version, so that the task need not be sent again.
+def _names(tags: list[str], version: int) -> bool:
+    """Compare weakly."""
+    return any(tag.removeprefix("W/") == etag(version) for tag in tags)
 
-    A malformed header counts as absent. The service's own tags contain no comma.
+
+def _checked_tags(name: str, given: str) -> list[str]:
+    tags = _tags(name, given)
+    if not tags:
+        raise InvalidInput('Send entity tags, such as "7", or *.', parameter=name)
+    return tags
+
+
+def _tags(name: str, given: str) -> list[str] | None:
+    """Return the entity tags that a header lists, or `*` alone; None if they are malformed.
+
+    Raises InvalidInput for too many.
     """
-    if if_none_match is None:
-        return False
-    tags = [_TAG.fullmatch(tag.strip()) for tag in if_none_match.split(",")]
-    return if_none_match.strip() == "*" or (all(tags) and any(tag and tag["value"] == str(version) for tag in tags))
+    if given.strip(" \t") == "*":
+        return ["*"]
+    tags: list[str] = []
+    position = 0
+    while position < len(given):
+        found = _NEXT.match(given, position)
+        if not found:
+            return None
+        position = found.end()
+        if found["tag"]:
+            tags.append(found["tag"])
+        if len(tags) > MAX_TAGS:
+            raise InvalidInput(f"Send at most {MAX_TAGS} entity tags.", parameter=name)
+    return tags

@@ -1,6 +1,7 @@
 """The six stories over HTTP. Each handler makes one use-case call, and turns its result into a response."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -23,7 +24,14 @@ from entrypoints.http.api.parameters import (
     check_query,
     parse_task_id,
 )
-from entrypoints.http.api.preconditions import IF_MATCH, IF_NONE_MATCH, etag, expected_version, is_unchanged
+from entrypoints.http.api.preconditions import (
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IF_NONE_MATCH_TO_WRITE,
+    etag,
+    is_unchanged,
+    writable_version,
+)
 from entrypoints.http.api.schemas import CreateTaskRequest, TaskListResponse, TaskResponse, UpdateTaskRequest
 from entrypoints.http.docs.responses import (
     ACCESS,
@@ -49,6 +57,9 @@ def tasks_router(container: Container, check_access: AccessCheck | None) -> Rout
     list_user_tasks, view_task = container.list_tasks(), container.get_task()
     create, update = container.create_task(), container.update_task()
     complete, remove = container.complete_task(), container.delete_task()
+
+    async def view(request: StrictRequest, user_id: str, task_id: str) -> Task:
+        return await view_task(actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id))
 
     @get(
         "/",
@@ -101,8 +112,8 @@ def tasks_router(container: Container, check_access: AccessCheck | None) -> Rout
     )
     async def get_task(request: StrictRequest, user_id: UserId, task_id: TaskId) -> ReadyResponse:
         """Return the task as it was last stored."""
-        task = await view_task(actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id))
-        if is_unchanged(task.version, request.header(b"if-none-match")):
+        task = await view(request, user_id, task_id)
+        if is_unchanged(request, task.version):
             return ReadyResponse.empty(304, _etag(task))
         return _task_response(task)
 
@@ -112,7 +123,7 @@ def tasks_router(container: Container, check_access: AccessCheck | None) -> Rout
         operation_id="updateTask",
         responses=success(TaskResponse, "The task as it is now") | errors(*BODY, *ACCESS, *EXISTING, *WRITE, *STORAGE),
         response_headers=[ETAG],
-        opt={"headers": [IF_MATCH]},
+        opt={"headers": [IF_MATCH, IF_NONE_MATCH_TO_WRITE]},
     )
     async def update_task(
         request: StrictRequest,
@@ -121,10 +132,8 @@ def tasks_router(container: Container, check_access: AccessCheck | None) -> Rout
         data: JSONBody[UpdateTaskRequest],
     ) -> ReadyResponse:
         """Omitted fields stay as they are. Completing sets `completed_at`, reopening clears it."""
-        version, change = (
-            expected_version(request.header(b"if-match")),
-            data.change(),
-        )  # input is checked before existence
+        change = data.change()  # input is checked before existence
+        version = await writable_version(request, partial(view, request, user_id, task_id))
         task = await update(
             actor=request.actor,
             user_id=user_id,
@@ -140,11 +149,11 @@ def tasks_router(container: Container, check_access: AccessCheck | None) -> Rout
         operation_id="completeTask",
         responses=success(TaskResponse, "The completed task") | errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *STORAGE),
         response_headers=[ETAG],
-        opt={"headers": [IF_MATCH]},
+        opt={"headers": [IF_MATCH, IF_NONE_MATCH_TO_WRITE]},
     )
     async def complete_task(request: StrictRequest, user_id: UserId, task_id: TaskId) -> ReadyResponse:
         """Needs no body. Completing again changes nothing: the first `completed_at` stays."""
-        version = expected_version(request.header(b"if-match"))
+        version = await writable_version(request, partial(view, request, user_id, task_id))
         task = await complete(
             actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id), expected_version=version
         )
@@ -156,11 +165,11 @@ def tasks_router(container: Container, check_access: AccessCheck | None) -> Rout
         operation_id="deleteTask",
         responses=success(None, "The task is deleted", status=204)
         | errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *STORAGE),
-        opt={"headers": [IF_MATCH]},
+        opt={"headers": [IF_MATCH, IF_NONE_MATCH_TO_WRITE]},
     )
     async def delete_task(request: StrictRequest, user_id: UserId, task_id: TaskId) -> None:
         """Delete the task permanently. Deleting it again responds with 404."""
-        version = expected_version(request.header(b"if-match"))
+        version = await writable_version(request, partial(view, request, user_id, task_id))
         await remove(actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id), expected_version=version)
 
     async def check(request: Request[Any, Any, Any]) -> None:

@@ -1,8 +1,8 @@
 """The API reference: the OpenAPI document, and Swagger UI to browse and try it without internet access."""
 
-from collections.abc import Callable
 from functools import cache
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,7 +10,8 @@ from litestar import Router, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
-from entrypoints.http.response import JSON, ReadyResponse
+from entrypoints.http.docs.static import StaticResponse
+from entrypoints.http.response import JSON
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -43,39 +44,43 @@ _POLICY = (
     b"img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'",
 )
 _FOR_A_DAY = (b"cache-control", b"public, max-age=86400")
-_ASSETS: dict[str, tuple[str, bytes]] = {
-    "swagger.js": ("swagger_bundle.js", b"text/javascript; charset=utf-8"),
-    "swagger.css": ("swagger_style.css", b"text/css; charset=utf-8"),
-}
+_FILES = {"swagger.js": "swagger_bundle.js", "swagger.css": "swagger_style.css"}
+_ASSETS = ("page.js", *_FILES)
 
 
 @cache
-def _asset(name: str) -> ReadyResponse:
-    if name == "page.js":
-        return ReadyResponse(200, _SCRIPT.encode(), (b"content-type", b"text/javascript; charset=utf-8"), _FOR_A_DAY)
-    file, media_type = _ASSETS[name]
-    return ReadyResponse(200, (files("offapi") / file).read_bytes(), (b"content-type", media_type), _FOR_A_DAY)
+def _asset(name: str) -> StaticResponse:
+    media_type = b"text/css" if name.endswith(".css") else b"text/javascript"
+    body = _swagger_file(_FILES[name]) if name in _FILES else _SCRIPT.encode()
+    return StaticResponse(body, (b"content-type", media_type + b"; charset=utf-8"), _FOR_A_DAY)
 
 
-def docs_router(document: Callable[[], dict[str, Any]]) -> Router:
-    """Return the routes of the reference. The document is built at its first request, in a thread, and then kept."""
+def _swagger_file(name: str) -> bytes:
+    """Read a file of a package without importing that, which would keep 38 MB."""
+    package = find_spec("offapi")
+    assert package, "a requirement"  # noqa: S101
+    assert package.origin, "it has files"  # noqa: S101
+    return (Path(package.origin).parent / name).read_bytes()
 
-    @cache
-    def document_response() -> ReadyResponse:
-        return ReadyResponse(200, msgspec.json.encode(document()), JSON)
 
-    @get("/openapi.json", sync_to_thread=True)
-    def openapi() -> ReadyResponse:
-        return document_response()
+def docs_router(document: dict[str, Any]) -> Router:
+    """Return the routes of the reference. Their responses are made now, so that no request has to wait for it."""
+    reference = StaticResponse(_PAGE.encode(), (b"content-type", b"text/html; charset=utf-8"), _POLICY)
+    described = StaticResponse(msgspec.json.encode(document), JSON)
+    assets = {name: _asset(name) for name in _ASSETS}
+
+    @get("/openapi.json", sync_to_thread=False)
+    def openapi() -> StaticResponse:
+        return described
 
     @get("/docs", sync_to_thread=False)
-    def page() -> ReadyResponse:
-        return ReadyResponse(200, _PAGE.encode(), (b"content-type", b"text/html; charset=utf-8"), _POLICY)
+    def page() -> StaticResponse:
+        return reference
 
-    @get("/docs/assets/{name:str}", sync_to_thread=True)
-    def asset(name: FromPath[str]) -> ReadyResponse:
-        if name != "page.js" and name not in _ASSETS:
+    @get("/docs/assets/{name:str}", sync_to_thread=False)
+    def asset(name: FromPath[str]) -> StaticResponse:
+        if name not in assets:
             raise NotFoundException
-        return _asset(name)
+        return assets[name]
 
     return Router("/", route_handlers=[openapi, page, asset], include_in_schema=False)

@@ -13,7 +13,7 @@ ACCESS = ("token_missing", "token_invalid", "token_expired", "keys_unavailable",
 STORAGE = ("storage_unavailable",)
 EXISTING = ("task_not_found",)
 WRITE = ("version_mismatch",)
-ANY = ("overloaded", "shutting_down", "internal_error")
+ANY = ("uri_too_long", "headers_too_large", "overloaded", "shutting_down", "internal_error")
 """The problems that any operation may answer with."""
 
 ETAG, LINK, LOCATION = (ResponseHeader(name, documentation_only=True) for name in ("ETag", "Link", "Location"))

@@ -4,6 +4,8 @@ import time
 from collections import Counter
 
 LIVE, READY = b"/health/live", b"/health/ready"
+ADMIN_PATHS = frozenset({LIVE, READY})
+"""What the admin address serves."""
 
 
 class Rejected(Exception):
@@ -35,8 +37,10 @@ class Admission:
         self.drain_rejected_at = 0.0
         """When a request was last rejected while draining, in the time of `time.monotonic`."""
 
-    def admit(self, path: bytes) -> "Slot":
-        """Admit a request to a path until its slot is given back. Raises Rejected."""
+    def admit(self, path: bytes, *, only: frozenset[bytes] | None = None) -> "Slot":
+        """Admit a request to a path until its slot is given back. Raises Rejected, also for a path not in `only`."""
+        if only is not None and path not in only:
+            raise Rejected("route_not_found")
         if self.is_draining and path != LIVE:
             self.drain_rejected_at = time.monotonic()
             raise Rejected("shutting_down")

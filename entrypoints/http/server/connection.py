@@ -14,22 +14,23 @@ from uvicorn.server import ServerState
 from entrypoints.http.problems import KINDS
 from entrypoints.http.server.admission import UNCOUNTED, Rejected
 from entrypoints.http.server.asgi import CLOSE, connection_scope
+from entrypoints.http.server.connections import WaitQueue, move
 from entrypoints.http.server.cycle import Cycle, encode_head
 from entrypoints.http.server.exchange import Exchange
+from entrypoints.http.server.heads import InvalidRequest
 from entrypoints.http.server.layer import ExchangeLayer
-from entrypoints.http.server.parser import InvalidRequest, RequestParser
+from entrypoints.http.server.output import Output
+from entrypoints.http.server.parser import RequestParser
 
 
 class HttpConnection(asyncio.Protocol):
     """Made by uvicorn's server for each connection that it accepts."""
 
     _transport: asyncio.Transport
-    _arrival_timer: asyncio.TimerHandle | None = None
-    _read_timer: asyncio.TimerHandle | None = None
-    _idle_timer: asyncio.TimerHandle | None = None
     _incoming: Cycle | None = None
     """The request whose body is arriving."""
-    _is_write_paused = _is_read_paused = False
+    _is_read_paused = False
+    queue: WaitQueue | None = None
 
     def __init__(
         self,
@@ -46,55 +47,58 @@ class HttpConnection(asyncio.Protocol):
         self._parser = RequestParser(self, self._limits)
         self._pipeline: deque[Cycle] = deque()
         """Requests in order of arrival. The first is in progress, or waits until it is complete."""
-        self._writable = asyncio.Event()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of a socket
         """Wait for the first request."""
         self._transport = transport
-        self.write = transport.write
         self._server.connections.add(self)  # type: ignore[arg-type]  # whose `shutdown` alone is called
         self._scope = connection_scope(transport)
-        self._idle_since = self._loop.time()
-        self._close_if_idle()
-        if len(self._server.connections) > self._limits.connections:
-            self.close()
+        self._connections = self._app.connections(self._scope["server"] and self._scope["server"][1])
+        self._output = output = Output(transport, self._connections, self._end_large_response)
+        self.write, self.write_rest, self.drain = transport.write, output.write_rest, output.drain
+        self._connections.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Release everything held for the connection."""
         self._server.connections.discard(self)
-        for timer in filter(None, (self._arrival_timer, self._read_timer, self._idle_timer)):
-            timer.cancel()
+        self._connections.lost(self)
+        self._output.discard()
         for cycle in self._pipeline:
             cycle.disconnect()
         self._pipeline.clear()
-        self._writable.set()
+        self._incoming = None  # refers back to this object
+        self._output.resume()
         self._parser.close()
 
     def data_received(self, data: bytes) -> None:
-        """Parse received data, and bound how long the rest of the request may take."""
+        """Parse received data."""
         try:
             self._parser.feed(data)
         except InvalidRequest as invalid:
-            self._reject_input("validation_error", str(invalid))
-        if self._parser.is_arriving and not self._arrival_timer and not self._transport.is_closing():
-            self._time_arrival()
+            self._reject_input(invalid.code, str(invalid))
+        self._wait()
+
+    def eof_received(self) -> bool:
+        """Respond to the complete requests of a client that sends no more, and then close."""
+        complete = [cycle for cycle in self._pipeline if cycle.is_complete]
+        if complete:
+            complete[-1].keep_alive = False
+        for cycle in complete:
+            cycle.end_input()
+        return bool(complete)  # otherwise the transport closes
 
     def pause_writing(self) -> None:
         """Bound how long the client may take to read."""
-        self._is_write_paused = True
-        self._writable.clear()
-        self._bound_reading()
+        self._output.is_paused = True
+        self._wait()
 
     def resume_writing(self) -> None:
         """Continue with the requests that have arrived."""
-        self._is_write_paused = False
-        self._writable.set()
-        if self._read_timer and not self._transport.is_closing():
-            self._read_timer.cancel()
-            self._read_timer = None
+        self._output.resume()
         if self._pipeline and not self._pipeline[0].is_started:
             self.resume_reading()
             self._advance()
+        self._wait()
 
     def shutdown(self) -> None:
         """Close after the requests that have arrived; reject one that is arriving. The server calls this at a stop."""
@@ -109,9 +113,9 @@ class HttpConnection(asyncio.Protocol):
         self._pipeline[-1].keep_alive = False
 
     def begin_request(self, parts: dict[str, Any], *, keep_alive: bool, expects_continue: bool) -> None:
-        """Queue a request. Raises ValueError if there are too many."""
+        """Queue a request. Raises InvalidRequest if there are too many."""
         if len(self._pipeline) > self._limits.pipelined:
-            raise ValueError("too many pipelined requests")
+            raise InvalidRequest("Too many requests were sent ahead of their responses.")
         scope = {**self._scope, **parts, "state": self._app_state.copy()}
         self._incoming = Cycle(self, self._server, scope, keep_alive=keep_alive, expects_continue=expects_continue)
         self._pipeline.append(self._incoming)
@@ -127,18 +131,10 @@ class HttpConnection(asyncio.Protocol):
 
     def complete_request(self) -> None:
         """Pass the request on if it is the first in the queue."""
-        if self._arrival_timer:
-            self._arrival_timer.cancel()
-            self._arrival_timer = None
         if self._incoming:
             self._incoming.complete()
             self._incoming = None
             self._advance()
-
-    async def drain(self) -> None:
-        """Wait while the client does not read what was written."""
-        if self._is_write_paused:
-            await self._writable.wait()
 
     def resume_reading(self) -> None:
         """Read on: the rest of a body, or the next request."""
@@ -153,19 +149,47 @@ class HttpConnection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self._pipeline.popleft()
-        self._idle_since = self._loop.time()
         self.resume_reading()
         if self._pipeline:
             self._advance()
+        self._wait()
+
+    def _end_large_response(self) -> None:
+        if self._pipeline:
+            self.end_response(self._pipeline[0])
 
     def close(self) -> None:
         """Close when the client has read what was written, or after the time it has for that."""
         self._transport.close()
-        self._bound_reading()
+        self._wait()
 
-    def _bound_reading(self) -> None:
-        if not self._read_timer:
-            self._read_timer = self._loop.call_later(self._limits.read_seconds, self._transport.abort)
+    def expire(self, queue: WaitQueue) -> None:
+        """End the connection of a client that has taken too long."""
+        if queue is self._connections.arriving and (self._pipeline or self._parser.is_in_head):
+            self._reject_input("request_timeout")
+        else:  # perhaps the rest of a body arrives whose request was answered early
+            self.evict(queue)
+
+    def evict(self, queue: WaitQueue) -> None:
+        """Close at once, and enter no queue, so that this connection is not chosen again."""
+        if queue is self._connections.unread or self._transport.get_write_buffer_size():
+            self._output.reset()
+        else:
+            self._transport.close()
+
+    def _wait(self) -> None:
+        """Enter the queue for what the client has to do next; while a request is in progress, none."""
+        queues = self._connections
+        queue: WaitQueue | None
+        if self._output.is_paused or self._transport.is_closing():
+            queue = queues.unread
+        elif self._pipeline and self._pipeline[0].is_started:
+            queue = queues.idle if self._pipeline[0].is_finished else None  # it pauses after a rejection
+        elif self._pipeline or self._parser.is_arriving:
+            queue = queues.arriving
+        else:
+            queue = queues.silent if self.queue is queues.silent else queues.idle
+        move(self, queue)
 
     def _advance(self) -> None:
         """Pass the first request on, if it is complete and there is capacity; pause reading while others are queued."""
@@ -176,7 +200,7 @@ class HttpConnection(asyncio.Protocol):
             self._pause_reading()
         if cycle.is_started:
             return
-        if self._is_write_paused:  # a client that does not read its responses takes no capacity
+        if self._output.is_paused:  # a client that does not read its responses takes no capacity
             self._pause_reading()
         elif cycle.is_complete or len(cycle.body) > self._limits.body_bytes:
             cycle.is_started = True
@@ -188,7 +212,7 @@ class HttpConnection(asyncio.Protocol):
     def _admit(self, cycle: Cycle) -> None:
         exchange = Exchange.begin(cycle.scope, UNCOUNTED)
         try:
-            exchange.slot = self._app.admission.admit(cycle.scope["raw_path"])
+            exchange.slot = self._app.admission.admit(cycle.scope["raw_path"], only=self._connections.paths)
         except Rejected as rejected:
             cycle.keep_alive = cycle.keep_alive and rejected.code != "shutting_down"
             cycle.ignore_body()
@@ -229,25 +253,3 @@ class HttpConnection(asyncio.Protocol):
         if not self._is_read_paused and not self._transport.is_closing():
             self._is_read_paused = True
             self._transport.pause_reading()
-
-    def _close_if_idle(self) -> None:
-        """Close after a long time without a request, or check again when it may have been that long."""
-        now = self._loop.time()
-        if self._pipeline or self._parser.is_arriving:
-            self._idle_since = now
-        left = self._idle_since + self._limits.keep_alive_seconds - now
-        if left > 0:
-            self._idle_timer = self._loop.call_later(left, self._close_if_idle)
-        else:
-            self.close()
-
-    def _time_arrival(self) -> None:
-        self._arrival_timer = self._loop.call_later(self._limits.request_seconds, self._end_late_arrival)
-
-    def _end_late_arrival(self) -> None:
-        if self._pipeline and self._pipeline[0].is_started:
-            self._time_arrival()  # it is queued behind a request in progress
-        elif self._pipeline or self._parser.is_in_head:
-            self._reject_input("request_timeout")
-        else:
-            self.close()  # it is the rest of a body that was answered early

@@ -12,6 +12,8 @@ from entrypoints.logs import FailureLog
 
 _failures = FailureLog(logging.getLogger("hextasks.http"))
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status} {status.phrase}\r\n".encode() for status in HTTPStatus}
+LARGE_BYTES = 65_536
+"""A larger body is sent in pieces, as the client reads it."""
 _CHUNKED = (b"transfer-encoding", b"chunked")
 
 
@@ -26,6 +28,9 @@ class Wire(Protocol):
 
     def resume_reading(self) -> None:
         """Read more of the request's body, which the application asks for."""
+
+    def write_rest(self, rest: memoryview) -> None:
+        """Send the rest of a large response as the client reads it; then end the response."""
 
     def end_response(self, cycle: "Cycle") -> None:
         """Continue with the next request, or close unless `keep_alive` is set."""
@@ -56,6 +61,7 @@ class Cycle:
         "_wire",
         "body",
         "expects_continue",
+        "has_input_ended",
         "is_complete",
         "is_disconnected",
         "is_finished",
@@ -82,6 +88,8 @@ class Cycle:
         self.is_finished = False
         """Whether the whole response was written."""
         self.is_disconnected = False
+        self.has_input_ended = False
+        """Whether the client sends no more. To an application that waits for it to disconnect, it has."""
         self._wire = wire
         self._server = server
         self._is_head_request = scope["method"] == "HEAD"
@@ -120,6 +128,11 @@ class Cycle:
         self.is_complete = True
         self._notify()
 
+    def end_input(self) -> None:
+        """Mark the client, whose request is complete, as one that sends no more."""
+        self.has_input_ended = True
+        self._notify()
+
     def disconnect(self) -> None:
         """Mark the client as disconnected."""
         self.is_disconnected = True
@@ -131,14 +144,14 @@ class Cycle:
 
     async def receive(self) -> Message:
         """Return the next part of the request, or wait for the client to disconnect or the response to be complete."""
-        while not (self.body or self.is_finished or self.is_disconnected) and (
+        while not (self.body or self.is_finished or self.is_disconnected or self.has_input_ended) and (
             self._has_body_been_read or not self.is_complete
         ):
             self._changed = self._changed or asyncio.Event()
             self._changed.clear()
             self._wire.resume_reading()
             await self._changed.wait()
-        if self.is_finished or self.is_disconnected:
+        if self.is_finished or self.is_disconnected or (self.has_input_ended and self._has_body_been_read):
             return {"type": "http.disconnect"}
         body, self.body = bytes(self.body), bytearray()
         self._has_body_been_read = self.is_complete
@@ -186,11 +199,15 @@ class Cycle:
                 raise ValueError("the content does not have the announced length")
         elif self.scope["http_version"] == "1.1":
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
-        if data := self._head + body:
+        is_large = not more and len(body) > LARGE_BYTES
+        if data := self._head if is_large else self._head + body:
             self._wire.write(data)
             self._head = b""
         if not more:
             self.is_finished = True
             self.body.clear()
             self._notify()
-            self._wire.end_response(self)
+            if is_large:
+                self._wire.write_rest(memoryview(body))
+            else:
+                self._wire.end_response(self)

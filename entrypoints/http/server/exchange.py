@@ -14,6 +14,10 @@ from entrypoints.http.server.asgi import HeaderList, Scope
 SCOPE_KEY = "exchange"
 CLIENT_GONE = 499
 """The status recorded for a client that disconnected before its response; nginx's, for the standard has none."""
+MAX_PATH, MAX_SEGMENT = 256, 128
+"""Characters. In a longer path, longer segments are routed as their number: user ids may be long, nothing else is."""
+_PLACE = "% "
+"""Before the number. No path that was sent contains a space."""
 _random = Random()  # noqa: S311  # an id has to be unique, not secret
 _WELL_FORMED_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
 
@@ -63,11 +67,16 @@ class Exchange:
             slot=slot,
         )
         scope[SCOPE_KEY] = exchange
-        # Routed before it is decoded, so that an encoded slash in a user id does not end a segment.
-        scope["path"] = exchange.path
+        # Routed before it is decoded, so that an encoded slash in a user id does not end a segment; and without its
+        # long segments, because the framework keeps the last 1,024 paths.
+        scope["path"] = exchange.path if len(exchange.path) <= MAX_PATH else _without_long_segments(exchange.path)
         if exchange.method == "HEAD":  # answered as the GET that it stands for
             scope["method"] = "GET"
         return exchange
+
+    def segment(self, routed: str) -> str:
+        """Return a segment of the path as sent, for a segment as it was routed."""
+        return self.path.split("/")[int(routed.removeprefix(_PLACE))] if routed.startswith(_PLACE) else routed
 
     @classmethod
     def unparsed(cls) -> "Exchange":
@@ -79,6 +88,11 @@ class Exchange:
         """Return the exchange that an ASGI scope within the server belongs to."""
         exchange: Exchange = scope[SCOPE_KEY]
         return exchange
+
+
+def _without_long_segments(path: str) -> str:
+    segments = path.split("/")
+    return "/".join(each if len(each) <= MAX_SEGMENT else f"{_PLACE}{n}" for n, each in enumerate(segments))
 
 
 def new_request_id() -> str:

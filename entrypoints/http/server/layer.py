@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import Callable
 
 from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, encoded_problem
-from entrypoints.http.server.admission import UNCOUNTED, Admission, Rejected
+from entrypoints.http.server.admission import ADMIN_PATHS, UNCOUNTED, Admission, Rejected
 from entrypoints.http.server.asgi import CLOSE, App, HeaderList, Message, Receive, Scope, Send
+from entrypoints.http.server.connections import Connections
 from entrypoints.http.server.drain import draining_on_signal
 from entrypoints.http.server.exchange import CLIENT_GONE, SCOPE_KEY, Exchange
 from entrypoints.http.server.limits import ServerLimits
@@ -38,13 +39,21 @@ class ExchangeLayer:
         limits: ServerLimits,
         observers: tuple[RequestObserver, ...] = (),
         allows_origin: Callable[[str], bool] | None = None,
+        admin_port: int | None = None,
     ) -> None:
         """Notify `observers` of each request; let pages of an allowed origin read the server's own responses."""
         self.limits = limits
         self.admission = Admission(limits.max_concurrent_requests)
+        self._public_connections = Connections(limits, limits.connections)
+        self._admin_connections = Connections(limits, limits.admin_connections, paths=ADMIN_PATHS)
+        self._admin_port = admin_port
         self._app = app
         self._observers = observers
         self._allows_origin = allows_origin
+
+    def connections(self, port: int | None) -> Connections:
+        """Return the connections that have come by a port."""
+        return self._admin_connections if port and port == self._admin_port else self._public_connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and notify the observers at its end, whatever its outcome."""

@@ -13,17 +13,25 @@ class ServerLimits:
     """For a request to arrive, and again for its response to be produced."""
     body_bytes: int = 65_536
     """A larger body is left to the application to reject."""
-    head_bytes: int = 2 * 1024 * 1024
-    """Request line, headers and the framing of a body. A token of a megabyte is still read, and rejected as invalid."""
+    target_bytes: int = 8192
+    """The path and the query of a request, as sent."""
+    header_bytes: int = 32_768
+    """All headers of a request, each with four bytes for its separators; and again what frames its body: the sizes of
+    chunks, their extensions, and trailers."""
     headers: int = 100
     pipelined: int = 16
     """Requests that a connection may send ahead of their responses."""
     connections: int = 10_000
-    """Open connections; one more is closed."""
+    """Open connections of the public port; for one more, the longest idle one is closed."""
+    admin_connections: int = 32
+    """The same of the admin port."""
     keep_alive_seconds: int = 75
     """An idle connection stays open longer than load balancers keep theirs (60 seconds at AWS and nginx), so that they
     do not send a request into one that is being closed."""
     rejection_pause_seconds: float = 2.0
     """How long a connection pauses after a rejected request, as `Retry-After` says."""
     read_seconds: float = 60.0
-    """For a client to read what was written, until its connection is aborted."""
+    """For a client to read what was written, until its connection is reset."""
+    unsent_bytes: int = 32 * 1024 * 1024
+    """The parts of all large responses that are kept until the client reads the parts before; beyond it, the connection
+    that has been unread for longest is reset."""

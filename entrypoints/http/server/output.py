@@ -1,0 +1,71 @@
+"""The sending side of a connection: a client that does not read its responses costs little memory."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+
+from entrypoints.http.server.connections import Connections
+
+PIECE_BYTES = 65_536
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with a time of zero."""
+
+
+class Output:
+    """Writes large responses in pieces, each when the client has read the one before."""
+
+    __slots__ = ("_connections", "_rest", "_resumed", "_sent", "_transport", "is_paused")
+
+    def __init__(self, transport: asyncio.Transport, connections: Connections, sent: Callable[[], None]) -> None:
+        """Call `sent` whenever the rest of a large response is written."""
+        self.is_paused = False
+        """Whether the client has not read what was written."""
+        self._transport = transport
+        self._connections = connections
+        self._sent = sent
+        self._rest = memoryview(b"")
+        self._resumed: asyncio.Event | None = None
+
+    async def drain(self) -> None:
+        """Wait while the output is paused."""
+        if self.is_paused:
+            self._resumed = self._resumed or asyncio.Event()
+            await self._resumed.wait()
+
+    def resume(self) -> None:
+        """Go on: the client has read, or has disconnected."""
+        self.is_paused = False
+        if self._resumed:
+            self._resumed.set()
+            self._resumed = None
+        if self._rest:
+            self._write_rest()
+
+    def write_rest(self, rest: memoryview) -> None:
+        """Begin to write the rest of a large response."""
+        self._keep(rest)
+        self._write_rest()
+
+    def reset(self) -> None:
+        """Abort the connection so that neither this process nor the system keeps what was not read."""
+        self.discard()
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._transport.abort()
+
+    def discard(self) -> None:
+        """Keep nothing."""
+        self._keep(memoryview(b""))
+
+    def _write_rest(self) -> None:
+        while self._rest and not self.is_paused and not self._transport.is_closing():
+            piece = self._rest[:PIECE_BYTES]
+            self._keep(self._rest[PIECE_BYTES:])
+            self._transport.write(piece)
+        if not self._rest:
+            self._sent()
+
+    def _keep(self, rest: memoryview) -> None:
+        more, self._rest = len(rest) - len(self._rest), rest
+        if more:
+            self._connections.keep_unsent(more)

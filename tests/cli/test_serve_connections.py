@@ -1,0 +1,179 @@
+"""`hextasks serve` and hostile connections: what they cost, and what they cannot prevent."""
+
+import json
+import re
+import resource
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.cli.processes import Served, hextasks, said, serving
+from tests.databases import Server
+from tests.patience import DEADLINE_SECONDS, eventually
+from tests.wires import free_port
+
+pytestmark = pytest.mark.service
+MB = 1_000_000
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+SCRIPT = b"GET /docs/assets/swagger.js HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture(autouse=True)
+def descriptors() -> Iterator[None]:
+    """As many open files for the tests as they may have."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@contextmanager
+def crowd(address: str, count: int) -> Iterator[list[socket.socket]]:
+    url = urlsplit(address)
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(socket.create_connection((url.hostname, url.port), timeout=DEADLINE_SECONDS))
+            for _ in range(count)
+        ]
+
+
+def status(address: str, path: str = "/health/live") -> int:
+    return httpx.get(address + path, timeout=5).status_code
+
+
+def memory(served: Served) -> int:
+    """Return the resident memory of the process in bytes."""
+    kib = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{served.process.pid}/status").read_text())
+    assert kib
+    return int(kib[1]) * 1024
+
+
+def kernel_memory() -> int:
+    """Return what the system keeps for all TCP connections, in bytes."""
+    pages = re.search(r"TCP: .* mem (\d+)", Path("/proc/net/sockstat").read_text())
+    assert pages
+    return int(pages[1]) * resource.getpagesize()
+
+
+def test_more_silent_connections_than_descriptors_do_not_prevent_liveness(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with (
+        log.open("w") as stderr,
+        serving(tmp_path, stderr.fileno(), "-n 1024", DATABASE_URL="memory://") as served,
+        crowd(served.address, 1100),
+    ):
+        began = time.monotonic()
+        assert status(served.address) == 200
+        assert time.monotonic() - began < 2
+        assert served.add("Buy milk").status_code == 201
+    lines = [line for line in map(json.loads, log.read_text().splitlines()) if line["logger"] == "hextasks.http"]
+    assert [line["message"] for line in lines] == ["connection_limit_reached"]
+    assert 700 < lines[0]["limit"] < 1000
+
+
+@linux
+def test_the_soft_limit_of_descriptors_is_raised_to_the_hard_one(tmp_path: Path) -> None:
+    with serving(tmp_path, None, "-Sn 64 && ulimit -Hn 2000", DATABASE_URL="memory://") as served:
+        assert resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE) == (2000, 2000)
+
+
+def test_too_few_descriptors_prevent_the_start(tmp_path: Path) -> None:
+    failed = hextasks("serve", cwd=tmp_path, DATABASE_URL="memory://", DATABASE_MAX_OVERFLOW="1000", limit="-n 1000")
+    assert failed.returncode == 1
+    assert "ulimit -n" in said(failed)
+
+
+class TestAdmin:
+    """`ADMIN_PORT`: health on an address of its own."""
+
+    def test_it_answers_whatever_happens_to_the_public_port(self, tmp_path: Path) -> None:
+        port = str(free_port())
+        with serving(tmp_path, None, "-n 300", DATABASE_URL="memory://", ADMIN_PORT=port) as served:
+            assert f"health probes on port {port}" in served.lines[0]
+            admin = f"http://127.0.0.1:{port}"
+            with crowd(served.address, 400), crowd(admin, 40):
+                for path in ("/health/live", "/health/ready"):
+                    assert status(admin, path) == 200
+                assert status(served.address) == 200
+
+    def test_it_serves_nothing_else(self, tmp_path: Path) -> None:
+        port = str(free_port())
+        with serving(tmp_path, DATABASE_URL="memory://", ADMIN_PORT=port) as served:
+            for path in ("/docs", "/api/ada/tasks", "/health/other", "/health/live/"):
+                answer = httpx.get(f"http://127.0.0.1:{port}{path}", headers=served.headers)
+                assert (answer.status_code, answer.json()["code"]) == (404, "route_not_found")
+            assert served.add("Buy milk").status_code == 201
+            assert status(served.address) == 200
+
+    @linux
+    @pytest.mark.database
+    async def test_several_processes_share_it_and_each_has_raised_its_limit(
+        self, tmp_path: Path, server: Server
+    ) -> None:
+        port, settings = str(free_port()), {"WEB_CONCURRENCY": "2", "DATABASE_URL": await server.new_database()}
+        with serving(tmp_path, None, "-Sn 200", ADMIN_PORT=port, **settings) as served:
+            eventually(lambda: is_answered(f"http://127.0.0.1:{port}"))
+            assert status(f"http://127.0.0.1:{port}", "/health/ready") == 200
+            workers = children(served.process.pid)
+            assert len(workers) >= 2
+            limits = [resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in (served.process.pid, *workers)]
+            assert all(soft == hard for soft, hard in limits), limits
+
+    def test_a_taken_port_prevents_the_start(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = str(other.getsockname()[1])
+            failed = hextasks("serve", cwd=tmp_path, DATABASE_URL="memory://", PORT="0", ADMIN_PORT=port)
+        assert failed.returncode == 1
+        assert port in said(failed)
+        assert "ADMIN_PORT" in said(failed)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_answered(address: str) -> bool:
+    try:
+        return status(address) == 200
+    except httpx.TransportError:
+        return False
+
+
+@linux
+class TestMemory:
+    def test_an_idle_connection_keeps_nothing_of_its_requests(self, tmp_path: Path) -> None:
+        with serving(tmp_path, DATABASE_URL="memory://") as served:
+            request = b"GET /health/live HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 30_000 + b"\r\n\r\n"
+            with crowd(served.address, 100) as warm_up:
+                ask_each(warm_up, request)
+            before = memory(served)
+            with crowd(served.address, 2000) as idle:
+                ask_each(idle, request)
+                assert (memory(served) - before) / len(idle) < 10_000
+
+    def test_unread_responses_keep_little_here_and_in_the_system(self, tmp_path: Path) -> None:
+        with serving(tmp_path, DATABASE_URL="memory://", REQUEST_TIMEOUT="6", DATABASE_TIMEOUT="1") as served:
+            assert status(served.address, "/docs/assets/swagger.js") == 200
+            before, system_before = memory(served), kernel_memory()
+            with crowd(served.address, 300) as unread:
+                for connection in unread:
+                    connection.sendall(SCRIPT * 4)
+                time.sleep(1)
+                assert status(served.address) == 200
+                assert memory(served) - before < 20 * MB
+                assert kernel_memory() - system_before < 100 * MB
+                for connection in unread:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+def ask_each(connections: list[socket.socket], request: bytes) -> None:
+    for connection in connections:
+        connection.sendall(request)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")

@@ -1,0 +1,97 @@
+"""The number of connections: bounded, and a new one takes the place of the one that has been idle for longest."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from tests.http.test_overload import in_progress
+from tests.http.wire import connected
+from tests.services import Service, running_service
+
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+HALF = b"GET /health/live HTTP/1.1\r\nHost:"
+LARGE = b"GET /docs/assets/swagger.js HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@contextmanager
+def crowd(service: Service, count: int) -> Iterator[list[socket.socket]]:
+    """Open connections one after the other."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(connected(service)) for _ in range(count)]
+
+
+def ask(connection: socket.socket, request: bytes = LIVE) -> None:
+    connection.sendall(request)
+    assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Return whether the server has closed a connection; one that it has not answers."""
+    try:
+        connection.sendall(LIVE)
+        return not connection.recv(65_536)
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+
+
+@pytest.fixture
+def four() -> Iterator[Service]:
+    """A service that accepts four connections."""
+    with running_service({"connections": 4}, DATABASE_URL="memory://") as service:
+        yield service
+
+
+def test_a_new_connection_takes_the_place_of_the_longest_idle_one(
+    four: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    with crowd(four, 4) as before:
+        for connection in (*before, before[0]):
+            ask(connection)
+        with crowd(four, 2) as new:
+            for connection in new:
+                ask(connection)
+            assert [is_closed(each) for each in before] == [False, True, True, False]
+    lines = [record for record in caplog.records if record.message == "connection_limit_reached"]
+    assert [line.__dict__["fields"] for line in lines] == [{"limit": 4, "closed": 1}], "one line for both"
+
+
+def test_a_silent_connection_is_idle_too(four: Service) -> None:
+    with crowd(four, 4) as silent, crowd(four, 3) as new:
+        for connection in new:
+            ask(connection)
+        assert [is_closed(each) for each in silent] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("sent", [HALF, LARGE * 10], ids=["half a head", "unread responses"])
+def test_without_idle_ones_the_slowest_client_loses_its_connection(four: Service, sent: bytes) -> None:
+    with crowd(four, 4) as slow:
+        for connection in slow:
+            connection.sendall(sent)
+            time.sleep(0.2)
+        with crowd(four, 2) as new:
+            for connection in new:  # the first is not closed for the second, although it alone is idle
+                ask(connection)
+            assert all(is_closed_early(each) for each in slow[:2])
+            assert not any(is_closed(each) for each in new)
+
+
+def is_closed_early(connection: socket.socket) -> bool:
+    """Return whether a connection ends before all its responses were sent."""
+    received = 0
+    try:
+        while more := connection.recv(1 << 20):
+            received += len(more)
+    except ConnectionResetError:
+        pass
+    return received < 10_000_000
+
+
+def test_a_request_in_progress_keeps_its_connection(four: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(four.client()) for _ in range(4)]
+        stack.enter_context(in_progress(four, monkeypatch, *clients))
+        with connected(four) as new:
+            assert is_closed(new)
