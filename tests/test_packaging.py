@@ -154,7 +154,7 @@ def test_the_bare_command_says_what_to_install(bare: Path, tmp_path: Path) -> No
 def test_an_installed_copy_migrates_and_is_healthy_in_an_empty_folder(full: Path, tmp_path: Path) -> None:
     assert "migrated from revision none" in succeeded(run(full / "hextasks", "migrate", cwd=tmp_path))
     report = succeeded(run(full / "hextasks", "doctor", cwd=tmp_path))
-    assert [line.split()[0] for line in report.splitlines()] == ["ok"] * 4
+    assert [line.split()[0] for line in report.splitlines()] == ["ok"] * 5
     assert [path.name for path in tmp_path.iterdir()] == [".data"]
     assert not (tmp_path / ".data" / "postgres" / "data" / "postmaster.pid").exists()
 

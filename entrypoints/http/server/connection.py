@@ -62,12 +62,11 @@ class HttpConnection(asyncio.Protocol):
         """Release everything held for the connection."""
         self._server.connections.discard(self)
         self._connections.lost(self)
-        self._output.discard()
         for cycle in self._pipeline:
             cycle.disconnect()
         self._pipeline.clear()
         self._incoming = None  # refers back to this object
-        self._output.resume()
+        self._output.close()
         self._parser.close()
 
     def data_received(self, data: bytes) -> None:

@@ -49,12 +49,17 @@ class Output:
 
     def reset(self) -> None:
         """Abort the connection so that neither this process nor the system keeps what was not read."""
-        self.discard()
+        self._discard()
         self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
-    def discard(self) -> None:
-        """Keep nothing."""
+    def close(self) -> None:
+        """Keep nothing, and refer to the connection no more, once it is lost."""
+        self._discard()
+        self.resume()
+        del self._sent
+
+    def _discard(self) -> None:
         self._keep(memoryview(b""))
 
     def _write_rest(self) -> None:
