@@ -21,7 +21,7 @@ class SettingsError(Exception):
 
 
 def read_dotenv(path: Path, settings: Collection[str]) -> dict[str, str]:
-    """Return what a file assigns, nothing if it is missing; a name without a value is assigned an empty one.
+    """Return what a file assigns, nothing if it is missing.
 
     Raises SettingsError for a file that cannot be read, and for its first line that is not NAME=value.
     """
@@ -33,14 +33,15 @@ def read_dotenv(path: Path, settings: Collection[str]) -> dict[str, str]:
         raise SettingsError(f"{path} cannot be read as UTF-8 text") from None
     values = {}
     for binding in parse_stream(StringIO(text)):
-        if binding.error or (binding.key is not None and not _NAME.fullmatch(binding.key)):
+        if binding.key is None and not binding.error:  # a comment or an empty line
+            continue
+        if binding.key is None or binding.value is None or not _NAME.fullmatch(binding.key):
             statement = binding.original.string.lstrip()
             line = binding.original.line + binding.original.string.count("\n", 0, -len(statement))
             word = re.match(r"(?:export\s+)?(\w*)", statement)
             about = f" ({word[1]})" if word and word[1] in settings else ""
             raise SettingsError(f"{path} line {line}{about} must be NAME=value. Example: ENVIRONMENT=production")
-        if binding.key is not None:
-            values[binding.key] = binding.value or ""
+        values[binding.key] = binding.value
     return values
 
 

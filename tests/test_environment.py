@@ -101,6 +101,8 @@ UNPARSABLE = {
     'JWT_SECRET="tell-tale': " (JWT_SECRET)",
     "JWT_SECRET='tell-tale'tell-tale": " (JWT_SECRET)",
     "DATABASE_URL:postgresql://h/tell-tale?sslmode=require": " (DATABASE_URL)",
+    "ENVIRONMENT": " (ENVIRONMENT)",
+    "export ENVIRONMENT": " (ENVIRONMENT)",
     "- PORT=9000": "",
     "tell-tale tell-tale": "",
     "-----BEGIN PRIVATE KEY-----": "",
@@ -123,14 +125,13 @@ def test_a_line_that_assigns_nothing_is_named_and_not_repeated(tmp_path: Path, l
 def test_what_a_file_may_hold(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_bytes(
-        b"\xef\xbb\xbfexport PORT = 9000 # here\r\n#no=1\r\n\r\nHOST='::1'\r\nlog.level=x\nBARE\nEMPTY=\n"
+        b"\xef\xbb\xbfexport PORT = 9000 # here\r\n#no=1\r\n\r\nHOST='::1'\r\nlog.level=x\nEMPTY=\n"
         b'JWT_ISSUER="a # \\" b"\nMULTI="one\ntwo"\n  DATA_DIR=$HOME/x  \nPORT=9001'
     )
     assert read_dotenv(path, NAMES) == {
         "PORT": "9001",
         "HOST": "::1",
         "log.level": "x",
-        "BARE": "",
         "EMPTY": "",
         "JWT_ISSUER": 'a # " b',
         "MULTI": "one\ntwo",

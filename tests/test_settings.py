@@ -209,7 +209,7 @@ class TestTheFile:
         assert (read.port, read.host) == (9001, "::1")
 
     def test_an_empty_value_counts_as_unset_in_either(self) -> None:
-        Path(".env").write_text("PORT=9000\nHOST=\nLOG_LEVEL\n")
+        Path(".env").write_text("PORT=9000\nHOST=\nLOG_LEVEL=\n")
         read = Settings.load({"PORT": "", "JWT_SECRET": "", "WEB_CONCURRENCY": ""})
         assert (read.port, read.host, read.jwt_secret, read.web_concurrency) == (9000, "127.0.0.1", None, 1)
 

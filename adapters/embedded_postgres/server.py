@@ -186,23 +186,26 @@ class Server:
         """
         if not self._identity:
             return
-        program = self._binaries / "postgres"
-        try:
-            is_runnable = self._run(Path("/"), program.name, "--version").returncode == 0
-        except PermissionError:
-            is_runnable = False
-        needed = {*(() if is_runnable else program.parents), *(self.data.parents if DATA == "." else ())}
+        above = () if self._can_run() else (self._binaries, *self._binaries.parents)
+        needed = {*above, *(self.data.parents if DATA == "." else ())}
         changed = {folder for folder in needed if not _is_open(folder)}
         for folder in changed:
             folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
-        if not is_runnable and not _is_open(program):  # installed with a strict umask
-            package = program.parents[2]
+        if above and not self._can_run():  # installed with a strict umask
+            package = self._binaries.parents[1]
             installed = list(package.parent.glob(f"{package.name}*"))  # its libraries lie beside it
             subprocess.run(["chmod", "-R", "o+rX", *map(str, installed)], check=True)  # noqa: S603, S607
             changed.update(installed)
         if changed:
             paths = ", ".join(map(str, sorted(changed)))
-            _log.warning("PostgreSQL runs as %s, who was given access (chmod o+x) to: %s", _UNPRIVILEGED_USER, paths)
+            _log.warning("PostgreSQL runs as %s, who was given access (chmod o+rX) to: %s", _UNPRIVILEGED_USER, paths)
+
+    def _can_run(self) -> bool:
+        """Return whether the unprivileged user can run the binaries, with their libraries."""
+        try:
+            return self._run(Path("/"), "postgres", "--version").returncode == 0
+        except PermissionError:
+            return False
 
 
 def binaries() -> Path:

@@ -30,7 +30,7 @@ def flush_output() -> None:
 
     Otherwise the interpreter would try again at its end, and exit with 120.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # one that was closed at the start is None
         try:
             stream.flush()
         except BrokenPipeError:

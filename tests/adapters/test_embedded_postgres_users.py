@@ -102,10 +102,13 @@ def test_closed_folders_above_the_binaries_are_opened_for_passage_and_named_in_o
 
 @needs_root
 @needs_proc
+@pytest.mark.parametrize("program_mode", [0o700, 0o711])  # uv installs programs with the second
 def test_binaries_installed_with_a_strict_umask_are_opened(
-    closed: Path, program: Path, caplog: pytest.LogCaptureFixture
+    closed: Path, program: Path, program_mode: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     subprocess.run(["chmod", "-R", "go-rwx", closed], check=True)
+    for each in program.parent.iterdir():
+        each.chmod(program_mode)
     with EmbeddedPostgres(closed / "pg").running() as url:
         assert query(url, "SELECT 42") == 42
     package = program.parents[2]
