@@ -203,7 +203,7 @@ class Server:
     def _can_run(self) -> bool:
         """Return whether the unprivileged user can run the binaries, with their libraries."""
         try:
-            return self._run(Path("/"), "postgres", "--version").returncode == 0
+            return self._run(Path("/"), "initdb", "--version").returncode == 0  # it needs the libraries beside it
         except PermissionError:
             return False
 
