@@ -12,7 +12,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from entrypoints.http.problems import KINDS
-from entrypoints.http.server.admission import UNCOUNTED, Rejected
+from entrypoints.http.server.admission import Rejected
 from entrypoints.http.server.asgi import CLOSE, connection_scope
 from entrypoints.http.server.connections import WaitQueue, move
 from entrypoints.http.server.cycle import Cycle, encode_head
@@ -209,7 +209,7 @@ class HttpConnection(asyncio.Protocol):
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _admit(self, cycle: Cycle) -> None:
-        exchange = Exchange.begin(cycle.scope, UNCOUNTED)
+        exchange = Exchange.begin(cycle.scope)
         try:
             exchange.slot = self._app.admission.admit(cycle.scope["raw_path"], only=self._connections.paths)
         except Rejected as rejected:
@@ -232,7 +232,7 @@ class HttpConnection(asyncio.Protocol):
         if not self._pipeline:
             self._respond(Exchange.unparsed(), code, detail)
         elif not (first := self._pipeline[0]).is_started:
-            self._respond(Exchange.begin(first.scope, UNCOUNTED), code, detail)
+            self._respond(Exchange.begin(first.scope), code, detail)
         else:
             first.keep_alive = False
             self._pause_reading()
