@@ -24,8 +24,7 @@ from adapters.postgres import (
     migrate,
     schema_state,
 )
-from adapters.postgres.migration_session import LOCK_KEY, migration_session
-from adapters.postgres.upgrade import alembic_config
+from adapters.postgres.migration_session import LOCK_KEY, alembic_config, migration_session
 from domain import InvalidText
 from domain.rules import TextRule
 from tests.contract.test_task_repository import NOW, a_task
