@@ -96,7 +96,7 @@ async def migration_session(
         try:
             async with watch.running(), _transaction(connection) as session:
                 watch.pid = await session.scalar(text("SELECT pg_backend_pid()"))
-                # The server ends a transaction whose client has vanished, which would keep its locks otherwise.
+                # The server ends a transaction whose client is lost; otherwise that would keep its locks.
                 await _set(session, "idle_in_transaction_session_timeout", SILENCE_SECONDS)
                 await _set(session, "lock_timeout", lock_timeout)
                 await session.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
