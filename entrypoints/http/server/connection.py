@@ -150,8 +150,7 @@ class HttpConnection(asyncio.Protocol):
             return
         self._pipeline.popleft()
         self.resume_reading()
-        if self._pipeline:
-            self._advance()
+        self._advance()
         self._wait()
 
     def close(self) -> None:
@@ -220,10 +219,7 @@ class HttpConnection(asyncio.Protocol):
             self._server.tasks.add(self._loop.create_task(cycle.run(self._app, self._loop)))
 
     def _reject_input(self, code: str, detail: str = "") -> None:
-        """Respond with a problem and close the connection.
-
-        Input that is not a request, sent behind one in progress, ends the connection with the response to that one.
-        """
+        """Respond with a problem and close; behind a request in progress, only close after the response to that one."""
         if self._transport.is_closing():
             return
         if not self._pipeline:
