@@ -24,7 +24,7 @@ test: $(READY)  ## Run every test and check the coverage
 test-fast: $(READY)  ## Run the tests that need neither a database nor a running service
 	.venv/bin/pytest -q -m 'not database and not service' --ignore=tests/http --ignore=tests/torture --ignore-glob='*_migrations.py'
 
-torture: $(READY)  ## Test reliability: kills, outages, disconnects, overload, stops, long load; about 20 minutes
+torture: $(READY)  ## Test reliability: kills, outages, disconnects, overload, hostile clients, stops, long load; about 20 minutes
 	.venv/bin/python -m tests.torture $(TORTURE_ARGS)
 
 bench: $(READY) .bench/usual/.ready  ## Compare with the usual stack, the limit and the database; BENCH_ARGS=--quick takes two minutes

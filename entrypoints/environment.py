@@ -10,8 +10,8 @@ from dotenv.parser import parse_stream
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _SEPARATORS = re.compile(r"[\s_:-]")
-MAX_WRONG_LETTERS = 2
-"""A wrong letter counts twice, as do two that are exchanged; a missing or additional one counts once."""
+MAX_DIFFERENCE = 2
+"""A missing or additional letter counts once; a wrong one, or two that are exchanged, twice."""
 MIN_MISSPELT_LENGTH = 5
 """HOST and PORT are too short to tell a misspelling from another word."""
 
@@ -55,8 +55,8 @@ def check_names(names: Iterable[str], settings: Collection[str]) -> None:
 def misspelt(name: str, settings: Collection[str]) -> str | None:
     """Return the setting that a name nearly matches.
 
-    It does with the same letters, whatever their case and separators, or with as many words and almost all letters.
-    A number, a prefix or one more word makes another name, which may be another tool's.
+    A name nearly matches if it has the same letters, apart from case and separators, or as many words and a difference
+    of at most MAX_DIFFERENCE. One with a digit, a prefix or a further word does not: it may be another tool's.
     """
     if not name.isprintable() or any(character.isdigit() for character in name):
         return None
@@ -67,14 +67,14 @@ def misspelt(name: str, settings: Collection[str]) -> str | None:
             continue
         has_same_letters = letters == setting.replace("_", "")
         has_same_words = underscores == setting.count("_") and not capitals.endswith(setting)
-        if has_same_letters or (has_same_words and _wrong_letters(capitals, setting) <= MAX_WRONG_LETTERS):
+        if has_same_letters or (has_same_words and _difference(capitals, setting) <= MAX_DIFFERENCE):
             return setting
     return None
 
 
-def _wrong_letters(name: str, setting: str) -> int:
-    """Return the number of letters that only one of two names has at its place."""
-    if abs(len(name) - len(setting)) > MAX_WRONG_LETTERS:
-        return MAX_WRONG_LETTERS + 1
+def _difference(name: str, setting: str) -> int:
+    """Return the number of letters that only one of two names has at its place, or more than MAX_DIFFERENCE."""
+    if abs(len(name) - len(setting)) > MAX_DIFFERENCE:
+        return MAX_DIFFERENCE + 1
     blocks = SequenceMatcher(None, name, setting, autojunk=False).get_matching_blocks()
     return len(name) + len(setting) - 2 * sum(block.size for block in blocks)

@@ -3,7 +3,6 @@
 import os
 import re
 import select
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 from adapters.tokens.keys import SECRET_MIN_BYTES
 from entrypoints.cli import COMMANDS
 from entrypoints.settings import Settings
+from tests.wires import free_port
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -35,11 +35,6 @@ def masked(text: str) -> str:
     for pattern, mask in MASKS.items():
         text = re.sub(pattern, mask, text)
     return text
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @pytest.fixture

@@ -144,8 +144,13 @@ def _rejections() -> Iterator[None]:
     """Turn errors by which the database rejects an operation into DatabaseNotReady."""
     try:
         yield
-    except (StorageUnavailable, asyncpg.PostgresError) as error:
-        cause = error.__cause__ if isinstance(error, StorageUnavailable) else error
-        if error is not cause and not isinstance(cause, asyncpg.InsufficientPrivilegeError):
-            raise
-        raise DatabaseNotReady(f"the database rejects this: {str(cause).splitlines()[0]}") from error
+    except StorageUnavailable as error:
+        if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
+            raise _rejection(error.__cause__) from error
+        raise
+    except asyncpg.PostgresError as error:
+        raise _rejection(error) from error
+
+
+def _rejection(error: BaseException) -> DatabaseNotReady:
+    return DatabaseNotReady(f"the database rejects this: {str(error).splitlines()[0]}")

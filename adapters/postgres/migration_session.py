@@ -1,7 +1,7 @@
-"""The connection on which a schema is migrated: one transaction, under the migration lock, watched while it runs.
+"""The migration of a schema with Alembic: one transaction, under the migration lock, watched while it runs.
 
-A statement of a migration may take long, so it has no time limit. Instead the database is asked every second whether
-the transaction still makes progress.
+`adapters.postgres.migrations` loads this module when it migrates. A statement of a migration may take long, so it has
+no time limit. Instead the database is asked every second whether the transaction still makes progress.
 """
 
 import asyncio
@@ -10,13 +10,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
-from sqlalchemy import text
+from alembic import command
+from alembic.config import Config
+from alembic.script.revision import ResolutionError
+from alembic.util import CommandError
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from adapters.postgres.database import Database
-from adapters.postgres.migrations import LOCK_TIMEOUT_SECONDS, MigrationTimeout
+from adapters.postgres.migrations import LOCATION, LOCK_TIMEOUT_SECONDS, MigrationTimeout, UnknownRevision
 from adapters.postgres.statement import Statement
 from application import StorageUnavailable
 
@@ -59,6 +63,24 @@ _PROGRESS = Statement(
 )
 
 
+async def upgrade(database: Database, lock_timeout: float) -> None:
+    """Bring a database to the newest revision. Raises UnknownRevision, and as `migration_session`."""
+    try:
+        async with migration_session(database, lock_timeout=lock_timeout) as session:
+            await session.run_sync(lambda connection: command.upgrade(alembic_config(connection), "head"))
+    except CommandError as error:
+        if isinstance(error.__cause__, ResolutionError):
+            raise UnknownRevision from error
+        raise
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Return the configuration of alembic's commands for a connection."""
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(LOCATION).replace("%", "%%"))
+    return config
+
+
 @asynccontextmanager
 async def migration_session(
     database: Database, *, lock_timeout: float = LOCK_TIMEOUT_SECONDS
@@ -74,7 +96,7 @@ async def migration_session(
         try:
             async with watch.running(), _transaction(connection) as session:
                 watch.pid = await session.scalar(text("SELECT pg_backend_pid()"))
-                # The server ends a transaction whose client has vanished, which would keep its locks otherwise.
+                # The server ends a transaction whose client is lost; otherwise that would keep its locks.
                 await _set(session, "idle_in_transaction_session_timeout", SILENCE_SECONDS)
                 await _set(session, "lock_timeout", lock_timeout)
                 await session.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))

@@ -62,7 +62,7 @@ async def migrate(database: Database, *, lock_timeout: float = LOCK_TIMEOUT_SECO
     One process migrates; the others wait up to `lock_timeout` seconds, and then have nothing to do. Raises
     MigrationTimeout when that time is exceeded, UnknownRevision, StorageUnavailable, and the driver's other errors.
     """
-    from adapters.postgres.upgrade import upgrade
+    from adapters.postgres.migration_session import upgrade
 
     with storage_errors:
         await upgrade(database, lock_timeout)

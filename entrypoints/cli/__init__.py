@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def flush_output() -> None:
-    """Write what was printed, or discard it if its reader has gone, which is no failure of the command.
+    """Write what was printed, or discard it if its reader has closed the pipe, which is no failure of the command.
 
     Otherwise the interpreter would try again at its end, and exit with 120.
     """

@@ -17,7 +17,7 @@ from entrypoints.http.api.health import health_router
 from entrypoints.http.api.options import options_handler
 from entrypoints.http.api.rate_limit import RateLimit
 from entrypoints.http.api.schemas import SCHEMAS
-from entrypoints.http.api.tasks import AccessCheck, tasks_router
+from entrypoints.http.api.tasks import tasks_router
 from entrypoints.http.docs.document import openapi_document
 from entrypoints.http.docs.page import docs_router
 from entrypoints.http.server.descriptors import connection_limit
@@ -52,7 +52,6 @@ def create_app(
 
 def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_size: int) -> Litestar:
     """Return the Litestar application, which must run within an ExchangeLayer."""
-    settings: Settings = container.settings()
     storage: Storage = container.storage()
 
     @asynccontextmanager
@@ -67,15 +66,9 @@ def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_s
         finally:
             await storage.close()
 
-    rate_limit = (
-        RateLimit(burst=settings.rate_limit_burst, per_second=settings.rate_limit_per_second)
-        if settings.rate_limit_burst
-        else None
-    )
-    access = AccessControl(verifier=container.token_verifier(), rate_limit=rate_limit, storage=storage)
     return Litestar(
         [
-            *api_routers(container, access.check),
+            *api_routers(container),
             docs_router(api_document()),
             options_handler(["/*"]),  # `OPTIONS *` is about the server as a whole
         ],
@@ -88,10 +81,17 @@ def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_s
     )
 
 
-def api_routers(container: Container, check_access: AccessCheck | None = None) -> list[Router]:
-    """Return the routes of the API, those of tasks with the check of access, which they need if they are served."""
-    health = health_router(container.storage(), timeout=container.settings().database_timeout)
-    return [tasks_router(container, check_access), health]
+def api_routers(container: Container) -> list[Router]:
+    """Return the routes of the API, those of tasks under access control."""
+    settings: Settings = container.settings()
+    storage: Storage = container.storage()
+    rate_limit = (
+        RateLimit(burst=settings.rate_limit_burst, per_second=settings.rate_limit_per_second)
+        if settings.rate_limit_burst
+        else None
+    )
+    access = AccessControl(verifier=container.token_verifier(), rate_limit=rate_limit, storage=storage)
+    return [tasks_router(container, access), health_router(storage, timeout=settings.database_timeout)]
 
 
 @cache

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from adapters.postgres import Database, PoolSettings
-from tests.databases import Server, migrated
+from tests.databases import Server, migrated, patient
 from tests.issuers import Issuer, running_issuer
 
 
@@ -13,6 +13,19 @@ from tests.issuers import Issuer, running_issuer
 async def url(server: Server) -> str:
     """A migrated database of its own."""
     return await migrated(server)
+
+
+@pytest.fixture
+async def empty_url(server: Server) -> str:
+    """A database of its own, without a schema."""
+    return await server.new_database()
+
+
+@pytest.fixture
+async def empty(empty_url: str) -> AsyncIterator[Database]:
+    database = patient(empty_url)
+    yield database
+    await database.close()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import unicodedata
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,7 @@ from adapters.postgres import (
     migrate,
     schema_state,
 )
-from adapters.postgres.migration_session import LOCK_KEY, migration_session
-from adapters.postgres.upgrade import alembic_config
+from adapters.postgres.migration_session import LOCK_KEY, alembic_config, migration_session
 from domain import InvalidText
 from domain.rules import TextRule
 from tests.contract.test_task_repository import NOW, a_task
@@ -34,18 +33,6 @@ from tests.fields import RULES
 
 pytestmark = pytest.mark.database
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-async def empty_url(server: Server) -> str:
-    return await server.new_database()
-
-
-@pytest.fixture
-async def empty(empty_url: str) -> AsyncIterator[Database]:
-    database = patient(empty_url)
-    yield database
-    await database.close()
 
 
 async def alembic(database: Database, run: Callable[..., Any], *arguments: str) -> None:

@@ -14,7 +14,7 @@ from adapters.postgres import Database, MigrationTimeout, PoolSettings, Postgres
 from adapters.postgres import migration_session as session
 from adapters.postgres.dsn import connect_arguments
 from application import StorageUnavailable
-from tests.databases import Server, patient
+from tests.databases import patient
 from tests.patience import DEADLINE_SECONDS, until
 from tests.sql import fetch
 from tests.wires import wired
@@ -35,18 +35,6 @@ SLOW_DDL = """
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "HEARTBEAT_SECONDS", 0.05)
     monkeypatch.setattr(session, "SILENCE_SECONDS", 0.5)
-
-
-@pytest.fixture
-async def empty_url(server: Server) -> str:
-    return await server.new_database()
-
-
-@pytest.fixture
-async def empty(empty_url: str) -> AsyncIterator[Database]:
-    database = patient(empty_url)
-    yield database
-    await database.close()
 
 
 @pytest.fixture

@@ -90,6 +90,16 @@ def test_the_excess_is_rejected_at_once_and_health_probes_are_not(
         assert made(grace)["version"] == 1
 
 
+def test_a_connection_closed_after_a_rejection_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = {"max_concurrent_requests": CAPACITY, "rejection_pause_seconds": 0.05, "read_seconds": 0.1}
+    with running_service(limits, DATABASE_URL="memory://") as service, full(service, monkeypatch):
+        assert_problem(httpx.get(f"{service.url}/api/ada/tasks", headers={"Connection": "close"}), "overloaded")
+        time.sleep(0.5)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def test_a_slow_client_takes_no_capacity(narrow: Service) -> None:
     url = urlsplit(narrow.url)
     with narrow.client() as slow, narrow.client() as ada, ExitStack() as connections:

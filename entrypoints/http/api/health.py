@@ -14,7 +14,7 @@ _OK = ReadyResponse.json(200, HealthResponse())
 
 
 def health_router(storage: Storage, *, timeout: float) -> Router:
-    """Return the routes under `/health`; within `timeout` seconds the service is ready, or it is not."""
+    """Return the routes under `/health`; the storage is unavailable if it does not respond in `timeout` seconds."""
     probe: asyncio.Task[None] | None = None
 
     async def ping() -> None:

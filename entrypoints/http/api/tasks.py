@@ -1,6 +1,5 @@
 """The six stories over HTTP. Each handler makes one use-case call, and turns its result into a response."""
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +10,7 @@ from litestar.params import JSONBody
 from application import DEFAULT_PAGE_SIZE, PageRequest
 from domain import Task
 from entrypoints.container import Container
+from entrypoints.http.api.access import AccessControl
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.cursors import decode_cursor, encode_cursor
 from entrypoints.http.api.options import options_handler
@@ -48,12 +48,9 @@ from entrypoints.http.docs.responses import (
 )
 from entrypoints.http.response import ReadyResponse
 
-AccessCheck = Callable[[Request[Any, Any, Any]], Awaitable[None]]
-"""Raises an exception unless a request may access the tasks that its path names."""
 
-
-def tasks_router(container: Container, check_access: AccessCheck | None) -> Router:
-    """Return the routes of a user's tasks, with the check of access, which they need if they are served."""
+def tasks_router(container: Container, access: AccessControl) -> Router:
+    """Return the routes of a user's tasks. Before each request its access is checked, and then its query."""
     list_user_tasks, view_task = container.list_tasks(), container.get_task()
     create, update = container.create_task(), container.update_task()
     complete, remove = container.complete_task(), container.delete_task()
@@ -173,8 +170,7 @@ def tasks_router(container: Container, check_access: AccessCheck | None) -> Rout
         await remove(actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id), expected_version=version)
 
     async def check(request: Request[Any, Any, Any]) -> None:
-        if check_access:
-            await check_access(request)
+        await access.check(request)
         check_query(request)
 
     return Router(

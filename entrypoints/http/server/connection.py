@@ -12,7 +12,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from entrypoints.http.problems import KINDS
-from entrypoints.http.server.admission import UNCOUNTED, Rejected
+from entrypoints.http.server.admission import Rejected
 from entrypoints.http.server.asgi import CLOSE, connection_scope
 from entrypoints.http.server.connections import WaitQueue, move
 from entrypoints.http.server.cycle import Cycle, encode_head
@@ -54,7 +54,7 @@ class HttpConnection(asyncio.Protocol):
         self._server.connections.add(self)  # type: ignore[arg-type]  # whose `shutdown` alone is called
         self._scope = connection_scope(transport)
         self._connections = self._app.connections(self._scope["server"] and self._scope["server"][1])
-        self._output = output = Output(transport, self._connections, self._end_large_response)
+        self._output = output = Output(transport, self._connections, self.end_response)
         self.write, self.write_rest, self.drain = transport.write, output.write_rest, output.drain
         self._connections.opened(self)
 
@@ -141,21 +141,17 @@ class HttpConnection(asyncio.Protocol):
             self._is_read_paused = False
             self._transport.resume_reading()
 
-    def end_response(self, cycle: Cycle) -> None:
+    def end_response(self) -> None:
         """Continue with the next request, or close."""
-        if not cycle.keep_alive:
-            self.close()
         if self._transport.is_closing():
+            return
+        if not self._pipeline[0].keep_alive:
+            self.close()
             return
         self._pipeline.popleft()
         self.resume_reading()
-        if self._pipeline:
-            self._advance()
+        self._advance()
         self._wait()
-
-    def _end_large_response(self) -> None:
-        if self._pipeline:
-            self.end_response(self._pipeline[0])
 
     def close(self) -> None:
         """Close when the client has read what was written, or after the time it has for that."""
@@ -209,7 +205,7 @@ class HttpConnection(asyncio.Protocol):
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _admit(self, cycle: Cycle) -> None:
-        exchange = Exchange.begin(cycle.scope, UNCOUNTED)
+        exchange = Exchange.begin(cycle.scope)
         try:
             exchange.slot = self._app.admission.admit(cycle.scope["raw_path"], only=self._connections.paths)
         except Rejected as rejected:
@@ -218,21 +214,18 @@ class HttpConnection(asyncio.Protocol):
             self._respond(exchange, rejected.code, keep_alive=cycle.keep_alive)
             # Repeated rejections cost capacity, so the connection's next request is read later.
             self._pause_reading()
-            self._loop.call_later(self._limits.rejection_pause_seconds, self.end_response, cycle)
+            self._loop.call_later(self._limits.rejection_pause_seconds, self.end_response)
         else:
             self._server.tasks.add(self._loop.create_task(cycle.run(self._app, self._loop)))
 
     def _reject_input(self, code: str, detail: str = "") -> None:
-        """Respond with a problem and close the connection.
-
-        Input that is not a request, sent behind one in progress, ends the connection with the response to that one.
-        """
+        """Respond with a problem and close; behind a request in progress, only close after the response to that one."""
         if self._transport.is_closing():
             return
         if not self._pipeline:
             self._respond(Exchange.unparsed(), code, detail)
         elif not (first := self._pipeline[0]).is_started:
-            self._respond(Exchange.begin(first.scope, UNCOUNTED), code, detail)
+            self._respond(Exchange.begin(first.scope), code, detail)
         else:
             first.keep_alive = False
             self._pause_reading()

@@ -110,7 +110,8 @@ class Connections:
         self._count += 1
         if self._count > self._limit:
             self._report()
-            idle, slow = _longer(self.silent, self.idle), _longer(self.arriving, self.unread)
+            idle = max(self.silent, self.idle, key=WaitQueue.waited)  # the former, if they have waited equally long
+            slow = max(self.arriving, self.unread, key=WaitQueue.waited)
             if not self._evict_first(slow if slow.first() and idle.waited() < GRACE_SECONDS else idle):
                 connection.evict(self.silent)
                 return
@@ -141,8 +142,3 @@ class Connections:
             fields = {"limit": self._limit, "closed": self._closed}
             _log.warning("connection_limit_reached", extra={"fields": fields})
             self._closed, self._report_at = 0, time.monotonic() + REPORT_SECONDS
-
-
-def _longer(one: WaitQueue, other: WaitQueue) -> WaitQueue:
-    """Return the queue whose first connection has waited longer."""
-    return one if one.waited() > other.waited() else other

@@ -32,8 +32,8 @@ class Wire(Protocol):
     def write_rest(self, rest: memoryview) -> None:
         """Send the rest of a large response as the client reads it; then end the response."""
 
-    def end_response(self, cycle: "Cycle") -> None:
-        """Continue with the next request, or close unless `keep_alive` is set."""
+    def end_response(self) -> None:
+        """Continue with the next request, or close if the connection does not outlive the response."""
 
     def close(self) -> None:
         """Close, without the rest of a response."""
@@ -210,4 +210,4 @@ class Cycle:
             if is_large:
                 self._wire.write_rest(memoryview(body))
             else:
-                self._wire.end_response(self)
+                self._wire.end_response()

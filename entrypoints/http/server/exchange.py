@@ -32,7 +32,8 @@ class Exchange:
     """Percent-encoded as sent, without the query."""
     request_id: str
     """The client's, if it sent one that is short and plain, else a new one."""
-    slot: Slot
+    slot: Slot = UNCOUNTED
+    """Replaced once the request is admitted."""
     origin: bytes | None = None
     """The origin of the page that sent the request, if it says so."""
     started: float = field(default_factory=time.perf_counter)
@@ -50,7 +51,7 @@ class Exchange:
     """Whether the client disconnected before the response started, so that a missing body is no fault."""
 
     @classmethod
-    def begin(cls, scope: Scope, slot: Slot) -> "Exchange":
+    def begin(cls, scope: Scope) -> "Exchange":
         """Start the exchange of a request, put it into its ASGI scope, and prepare that for routing."""
         request_ids, origin = [], None
         for name, value in scope["headers"]:
@@ -64,7 +65,6 @@ class Exchange:
             path=(scope.get("raw_path") or quote(scope["path"]).encode()).decode("ascii", "replace"),
             request_id=request_ids[0].decode() if is_well_formed else new_request_id(),
             origin=origin,
-            slot=slot,
         )
         scope[SCOPE_KEY] = exchange
         # Routed before it is decoded, so that an encoded slash in a user id does not end a segment; and without its
@@ -81,7 +81,7 @@ class Exchange:
     @classmethod
     def unparsed(cls) -> "Exchange":
         """Start the exchange of a malformed request."""
-        return cls(method=None, path="", request_id=new_request_id(), slot=UNCOUNTED)
+        return cls(method=None, path="", request_id=new_request_id())
 
     @classmethod
     def of(cls, scope: Mapping[str, Any]) -> "Exchange":

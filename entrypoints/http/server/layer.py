@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 
 from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, encoded_problem
-from entrypoints.http.server.admission import ADMIN_PATHS, UNCOUNTED, Admission, Rejected
+from entrypoints.http.server.admission import ADMIN_PATHS, Admission, Rejected
 from entrypoints.http.server.asgi import CLOSE, App, HeaderList, Message, Receive, Scope, Send
 from entrypoints.http.server.connections import Connections
 from entrypoints.http.server.drain import draining_on_signal
@@ -64,7 +64,7 @@ class ExchangeLayer:
             await self._answer(scope, receive, send)
         else:  # called without the connection that admits requests before it passes them on
             scope = {**scope}
-            exchange = Exchange.begin(scope, UNCOUNTED)
+            exchange = Exchange.begin(scope)
             try:
                 exchange.slot = self.admission.admit(exchange.path.encode())
             except Rejected as rejected:

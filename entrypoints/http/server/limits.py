@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from entrypoints.http.server.descriptors import MAX_CONNECTIONS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLimits:
@@ -21,7 +23,7 @@ class ServerLimits:
     headers: int = 100
     pipelined: int = 16
     """Requests that a connection may send ahead of their responses."""
-    connections: int = 10_000
+    connections: int = MAX_CONNECTIONS
     """Open connections of the public port; for one more, the longest idle one is closed."""
     admin_connections: int = 32
     """The same of the admin port."""

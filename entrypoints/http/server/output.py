@@ -15,15 +15,17 @@ _RESET = struct.pack("ii", 1, 0)
 class Output:
     """Writes large responses in pieces, each when the client has read the one before."""
 
-    __slots__ = ("_connections", "_rest", "_resumed", "_sent", "_transport", "is_paused")
+    __slots__ = ("_connections", "_end_response", "_rest", "_resumed", "_transport", "is_paused")
 
-    def __init__(self, transport: asyncio.Transport, connections: Connections, sent: Callable[[], None]) -> None:
-        """Call `sent` whenever the rest of a large response is written."""
+    def __init__(
+        self, transport: asyncio.Transport, connections: Connections, end_response: Callable[[], None]
+    ) -> None:
+        """Call `end_response` whenever the rest of a large response is written."""
         self.is_paused = False
         """Whether the client has not read what was written."""
         self._transport = transport
         self._connections = connections
-        self._sent = sent
+        self._end_response = end_response
         self._rest = memoryview(b"")
         self._resumed: asyncio.Event | None = None
 
@@ -57,7 +59,7 @@ class Output:
         """Keep nothing, and refer to the connection no more, once it is lost."""
         self._discard()
         self.resume()
-        del self._sent
+        del self._end_response
 
     def _discard(self) -> None:
         self._keep(memoryview(b""))
@@ -68,7 +70,7 @@ class Output:
             self._keep(self._rest[PIECE_BYTES:])
             self._transport.write(piece)
         if not self._rest:
-            self._sent()
+            self._end_response()
 
     def _keep(self, rest: memoryview) -> None:
         more, self._rest = len(rest) - len(self._rest), rest

@@ -157,7 +157,7 @@ class RequestParser:
         self._sink.add_to_body(body)
 
     def on_message_complete(self) -> None:
-        """Say that the request is complete."""
+        """Report that the request is complete."""
         if not self._offers_upgrade:
             self.is_arriving = False
             self._sink.complete_request()
