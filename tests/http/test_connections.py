@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from entrypoints.http.server.connections import Connections, WaitQueue, move
+from entrypoints.http.server.limits import ServerLimits
 from tests.http.test_overload import in_progress
 from tests.http.wire import connected
 from tests.services import Service, running_service
@@ -95,3 +97,55 @@ def test_a_request_in_progress_keeps_its_connection(four: Service, monkeypatch: 
         stack.enter_context(in_progress(four, monkeypatch, *clients))
         with connected(four) as new:
             assert is_closed(new)
+
+
+def test_incomplete_requests_together_keep_a_bounded_number_of_bytes() -> None:
+    head = b"POST /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n"
+    with (
+        running_service({"arriving_bytes": 310_000}, DATABASE_URL="memory://") as service,
+        crowd(service, 10) as connections,
+    ):
+        for connection in connections:
+            connection.sendall(head + b"x" * 59_999)
+            ask_apart(service)
+        for connection in connections[:5]:
+            assert is_closed(connection)
+        for connection in connections[5:]:
+            connection.sendall(b"x")
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 405 ")
+
+
+def ask_apart(service: Service) -> None:
+    with connected(service) as connection:
+        ask(connection)
+
+
+class Unread:
+    """A connection whose client does not read."""
+
+    queue: WaitQueue | None = None
+    kept = 0
+
+    def __init__(self, connections: Connections) -> None:
+        self.connections = connections
+        move(self, connections.unread)
+
+    def keep(self, size: int) -> None:
+        self.kept += size
+        self.connections.keep_unsent(size)
+
+    def expire(self, queue: WaitQueue) -> None: ...
+
+    def evict(self, queue: WaitQueue) -> None:
+        self.keep(-self.kept)
+
+
+async def test_thousands_of_small_rests_make_room_for_a_large_one() -> None:
+    limits = ServerLimits(max_concurrent_requests=1, request_seconds=60, unsent_bytes=5_000)
+    connections = Connections(limits, 10_000)
+    unread = [Unread(connections) for _ in range(5_000)]
+    for each in unread:
+        each.keep(1)
+    unread[-1].keep(4_000)
+    assert connections.unsent_bytes == 5_000
+    assert [each.kept for each in unread] == [0] * 4_000 + [1] * 999 + [4_001]

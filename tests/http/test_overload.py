@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from entrypoints.http.server.admission import ADMIN_PATHS, LIVE, MAX_PROBES, READY, Admission, Rejected
 from entrypoints.http.server.cycle import Cycle
 from tests.http.wire import assert_problem, connected, listed, made, one
 from tests.services import Client, Service, running_service
@@ -88,6 +89,18 @@ def test_the_excess_is_rejected_at_once_and_health_probes_are_not(
             assert_problem(httpx.head(narrow.url + grace.tasks), "overloaded", body=False)
         assert listed(grace) == []
         assert made(grace)["version"] == 1
+
+
+def test_probes_have_a_limit_of_their_own_on_the_public_port() -> None:
+    admission = Admission(1)
+    slots = [admission.admit(READY) for _ in range(MAX_PROBES)]
+    with pytest.raises(Rejected, match="overloaded"):
+        admission.admit(READY)
+    for path, only in [(LIVE, None), (b"/docs", None), (READY, ADMIN_PATHS)]:
+        admission.admit(path, only=only).leave()
+    slots[0].leave()
+    admission.admit(READY)
+    assert admission.in_progress == 0
 
 
 def test_a_connection_closed_after_a_rejection_is_forgotten(

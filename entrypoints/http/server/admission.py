@@ -6,6 +6,8 @@ from collections import Counter
 LIVE, READY = b"/health/live", b"/health/ready"
 ADMIN_PATHS = frozenset({LIVE, READY})
 """What the admin address serves."""
+MAX_PROBES = 64
+"""Health probes of one kind in progress: probes of a database that does not respond must not make others fail."""
 
 
 class Rejected(Exception):
@@ -24,13 +26,15 @@ class Admission:
     """Admits requests up to a limit, and none but the liveness probe while the process drains.
 
     Beyond its capacity the process would only delay all requests; a request that is rejected at once can be retried,
-    here or elsewhere. Health probes are admitted beyond the limit, and not counted.
+    here or elsewhere. Health probes have a small limit of their own on the public port, so that they succeed beside any
+    load, and are no way around the limit; on the admin port the number of connections bounds them.
     """
 
     def __init__(self, limit: int) -> None:
         """Bound the number of requests in progress."""
         self.limit = limit
         self.in_progress = 0
+        self.probes_in_progress: Counter[bytes] = Counter()
         self.in_progress_by_user: Counter[str] = Counter()
         self.is_draining = False
         """Whether the process is about to stop, so that each response is the last on its connection."""
@@ -45,7 +49,12 @@ class Admission:
             self.drain_rejected_at = time.monotonic()
             raise Rejected("shutting_down")
         if path in (LIVE, READY):
-            return Slot(None)
+            if only is not None:
+                return Slot(None)
+            if self.probes_in_progress[path] >= MAX_PROBES:
+                raise Rejected("overloaded")
+            self.probes_in_progress[path] += 1
+            return Slot(self, probe=path)
         if self.in_progress >= self.limit:
             raise Rejected("overloaded")
         self.in_progress += 1
@@ -55,11 +64,12 @@ class Admission:
 class Slot:
     """The part of the capacity that one request holds."""
 
-    __slots__ = ("_admission", "_user_id")
+    __slots__ = ("_admission", "_probe", "_user_id")
 
-    def __init__(self, admission: Admission | None) -> None:
+    def __init__(self, admission: Admission | None, *, probe: bytes | None = None) -> None:
         """Hold one place that `admission` has counted; without an admission, hold and count nothing."""
         self._admission = admission
+        self._probe = probe
         self._user_id: str | None = None
 
     def assign(self, user_id: str) -> None:
@@ -80,6 +90,9 @@ class Slot:
         """Give the place back. Only the first call counts."""
         admission, self._admission = self._admission, None
         if admission is None:
+            return
+        if self._probe:
+            admission.probes_in_progress[self._probe] -= 1
             return
         admission.in_progress -= 1
         if self._user_id is not None:

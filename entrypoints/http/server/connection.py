@@ -76,6 +76,7 @@ class HttpConnection(asyncio.Protocol):
         except InvalidRequest as invalid:
             self._reject_input(invalid.code, str(invalid))
         self._wait()
+        self._connections.keep_arrived(self, len(data))
 
     def eof_received(self) -> bool:
         """Respond to the complete requests of a client that sends no more, and then close."""

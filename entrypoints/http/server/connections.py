@@ -35,6 +35,9 @@ class WaitQueue:
         """Let each connection wait for so many seconds."""
         self._seconds = seconds
         self._since: OrderedDict[Connection, float] = OrderedDict()
+        self._held: dict[Connection, int] = {}
+        self.held_bytes = 0
+        """What is held for all of them, as far as it was counted."""
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, connection: Connection) -> None:
@@ -45,8 +48,14 @@ class WaitQueue:
             self._timer = loop.call_later(self._seconds, self._expire)
 
     def remove(self, connection: Connection) -> None:
-        """Take a connection out."""
+        """Take a connection out, with what is held for it."""
         del self._since[connection]
+        self.held_bytes -= self._held.pop(connection, 0)
+
+    def hold(self, connection: Connection, size: int) -> None:
+        """Count so many more bytes that are held for a connection of the queue."""
+        self._held[connection] = self._held.get(connection, 0) + size
+        self.held_bytes += size
 
     def first(self) -> Connection | None:
         """Return the connection that has waited longest."""
@@ -123,10 +132,20 @@ class Connections:
         move(connection, None)
 
     def keep_unsent(self, size: int) -> None:
-        """Count a part of a response that is kept; beyond the limit of all, close those unread for longest."""
+        """Count a part of a response that is kept; beyond the limit of all, close those unread for longest.
+
+        `size` is negative when a part is kept no longer, as when a connection is closed.
+        """
         self.unsent_bytes += size
-        while self.unsent_bytes > self._limits.unsent_bytes and self._evict_first(self.unread):
+        while size > 0 and self.unsent_bytes > self._limits.unsent_bytes and self._evict_first(self.unread):
             pass
+
+    def keep_arrived(self, connection: Connection, size: int) -> None:
+        """Count a part of an incomplete request; beyond the limit of all, close those arriving for longest."""
+        if connection.queue is self.arriving:
+            self.arriving.hold(connection, size)
+            while self.arriving.held_bytes > self._limits.arriving_bytes and self._evict_first(self.arriving):
+                pass
 
     def _evict_first(self, queue: WaitQueue) -> bool:
         """Close the first connection of a queue. Return whether there was one."""

@@ -34,6 +34,8 @@ class ServerLimits:
     """How long a connection pauses after a rejected request, as `Retry-After` says."""
     read_seconds: float = 60.0
     """For a client to read what was written, until its connection is reset."""
+    arriving_bytes: int = 32 * 1024 * 1024
+    """The parts of all incomplete requests; beyond it, the one that has been arriving for longest is closed."""
     unsent_bytes: int = 32 * 1024 * 1024
     """The parts of all large responses that are kept until the client reads the parts before; beyond it, the connection
     that has been unread for longest is reset."""
