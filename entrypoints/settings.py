@@ -21,9 +21,10 @@ _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+
 _DEFAULT_PORTS = {("http", "80"), ("https", "443")}
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+DATABASE_URL_EXAMPLE = "postgresql://user:password@db.example.com:5432/hextasks"
 _EXAMPLES = MappingProxyType(
     {
-        "DATABASE_URL": "postgresql://user:password@db.example.com:5432/hextasks",
+        "DATABASE_URL": DATABASE_URL_EXAMPLE,
         "JWT_SECRET": "$(openssl rand -base64 48)",
         "JWT_JWKS_URL": "https://auth.example.com/api/auth/jwks",
         "JWT_ISSUER": "https://auth.example.com",

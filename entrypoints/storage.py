@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from adapters.memory import MemoryTaskRepository
 from application import TaskRepository
-from entrypoints.settings import Settings
+from entrypoints.settings import DATABASE_URL_EXAMPLE, Settings
 from entrypoints.start import StartError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def postgres_storage(settings: Settings) -> "PostgresStorage":
             migrates=not settings.in_production,
         )
     except ValueError as error:
-        raise StartError(f"DATABASE_URL: {error}") from None
+        raise StartError(f"DATABASE_URL: {error}. Example: {DATABASE_URL_EXAMPLE}") from None
 
 
 @asynccontextmanager
