@@ -15,7 +15,7 @@ serve: $(READY)  ## Run the service; settings come from the environment and .env
 
 test: $(READY)  ## Run every test and check the coverage
 	@rm -f .coverage*
-	.venv/bin/coverage run -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+	.venv/bin/coverage run -m pytest -n 3 --dist worksteal $(PYTEST_ARGS)
 	@.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report --include='domain/*,application/*' --fail-under=100
 	.venv/bin/coverage report --omit='domain/*,application/*' --fail-under=90
