@@ -18,7 +18,6 @@ from tests.benchmarks.processes import (
     SERVICE_CORES,
     are_idle,
     cpu_seconds,
-    free_port,
     memory_bytes,
     pinned,
     process_tree,
@@ -27,6 +26,7 @@ from tests.benchmarks.processes import (
 from tests.benchmarks.seeding import HEXTASKS, USUAL_STACK, Schema
 from tests.benchmarks.statements import STATEMENTS
 from tests.benchmarks.workload import SECRET, Requests
+from tests.wires import free_port
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / ".bench"

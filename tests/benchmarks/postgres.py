@@ -16,7 +16,8 @@ from typing import Any
 
 import asyncpg
 
-from tests.benchmarks.processes import LOAD_CORES, free_port, pinned, process_tree, run
+from tests.benchmarks.processes import LOAD_CORES, pinned, process_tree, run
+from tests.wires import free_port
 
 START_SECONDS = 60.0
 QUIET_LOOKS = 5

@@ -1,7 +1,6 @@
 """Processes that are measured: pinned, with their processor time and memory, children included."""
 
 import os
-import socket
 import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -39,12 +38,6 @@ def run(command: Sequence[str], *, cwd: Path | str, **settings: Any) -> None:
     ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **settings)
     if ended.returncode != 0:
         raise RuntimeError(f"{command[0]} failed: {ended.stderr[-2000:] or ended.stdout[-2000:]}")
-
-
-def free_port() -> int:
-    """Return a TCP port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def process_tree(root: int) -> list[int]:

@@ -10,7 +10,7 @@ import pytest
 from entrypoints.http.server.connections import Connections, WaitQueue, move
 from entrypoints.http.server.limits import ServerLimits
 from tests.http.test_overload import in_progress
-from tests.http.wire import connected
+from tests.http.wire import connected, received_until_end
 from tests.services import Service, running_service
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -82,12 +82,7 @@ def test_without_idle_ones_the_slowest_client_loses_its_connection(four: Service
 
 def is_closed_early(connection: socket.socket) -> bool:
     """Return whether a connection ends before all its responses were sent."""
-    received = 0
-    try:
-        while more := connection.recv(1 << 20):
-            received += len(more)
-    except ConnectionResetError:
-        pass
+    received, _ = received_until_end(connection)
     return received < 10_000_000
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.http.wire import assert_problem, connected, listed, made, one
+from tests.http.wire import assert_problem, connected, listed, made, one, received_until_end
 from tests.patience import eventually
 from tests.services import Client, Service, running_service
 
@@ -183,17 +183,13 @@ class TestUnread:
 
 def received_until_reset(connection: socket.socket) -> int:
     """Read until the connection is reset, and not merely closed; return the number of bytes."""
-    received = 0
-    try:
-        while more := connection.recv(1 << 20):
-            received += len(more)
-    except ConnectionResetError:
-        return received
-    raise AssertionError("it was closed")
+    received, is_reset = received_until_end(connection)
+    assert is_reset, "it was closed"
+    return received
 
 
 def kept_by_the_system(service: Service, port: int) -> bool:
-    """Return whether the service's end of a connection still exists, whoever owns it."""
+    """Return whether the service's end of a connection still exists, whichever process owns it."""
     ends = [line.split()[1:3] for line in Path("/proc/net/tcp").read_text().splitlines()]
     here, there = (f":{number:04X}" for number in (urlsplit(service.url).port or 0, port))
     return any(local.endswith(here) and remote.endswith(there) for local, remote in ends)

@@ -134,6 +134,17 @@ def connected(service: Service) -> Iterator[socket.socket]:
         yield connection
 
 
+def received_until_end(connection: socket.socket) -> tuple[int, bool]:
+    """Read until the connection ends; return the number of bytes, and whether it was reset, not merely closed."""
+    received = 0
+    try:
+        while more := connection.recv(1 << 20):
+            received += len(more)
+    except ConnectionResetError:
+        return received, True
+    return received, False
+
+
 def statuses(connection: socket.socket, count: int | None = None) -> list[int]:
     """Read so many responses, or all until the connection is closed, and return their statuses in order."""
     received = b""

@@ -18,8 +18,6 @@ RAMP = (8, 16, 32, 64, 128, 256)
 TIMES = 4
 KEPT_SHARE = 0.8
 """Of its peak throughput."""
-QUICK_SECONDS = 0.5
-"""For refusals and probes: half of what orchestrators allow by default."""
 
 
 async def overload(
@@ -92,12 +90,16 @@ def _findings(
     ]
     if is_strict:
         findings += [
-            at_most(scenario, "/health/live", [event.seconds for event in prober.live], QUICK_SECONDS, share=0.99),
-            at_most(scenario, "/health/ready", [event.seconds for event in prober.ready], QUICK_SECONDS, share=0.99),
+            at_most(
+                scenario, "/health/live", [event.seconds for event in prober.live], Prober.QUICK_SECONDS, share=0.99
+            ),
+            at_most(
+                scenario, "/health/ready", [event.seconds for event in prober.ready], Prober.QUICK_SECONDS, share=0.99
+            ),
         ]
         if "impatient" not in scenario:
             p99 = found.p99.get("overloaded", 0.0)
-            findings.append(at_most(scenario, "p99 of the refusals", [p99], QUICK_SECONDS))
+            findings.append(at_most(scenario, "p99 of the refusals", [p99], Prober.QUICK_SECONDS))
     return findings
 
 

@@ -22,7 +22,7 @@ class Bounds:
     """How long things may take, in seconds."""
 
     answer: float = 2.0
-    live: float = 0.5
+    live: float = Prober.QUICK_SECONDS
     heal: float = 2.0
 
 
