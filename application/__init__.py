@@ -5,11 +5,25 @@ Every use-case is an object built from its ports and then awaited like a functio
 """
 
 from application.access import only_own_tasks
+from application.batch import (
+    MAX_OPERATIONS,
+    ApplyBatch,
+    ChangeOperation,
+    CreateOperation,
+    DeleteOperation,
+    InvalidBatch,
+    Operation,
+)
+from application.changes import Change, ChangePage, Removal
 from application.create_task import CreateTask
 from application.delete_task import DeleteTask
 from application.errors import (
     ApplicationError,
+    IdempotencyKeyReused,
+    IdempotencyKeyUsed,
     NotOwner,
+    StateExpired,
+    StateMismatch,
     StorageUnavailable,
     TaskAlreadyExists,
     TaskContended,
@@ -17,25 +31,52 @@ from application.errors import (
     VersionConflict,
 )
 from application.get_task import GetTask
+from application.list_changes import ListChanges
 from application.list_tasks import ListTasks
 from application.pages import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, InvalidPage, PageRequest, Position, TaskPage
 from application.ports import Clock, TaskIds, TaskRepository
-from application.update_task import CompleteTask, UpdateTask
+from application.signal import ChangeSignal
+from application.states import NOTHING, TOKEN_PATTERN, InvalidState, State
+from application.update_task import COMPLETION, CompleteTask, UpdateTask
+from application.writes import Applied, Once, Write, WritesRejected, Written
 
 __all__ = [
+    "COMPLETION",
     "DEFAULT_PAGE_SIZE",
+    "MAX_OPERATIONS",
     "MAX_PAGE_SIZE",
+    "NOTHING",
+    "TOKEN_PATTERN",
     "ApplicationError",
+    "Applied",
+    "ApplyBatch",
+    "Change",
+    "ChangeOperation",
+    "ChangePage",
+    "ChangeSignal",
     "Clock",
     "CompleteTask",
+    "CreateOperation",
     "CreateTask",
+    "DeleteOperation",
     "DeleteTask",
     "GetTask",
+    "IdempotencyKeyReused",
+    "IdempotencyKeyUsed",
+    "InvalidBatch",
     "InvalidPage",
+    "InvalidState",
+    "ListChanges",
     "ListTasks",
     "NotOwner",
+    "Once",
+    "Operation",
     "PageRequest",
     "Position",
+    "Removal",
+    "State",
+    "StateExpired",
+    "StateMismatch",
     "StorageUnavailable",
     "TaskAlreadyExists",
     "TaskContended",
@@ -45,5 +86,8 @@ __all__ = [
     "TaskRepository",
     "UpdateTask",
     "VersionConflict",
+    "Write",
+    "WritesRejected",
+    "Written",
     "only_own_tasks",
 ]

@@ -14,11 +14,35 @@ class TaskNotFound(ApplicationError):
 
 
 class TaskAlreadyExists(ApplicationError):
-    """The user already owns a task with this id. Nothing was written."""
+    """The user owns a task with this id, or has deleted one. Nothing was written."""
 
 
 class VersionConflict(ApplicationError):
     """The task's version is not the one that was expected or read: it has changed since. Nothing was written."""
+
+    def __init__(self, current_version: int | None = None) -> None:
+        """Take the version that is stored, if it is known."""
+        super().__init__()
+        self.current_version = current_version
+
+
+class StateMismatch(ApplicationError):
+    """The user's state is not the one that was required. Nothing was written."""
+
+
+class StateExpired(ApplicationError):
+    """Changes since that state are not known completely: read all again.
+
+    The state is from before a restored backup, older than the deletions that are kept, or not this user's.
+    """
+
+
+class IdempotencyKeyUsed(ApplicationError):
+    """An earlier write had the same idempotency key. Nothing was written; `recall` returns the earlier outcome."""
+
+
+class IdempotencyKeyReused(ApplicationError):
+    """An earlier write with the same idempotency key was another one. Nothing was written."""
 
 
 class TaskContended(ApplicationError):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from application.access import only_own_tasks
 from application.pages import PageRequest, TaskPage
 from application.ports import TaskRepository
+from application.states import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +14,12 @@ class ListTasks:
 
     tasks: TaskRepository
 
-    async def __call__(self, *, actor: str, user_id: str, page: PageRequest | None = None) -> TaskPage:
-        """Return the page asked for, by default the newest 50 tasks. Raises NotOwner, StorageUnavailable."""
+    async def __call__(
+        self, *, actor: str, user_id: str, page: PageRequest | None = None, known: State | None = None
+    ) -> TaskPage:
+        """Return a page. If the user's state still is the `known` one, it has that state and no tasks.
+
+        Raises NotOwner, StorageUnavailable.
+        """
         only_own_tasks(actor=actor, user_id=user_id)
-        return await self.tasks.list(user_id, page or PageRequest())
+        return await self.tasks.list(user_id, page or PageRequest(), known=known)

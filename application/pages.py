@@ -5,10 +5,13 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
+from application.states import State
 from domain import DomainError, Task
+from domain.rules import TextRule
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 500
+SEARCH_TEXT = TextRule("text", max_length=500)
 
 
 class InvalidPage(DomainError):
@@ -30,18 +33,20 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """The requested part of a user's list. Raises InvalidPage when the limit is not from 1 to 500."""
+    """The requested part of a user's list. Raises InvalidPage when the limit is not from 1 to 500, and InvalidText."""
 
     limit: int = DEFAULT_PAGE_SIZE
     after: Position | None = None
     """The place where the previous page ended, itself excluded; None starts at the newest task."""
     completed: bool | None = None
     """True for completed tasks only, False for open ones only, None for both."""
+    text: str | None = None
+    """Only tasks whose title contains this text, 1 to 500 characters, regardless of case (`domain.search_key`)."""
 
     def __post_init__(self) -> None:
-        if type(self.limit) is not int or not 1 <= self.limit <= MAX_PAGE_SIZE:
-            detail = f"The limit must be a whole number from 1 to {MAX_PAGE_SIZE}."
-            raise InvalidPage("limit_out_of_range", detail, field="limit")
+        check_limit(self.limit)
+        if self.text is not None:
+            SEARCH_TEXT.check(self.text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +56,18 @@ class TaskPage:
     tasks: tuple[Task, ...]
     next: Position | None
     """The end of this page, for `PageRequest.after`; None on the last page."""
+    state: State
+    """The user's state at which the page was read."""
 
     @classmethod
-    def cut(cls, tasks: list[Task], limit: int) -> Self:
+    def cut(cls, tasks: list[Task], limit: int, state: State) -> Self:
         """Make a page of `limit` tasks from up to `limit + 1`: the extra one only indicates that more follow."""
         page = tuple(tasks[:limit])
-        return cls(tasks=page, next=Position.of(page[-1]) if len(tasks) > limit else None)
+        return cls(tasks=page, next=Position.of(page[-1]) if len(tasks) > limit else None, state=state)
+
+
+def check_limit(limit: int) -> None:
+    """Accept the size of a page. Raises InvalidPage."""
+    if type(limit) is not int or not 1 <= limit <= MAX_PAGE_SIZE:
+        detail = f"The limit must be a whole number from 1 to {MAX_PAGE_SIZE}."
+        raise InvalidPage("limit_out_of_range", detail, field="limit")

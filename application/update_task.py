@@ -1,17 +1,20 @@
 """Stories: update a task, and complete it in one action."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from application.access import only_own_tasks
 from application.errors import TaskContended, VersionConflict
+from application.keyed import apply_one, once_only, written
 from application.ports import Clock, TaskRepository
+from application.signal import ChangeSignal
+from application.writes import Applied, Once, Write, Written
 from domain import Task, TaskChange
 
 # Of N concurrent writers at least one succeeds in each round, so this many always succeed.
 MAX_ATTEMPTS = 32
 
-_COMPLETION = TaskChange(is_completed=True)
+COMPLETION = TaskChange(is_completed=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +23,7 @@ class UpdateTask:
 
     tasks: TaskRepository
     clock: Clock
+    signal: ChangeSignal = field(default_factory=ChangeSignal)
 
     async def __call__(
         self,
@@ -29,23 +33,53 @@ class UpdateTask:
         task_id: UUID,
         change: TaskChange,
         expected_version: int | None = None,
-    ) -> Task:
-        """Store the change and return the task; a change without effect writes nothing.
+        once: Once | None = None,
+    ) -> Written[Task]:
+        """Store the change and return the task; a change without effect writes nothing (`state` is None).
 
         With `expected_version`, the change is applied to that version only, else VersionConflict is raised. Without it,
         the change is applied to the newest version, with up to 32 attempts while other writers change it; then
-        TaskContended is raised. Raises NotOwner, TaskNotFound, StorageUnavailable.
+        TaskContended is raised. Raises NotOwner, TaskNotFound, IdempotencyKeyReused, StorageUnavailable.
         """
         only_own_tasks(actor=actor, user_id=user_id)
+        if once:
+            write = self._save_once(user_id, task_id, change, expected_version, once)
+            updated = written(await once_only(write, tasks=self.tasks, user_id=user_id, once=once))
+        else:
+            updated = await self._save(user_id, task_id, change, expected_version)
+        if updated.state and not updated.is_replayed:
+            self.signal.publish(user_id, updated.state)
+        return updated
+
+    async def _save(
+        self, user_id: str, task_id: UUID, change: TaskChange, expected_version: int | None
+    ) -> Written[Task]:
         for _ in range(MAX_ATTEMPTS):
             task = await self.tasks.get(user_id, task_id)
             if expected_version not in (None, task.version):
-                raise VersionConflict
+                raise VersionConflict(task.version)
             changed = task.apply(change, now=self.clock.now())
             if changed is task:
-                return task
+                return Written(task=task, state=None)
             try:
                 return await self.tasks.save(changed)
+            except VersionConflict:
+                if expected_version is not None:
+                    raise
+        raise TaskContended
+
+    async def _save_once(
+        self, user_id: str, task_id: UUID, change: TaskChange, expected_version: int | None, once: Once
+    ) -> Applied:
+        for _ in range(MAX_ATTEMPTS):
+            task = await self.tasks.get(user_id, task_id)
+            if expected_version not in (None, task.version):
+                raise VersionConflict(task.version)
+            now = self.clock.now()
+            changed = task.apply(change, now=now)
+            write = Write(kind="keep" if changed is task else "save", task=changed)
+            try:
+                return await apply_one(self.tasks, write, now=now, once=once)
             except VersionConflict:
                 if expected_version is not None:
                     raise
@@ -58,10 +92,24 @@ class CompleteTask:
 
     tasks: TaskRepository
     clock: Clock
+    signal: ChangeSignal = field(default_factory=ChangeSignal)
 
-    async def __call__(self, *, actor: str, user_id: str, task_id: UUID, expected_version: int | None = None) -> Task:
+    async def __call__(
+        self,
+        *,
+        actor: str,
+        user_id: str,
+        task_id: UUID,
+        expected_version: int | None = None,
+        once: Once | None = None,
+    ) -> Written[Task]:
         """Complete the task and return it; the first `completed_at` stays. Raises what UpdateTask raises."""
-        update = UpdateTask(tasks=self.tasks, clock=self.clock)
+        update = UpdateTask(tasks=self.tasks, clock=self.clock, signal=self.signal)
         return await update(
-            actor=actor, user_id=user_id, task_id=task_id, change=_COMPLETION, expected_version=expected_version
+            actor=actor,
+            user_id=user_id,
+            task_id=task_id,
+            change=COMPLETION,
+            expected_version=expected_version,
+            once=once,
         )

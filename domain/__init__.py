@@ -1,6 +1,7 @@
 """The task domain: one entity, rules (in `domain.rules`) and errors. Standard library only, no I/O, no clock."""
 
 from domain.errors import DomainError, InvalidTask, InvalidText
+from domain.search import search_key
 from domain.task import TASK_FIELDS, UNCHANGED, Task, TaskChange, TaskDraft, Unchanged
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "TaskChange",
     "TaskDraft",
     "Unchanged",
+    "search_key",
 ]

@@ -5,7 +5,17 @@ from dependency_injector import containers, providers
 from adapters.clock import SystemClock
 from adapters.ids import Uuid7Ids
 from adapters.tokens import Keys, SharedSecret, TokenVerifier
-from application import CompleteTask, CreateTask, DeleteTask, GetTask, ListTasks, UpdateTask
+from application import (
+    ApplyBatch,
+    ChangeSignal,
+    CompleteTask,
+    CreateTask,
+    DeleteTask,
+    GetTask,
+    ListChanges,
+    ListTasks,
+    UpdateTask,
+)
 from entrypoints.settings import Settings
 from entrypoints.storage import MemoryStorage, postgres_storage
 
@@ -43,9 +53,12 @@ class Container(containers.DeclarativeContainer):
         audience=settings.provided.jwt_audience,
     )
 
+    signal = providers.Singleton(ChangeSignal)
     list_tasks = providers.Singleton(ListTasks, tasks=tasks)
-    create_task = providers.Singleton(CreateTask, tasks=tasks, clock=clock, ids=ids)
+    list_changes = providers.Singleton(ListChanges, tasks=tasks)
+    create_task = providers.Singleton(CreateTask, tasks=tasks, clock=clock, ids=ids, signal=signal)
     get_task = providers.Singleton(GetTask, tasks=tasks)
-    update_task = providers.Singleton(UpdateTask, tasks=tasks, clock=clock)
-    complete_task = providers.Singleton(CompleteTask, tasks=tasks, clock=clock)
-    delete_task = providers.Singleton(DeleteTask, tasks=tasks, clock=clock)
+    update_task = providers.Singleton(UpdateTask, tasks=tasks, clock=clock, signal=signal)
+    complete_task = providers.Singleton(CompleteTask, tasks=tasks, clock=clock, signal=signal)
+    delete_task = providers.Singleton(DeleteTask, tasks=tasks, clock=clock, signal=signal)
+    apply_batch = providers.Singleton(ApplyBatch, tasks=tasks, clock=clock, ids=ids, signal=signal)

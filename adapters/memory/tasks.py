@@ -1,63 +1,36 @@
 """The TaskRepository port over dictionaries, with the same results as the PostgreSQL adapter."""
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
+from heapq import nsmallest
+from operator import itemgetter
 from uuid import UUID
 
-from adapters.memory.ordered import OrderedPlaces, place_of
-from application import PageRequest, TaskAlreadyExists, TaskNotFound, TaskPage, VersionConflict
+from adapters.memory.user_tasks import UserTasks
+from application import (
+    NOTHING,
+    ApplicationError,
+    Applied,
+    Change,
+    ChangePage,
+    IdempotencyKeyReused,
+    IdempotencyKeyUsed,
+    Once,
+    PageRequest,
+    Removal,
+    State,
+    StateMismatch,
+    TaskAlreadyExists,
+    TaskNotFound,
+    TaskPage,
+    VersionConflict,
+    Write,
+    WritesRejected,
+    Written,
+)
 from domain import Task
-
-_ID_BITS = (1 << 128) - 1
-
-
-@dataclass(slots=True)
-class _UserTasks:
-    """One user's tasks, their order for each filter, and the user's counter."""
-
-    by_id: dict[int, Task] = field(default_factory=dict)
-    """By the number of their UUID, which is hashed and compared in C."""
-    all: OrderedPlaces = field(default_factory=OrderedPlaces)
-    # One list per filter, so that no page scans tasks of another state.
-    by_state: dict[bool, OrderedPlaces] = field(default_factory=lambda: {True: OrderedPlaces(), False: OrderedPlaces()})
-    counter: int = 0
-
-    def add(self, task: Task) -> Task:
-        """Store a new task with the next number."""
-        self.counter += 1
-        stored = self.by_id[task.id.int] = replace(task, version=self.counter)
-        place = place_of(task.created_at, task.id)
-        self.all.add(place)
-        self.by_state[task.is_completed].add(place)
-        return stored
-
-    def save(self, before: Task, task: Task) -> Task:
-        """Replace a task, with the next number."""
-        self.counter += 1
-        stored = replace(task, created_at=before.created_at, version=self.counter)
-        self.by_id[task.id.int] = stored
-        if stored.is_completed != before.is_completed:
-            place = place_of(stored.created_at, stored.id)
-            self.by_state[before.is_completed].remove(place)
-            self.by_state[stored.is_completed].add(place)
-        return stored
-
-    def remove(self, task: Task) -> None:
-        """Remove a task; the deletion takes a number too."""
-        self.counter += 1
-        del self.by_id[task.id.int]
-        place = place_of(task.created_at, task.id)
-        self.all.remove(place)
-        self.by_state[task.is_completed].remove(place)
-
-    def page(self, request: PageRequest) -> TaskPage:
-        """Return a page, for the cost of a binary search and the page itself."""
-        places = self.all if request.completed is None else self.by_state[request.completed]
-        before = place_of(request.after.created_at, request.after.id) if request.after else None
-        by_id = self.by_id
-        tasks = [by_id[place & _ID_BITS] for place in places.newest(request.limit + 1, before=before)]
-        return TaskPage.cut(tasks, request.limit)
 
 
 class MemoryTaskRepository:
@@ -69,39 +42,123 @@ class MemoryTaskRepository:
 
     def __init__(self) -> None:
         """Start without tasks."""
-        self._users: defaultdict[str, _UserTasks] = defaultdict(_UserTasks)
+        self._users: defaultdict[str, UserTasks] = defaultdict(UserTasks)
 
-    async def add(self, task: Task) -> Task:
+    async def add(self, task: Task) -> Written[Task]:
         """See TaskRepository.add."""
         user = self._users[task.user_id]
-        if task.id.int in user.by_id:
-            raise TaskAlreadyExists
-        return user.add(task)
+        _check_new(user, task)
+        return Written(task=user.add(task), state=user.state)
 
     async def get(self, user_id: str, task_id: UUID) -> Task:
         """See TaskRepository.get."""
         return self._find(user_id, task_id)
 
-    async def list(self, user_id: str, page: PageRequest) -> TaskPage:
+    async def get_many(self, user_id: str, task_ids: Collection[UUID]) -> dict[UUID, Task]:
+        """See TaskRepository.get_many."""
+        user = self._users.get(user_id)
+        return {each: user.by_id[each.int] for each in task_ids if each.int in user.by_id} if user else {}
+
+    async def list(self, user_id: str, page: PageRequest, *, known: State | None = None) -> TaskPage:
         """See TaskRepository.list."""
         user = self._users.get(user_id)
-        return user.page(page) if user else TaskPage(tasks=(), next=None)
+        state = user.state if user else NOTHING
+        return user.page(page) if user and state != known else TaskPage(tasks=(), next=None, state=state)
 
-    async def save(self, task: Task) -> Task:
+    async def save(self, task: Task) -> Written[Task]:
         """See TaskRepository.save."""
-        stored = self._find(task.user_id, task.id)
-        if stored.version != task.version:
-            raise VersionConflict
-        return self._users[task.user_id].save(stored, task)
+        stored = self._read(task)
+        user = self._users[task.user_id]
+        return Written(task=user.save(stored, task), state=user.state)
 
     async def remove(
         self, user_id: str, task_id: UUID, *, removed_at: datetime, expected_version: int | None = None
-    ) -> None:
+    ) -> Written[None]:
         """See TaskRepository.remove."""
         task = self._find(user_id, task_id)
         if expected_version not in (None, task.version):
-            raise VersionConflict
-        self._users[user_id].remove(task)
+            raise VersionConflict(task.version)
+        user = self._users[user_id]
+        user.remove(task, removed_at)
+        return Written(task=None, state=user.state)
+
+    async def apply(
+        self,
+        user_id: str,
+        writes: Sequence[Write],
+        *,
+        now: datetime,
+        once: Once | None = None,
+        if_state: State | None = None,
+    ) -> Applied:
+        """See TaskRepository.apply."""
+        user = self._users[user_id]
+        if once and once.key in user.keys:
+            raise IdempotencyKeyUsed
+        if if_state not in (None, user.state):
+            raise StateMismatch
+        errors: dict[int, ApplicationError] = {}
+        for place, write in enumerate(writes):
+            try:
+                _check_new(user, write.task) if write.kind == "add" else self._read(write.task)
+            except (TaskAlreadyExists, TaskNotFound, VersionConflict) as error:
+                errors[place] = error
+        if errors:
+            raise WritesRejected(errors)
+        before = user.state
+        results = tuple(_carry_out(user, write, now) for write in writes)
+        applied = Applied(results=results, state=user.state, has_changed=user.state != before)
+        if once:
+            user.keys[once.key] = now, once, applied
+        return applied
+
+    async def recall(self, user_id: str, once: Once) -> Applied | None:
+        """See TaskRepository.recall."""
+        user = self._users.get(user_id)
+        if user is None or once.key not in user.keys:
+            return None
+        _, stored, applied = user.keys[once.key]
+        if stored.fingerprint != once.fingerprint:
+            raise IdempotencyKeyReused
+        return replace(applied, is_replayed=True)
+
+    async def changes(self, user_id: str, *, since: State, limit: int) -> ChangePage:
+        """See TaskRepository.changes."""
+        return self._users.get(user_id, UserTasks()).changes(since, limit)
+
+    async def states(self, user_ids: Collection[str]) -> dict[str, State]:
+        """See TaskRepository.states."""
+        known = {user_id: self._users[user_id].state for user_id in user_ids if user_id in self._users}
+        return {user_id: state for user_id, state in known.items() if state != NOTHING}
+
+    async def purge(self, *, removed_before: datetime, keys_before: datetime, limit: int) -> int:
+        """See TaskRepository.purge. Reads all deletions and keys."""
+        removals = (
+            (removed_at, user, task_id)
+            for user in self._users.values()
+            for task_id, (removed_at, _) in user.log.removed_at.items()
+            if removed_at < removed_before
+        )
+        keys = (
+            (stored_at, user, key)
+            for user in self._users.values()
+            for key, (stored_at, _, _) in user.keys.items()
+            if stored_at < keys_before
+        )
+        old_removals = nsmallest(limit, removals, key=itemgetter(0))
+        old_keys = nsmallest(limit, keys, key=itemgetter(0))
+        for _, user, task_id in old_removals:
+            user.forget(task_id)
+        for _, user, key in old_keys:
+            del user.keys[key]
+        return len(old_removals) + len(old_keys)
+
+    def _read(self, task: Task) -> Task:
+        """Return the stored task. Raises TaskNotFound, and VersionConflict for another version."""
+        stored = self._find(task.user_id, task.id)
+        if stored.version != task.version:
+            raise VersionConflict(stored.version)
+        return stored
 
     def _find(self, user_id: str, task_id: UUID) -> Task:
         user = self._users.get(user_id)
@@ -109,3 +166,22 @@ class MemoryTaskRepository:
         if task is None:
             raise TaskNotFound
         return task
+
+
+def _check_new(user: UserTasks, task: Task) -> None:
+    """Raise TaskAlreadyExists for a task that exists or was deleted."""
+    if task.id.int in user.by_id or task.id in user.log.removed_at:
+        raise TaskAlreadyExists
+
+
+def _carry_out(user: UserTasks, write: Write, now: datetime) -> Change:
+    match write.kind:
+        case "add":
+            return user.add(write.task)
+        case "save":
+            return user.save(user.by_id[write.task.id.int], write.task)
+        case "remove":
+            user.remove(write.task, now)
+            return Removal(id=write.task.id, version=user.counter)
+        case "keep":
+            return user.by_id[write.task.id.int]

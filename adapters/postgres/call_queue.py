@@ -127,7 +127,8 @@ class CallQueue:
         while waiting and len(calls) < MAX_CALLS:
             call = waiting[0]
             if not call.outcome.done():
-                if call.task_id in ids or (calls and call.operation is not calls[0].operation):
+                can_share = call.operation is calls[0].operation and not call.runs_alone if calls else True
+                if call.task_id in ids or not can_share:
                     break
                 if not self._is_read:
                     ids.add(call.task_id)

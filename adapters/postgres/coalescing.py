@@ -64,8 +64,10 @@ class Coalescer:
         self._expiry: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()  # the event loop keeps weak references only
 
-    async def call(self, operation: Any, user_id: str, task_id: UUID, arguments: tuple[Any, ...]) -> Any:
-        """Carry out a call and return its result.
+    async def call(
+        self, operation: Any, user_id: str, task_id: UUID, arguments: tuple[Any, ...], *, alone: bool = False
+    ) -> Any:
+        """Carry out a call and return its result; `alone` has it share no statement, but wait for its turn.
 
         Raises what the operation raises; when the deadline passes, TaskContended if the call still waited for earlier
         ones of its user, and StorageUnavailable otherwise.
@@ -74,7 +76,7 @@ class Coalescer:
         call = Call(operation, user_id, task_id, arguments)
         call.deadline = loop.time() + self._timeout
         call.outcome = loop.create_future()
-        call.runs_alone = self._together is None
+        call.runs_alone = alone or self._together is None
         self._open[call] = None
         if self._expiry is None:
             self._expiry = loop.call_at(call.deadline, self._expire)

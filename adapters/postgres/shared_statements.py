@@ -6,9 +6,10 @@ the arrays of a write.
 
 A write skips locked rows, so no user's transaction delays another user (unless a transaction outside of the service has
 inserted the same task and is not committed). It returns a row for each call that it carried out (`is_done`, with the
-new version) and for each that it rejected (with the stored version, NULL without a task). A call without a row has to
-run alone: its user has no counter yet, a row is locked, or it was changed before the lock was taken. Numbers are taken
-under the counter's lock, so that they are committed in order; a user's calls get theirs in the order of the arrays.
+new version and the epoch) and for each that it rejected (with the stored version, NULL without a task). A call without
+a row has to run alone: its user has no counter yet, a row is locked, or it was changed before the lock was taken.
+Numbers are taken under the counter's lock, so that they are committed in order; a user's calls get theirs in the order
+of the arrays.
 
 The planner does not see how many elements an array has, and tasks are found through the primary key by construction
 (LATERAL, ON CONFLICT). So the first plan suits any number of calls and any size of the table, and is kept.
@@ -65,7 +66,7 @@ class SharedStatements:
         return Statement.compiled("task_get_many", select(stored).select_from(calls).join(stored, true()), is_read=True)
 
     def _add(self) -> Statement:
-        wanted = self._wanted(ADDED)
+        wanted = self._wanted(ADDED, with_removed=True)
         is_possible = wanted.c.stored_version.is_(null())
         numbered = self._numbered(wanted, is_possible)
         added = self._insert(numbered).on_conflict_do_nothing().returning(*_KEY, tasks.c.version)
@@ -120,13 +121,15 @@ class SharedStatements:
         )
         return rows.render_derived()
 
-    def _wanted(self, columns: Sequence[Column[Any]]) -> CTE:
-        """Return the calls, and the version that is stored of each one's task."""
+    def _wanted(self, columns: Sequence[Column[Any]], *, with_removed: bool = False) -> CTE:
+        """Return the calls, and the version that is stored of each one's task, or of its deletion."""
         calls = self._calls(columns)
-        stored = select(tasks.c.version).where(*self._is_task_of(calls)).limit(ONE).lateral("stored")
+        stored, removal = select(tasks.c.version).where(*self._is_task_of(calls)), task_tombstones.c
+        removed = select(removal.version).where(removal.user_id == self._user_of(calls), removal.task_id == calls.c.id)
+        found = (stored.union_all(removed) if with_removed else stored).limit(ONE).lateral("stored")
         own = [] if self._user_id is None else [self._user_id.label("user_id")]
-        rows = select(*own, calls, stored.c.version.label("stored_version")).select_from(calls)
-        return rows.join(stored, true(), isouter=True).cte("wanted")
+        rows = select(*own, calls, found.c.version.label("stored_version")).select_from(calls)
+        return rows.join(found, true(), isouter=True).cte("wanted")
 
     def _locked(self, wanted: CTE, columns: Sequence[ColumnElement[Any]]) -> FromClause:
         """Lock the tasks, and read columns of them."""
@@ -136,14 +139,18 @@ class SharedStatements:
     def _numbered(self, wanted: CTE, is_possible: ColumnElement[bool], locked: FromClause | None = None) -> CTE:
         """Lock the counters, and give numbers to the calls that can be carried out."""
         counter = (
-            select(task_counters.c.value)
+            select(task_counters.c.value, task_counters.c.epoch)
             .where(task_counters.c.user_id == self._user_of(wanted))
             .with_for_update(skip_locked=True)
             .lateral("counter")
         )
         place = func.row_number(type_=BigInteger()).over(partition_by=wanted.c.user_id, order_by=wanted.c.n)
         count = func.count(type_=BigInteger()).over(partition_by=wanted.c.user_id)
-        numbers = [(counter.c.value + place).label("number"), (counter.c.value + count).label("last_number")]
+        numbers = [
+            counter.c.epoch,
+            (counter.c.value + place).label("number"),
+            (counter.c.value + count).label("last_number"),
+        ]
         kept = [] if locked is None else [*locked.c]
         rows = select(wanted, *kept, *numbers).select_from(wanted)
         rows = rows.join(counter, true())
@@ -160,12 +167,13 @@ class SharedStatements:
     ) -> Statement:
         """Move the counters forward, and return the outcomes of the calls."""
         last = select(self._user_of(numbered), numbered.c.number).where(numbered.c.number == numbered.c.last_number)
-        moved = postgresql.insert(task_counters).from_select([*task_counters.c], last)
+        moved = postgresql.insert(task_counters).from_select([task_counters.c.user_id, task_counters.c.value], last)
         moved = moved.on_conflict_do_update(
             index_elements=[task_counters.c.user_id], set_={task_counters.c.value: moved.excluded.value}
         )
-        carried_out = select(*done.c, true().label("is_done"))
+        is_same = (self._user_of(numbered) == done.c.user_id) & (numbered.c.id == done.c.id)
+        carried_out = select(*done.c, numbered.c.epoch, true().label("is_done")).join_from(done, numbered, is_same)
         nothing = (null() for _ in [*done.c][3:])
-        rejected = select(wanted.c.user_id, wanted.c.id, wanted.c.stored_version, *nothing, false())
+        rejected = select(wanted.c.user_id, wanted.c.id, wanted.c.stored_version, *nothing, null(), false())
         rejected = rejected.where(is_possible.is_not(true()))
         return Statement.compiled(name, carried_out.add_cte(moved.cte("moved")).union_all(rejected))

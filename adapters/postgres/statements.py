@@ -16,31 +16,37 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     Column,
+    FromClause,
     Integer,
     Select,
     Text,
+    any_,
     bindparam,
     delete,
     exists,
+    func,
     insert,
     literal_column,
     null,
     or_,
     select,
+    true,
     tuple_,
+    union_all,
     update,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
 from adapters.postgres.statement import Statement
-from adapters.postgres.tables import task_counters, task_tombstones, tasks
-from domain import TASK_FIELDS
+from adapters.postgres.tables import idempotency_keys, task_counters, task_tombstones, tasks
+from domain import TASK_FIELDS, search_key
 
 TASK = [tasks.c[name] for name in TASK_FIELDS]
 """The columns of a stored task, in the order in which `Task.restore` takes them."""
 ADDED = [column for column in tasks.c if column is not tasks.c.version]
-"""The columns that an added task fills; its version comes from the counter."""
+"""The columns that an added task fills; its version comes from the counter. The last one is the search key."""
 SAVED = [column for column in ADDED if column.name not in ("user_id", "id", "created_at")]
 """The columns that a save replaces."""
 
@@ -50,8 +56,17 @@ def value_type(column: Column[Any]) -> TypeEngine[Any]:
     return Text() if isinstance(column.type, Text) else column.type
 
 
+def title_key(title: str) -> str | None:
+    """Return the search key of a title, unless the database can derive it: see `_KEY`."""
+    return None if title.isascii() else search_key(title)
+
+
+_KEY = func.coalesce(tasks.c.title_key, func.lower(tasks.c.title.collate("C")))
+"""The search key of a stored title. In the locale "C" only ASCII letters have a lower case, as in an ASCII title."""
 _given = {column.name: bindparam(column.name, type_=value_type(column)) for column in tasks.c}
 ONE = literal_column("1", BigInteger())
+_LIMIT = bindparam("limit", type_=Integer())
+_COUNTER = (task_counters.c.epoch, task_counters.c.value)
 _this_task = (tasks.c.user_id == _given["user_id"], tasks.c.id == _given["id"])
 _this_version = (*_this_task, tasks.c.version == _given["version"])
 
@@ -61,30 +76,40 @@ def _next_number(*conditions: Any) -> CTE:
         update(task_counters)
         .where(task_counters.c.user_id == _given["user_id"], exists(select(1).select_from(tasks).where(*conditions)))
         .values(value=task_counters.c.value + ONE)
-        .returning(task_counters.c.value)
+        .returning(*_COUNTER)
         .cte("counter")
     )
 
 
+def _epoch_of(counter: CTE) -> Any:
+    return select(counter.c.epoch).scalar_subquery().label("epoch")
+
+
 def _add() -> Statement:
-    first = postgresql.insert(task_counters).values(user_id=_given["user_id"], value=ONE)
+    was_removed = exists(
+        select(1).where(task_tombstones.c.user_id == _given["user_id"], task_tombstones.c.task_id == _given["id"])
+    )
+    first = postgresql.insert(task_counters).from_select(
+        [task_counters.c.user_id, task_counters.c.value], select(_given["user_id"], ONE).where(~was_removed)
+    )
     counter = (
         first.on_conflict_do_update(
             index_elements=[task_counters.c.user_id], set_={"value": task_counters.c.value + ONE}
         )
-        .returning(task_counters.c.value)
+        .returning(*_COUNTER)
         .cte("counter")
     )
     row = select(*(_given[column.name] for column in ADDED), counter.c.value)
-    added = insert(tasks).from_select([*ADDED, tasks.c.version], row).returning(tasks.c.version)
-    return Statement.compiled("task_add", added)
+    added = insert(tasks).from_select([*ADDED, tasks.c.version], row)
+    return Statement.compiled("task_add", added.returning(tasks.c.version, _epoch_of(counter)))
 
 
 def _save() -> Statement:
     counter = _next_number(*_this_version)
     saved = update(tasks).where(*_this_version).values({column: _given[column.name] for column in SAVED})
     return Statement.compiled(
-        "task_save", saved.values(version=counter.c.value).returning(tasks.c.created_at, tasks.c.version)
+        "task_save",
+        saved.values(version=counter.c.value).returning(tasks.c.created_at, tasks.c.version, counter.c.epoch),
     )
 
 
@@ -96,24 +121,77 @@ def _remove() -> Statement:
     tombstone = select(_given["user_id"], gone.c.id, counter.c.value, removed_at)
     return Statement.compiled(
         "task_remove",
-        insert(task_tombstones).from_select([*task_tombstones.c], tombstone).returning(task_tombstones.c.version),
+        insert(task_tombstones)
+        .from_select([*task_tombstones.c], tombstone)
+        .returning(task_tombstones.c.version, _epoch_of(counter)),
     )
 
 
 @cache
-def page_statement(completed: bool | None, *, after: bool) -> Statement:
-    """Return the statement for a page: one for each filter, so that each uses its own index."""
+def page_statement(completed: bool | None, *, after: bool, search: bool) -> Statement:
+    """Return the statement for a page: one for each filter, so that each uses its own index.
+
+    Each row begins with the user's epoch and number. The tasks are left out if these are the known ones; then, and for
+    an empty page, there is one row.
+    """
+    counter = task_counters.alias("counter")
+    known = [bindparam(f"known_{name}", type_=BigInteger()) for name in ("epoch", "number")]
     place = (tasks.c.created_at, tasks.c.id)
-    page: Select[Any] = select(*TASK).where(tasks.c.user_id == _given["user_id"])
+    page: Select[Any] = select(*TASK).where(
+        tasks.c.user_id == _given["user_id"],
+        or_(counter.c.epoch.is_distinct_from(known[0]), counter.c.value.is_distinct_from(known[1])),
+    )
     if completed is not None:
         page = page.where(tasks.c.completed_at.is_not(None) if completed else tasks.c.completed_at.is_(None))
     if after:
         page = page.where(tuple_(*place) < tuple_(*(bindparam(f"after_{c.name}", type_=c.type) for c in place)))
-    page = page.order_by(*(column.desc() for column in place))
-    return Statement.compiled("task_list", page.limit(bindparam("limit", type_=Integer())), is_read=True)
+    if search:
+        page = page.where(func.strpos(_KEY, bindparam("text", type_=Text())) > literal_column("0"))
+    page = page.order_by(*(column.desc() for column in place)).limit(_LIMIT)
+    return Statement.compiled("task_list", _beside_counter(counter, page), is_read=True)
+
+
+def _changes() -> Statement:
+    number, removals_after = (bindparam(name, type_=BigInteger()) for name in ("number", "removals_after"))
+    tombstone = task_tombstones.c
+    empty = {"id": tombstone.task_id, "user_id": tombstone.user_id, "version": tombstone.version}
+    put = select(*TASK).where(tasks.c.user_id == _given["user_id"], tasks.c.version > number)
+    removal = select(*(empty.get(c.name, null().cast(value_type(c))).label(c.name) for c in TASK))
+    removal = removal.where(tombstone.user_id == _given["user_id"], tombstone.version > removals_after)
+    parts = (
+        put.order_by(tasks.c.version).limit(_LIMIT).subquery().select(),
+        removal.order_by(tombstone.version).limit(_LIMIT).subquery().select(),
+    )
+    both = union_all(*parts).subquery()
+    counter = task_counters.alias("counter")
+    page = select(both).order_by(both.c.version).limit(_LIMIT)
+    return Statement.compiled("task_changes", _beside_counter(counter, page, counter.c.purged_to), is_read=True)
+
+
+def _beside_counter(counter: FromClause, page: Select[Any], *more: Column[Any]) -> Select[Any]:
+    """Return the rows of a page, at least one, each behind the columns of the user's counter."""
+    rows = page.lateral("page")
+    one = select(ONE.label("one")).subquery("one")
+    joined = one.outerjoin(counter, counter.c.user_id == _given["user_id"]).outerjoin(rows, true())
+    return select(counter.c.epoch, counter.c.value, *more, *rows.c).select_from(joined)
 
 
 ADD = _add()
 SAVE = _save()
 REMOVE = _remove()
 GET = Statement.compiled("task_get", select(*TASK).where(*_this_task), is_read=True)
+CHANGES = _changes()
+STATES = Statement.compiled(
+    "task_states",
+    select(task_counters.c.user_id, *_COUNTER).where(
+        task_counters.c.user_id == any_(bindparam("user_ids", type_=ARRAY(Text())))
+    ),
+    is_read=True,
+)
+RECALL = Statement.compiled(
+    "idempotency_key_get",
+    select(*(idempotency_keys.c[name] for name in ("fingerprint", "epoch", "number", "result"))).where(
+        idempotency_keys.c.user_id == _given["user_id"], idempotency_keys.c.key == bindparam("key", type_=Text())
+    ),
+    is_read=True,
+)

@@ -1,32 +1,45 @@
 """The TaskRepository port over PostgreSQL: every operation is one statement, which concurrent calls share."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
-from operator import attrgetter
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 from uuid import UUID
 
 import asyncpg
 
+from adapters.postgres.apply_statement import APPLY, apply_arguments, decode_result, outcome
 from adapters.postgres.call_queue import Call
 from adapters.postgres.coalescing import Coalescer
 from adapters.postgres.database import Database
 from adapters.postgres.errors import DID_NOTHING, fault
+from adapters.postgres.operations import Operation, added, arguments_of, read, written
+from adapters.postgres.purge_statements import PURGE_KEYS, PURGE_REMOVALS
+from adapters.postgres.rows import applied, beside_counter, change, outcome_of_write
 from adapters.postgres.shared_statements import SharedStatements
-from adapters.postgres.statement import Statement
-from adapters.postgres.statements import ADD, GET, REMOVE, SAVE, page_statement
+from adapters.postgres.statements import ADD, CHANGES, GET, RECALL, REMOVE, SAVE, STATES, page_statement
+from adapters.postgres.tables import idempotency_keys
 from application import (
-    ApplicationError,
+    NOTHING,
+    Applied,
+    ChangePage,
+    IdempotencyKeyReused,
+    IdempotencyKeyUsed,
+    Once,
     PageRequest,
+    State,
     StorageUnavailable,
     TaskAlreadyExists,
+    TaskContended,
     TaskNotFound,
     TaskPage,
     VersionConflict,
+    Write,
+    Written,
 )
-from domain import Task
+from application.changes import check_since
+from domain import Task, search_key
 
 Coalescing = Literal["all", "user", "off"]
 """Whose calls may share a statement: those of all users, only those of one user, or none."""
@@ -35,38 +48,14 @@ MOST_UNDER_WAY = 2
 """Shared statements of each kind, reads and writes, that run at a time."""
 ENOUGH_CALLS = 16
 """So many start the second one; fewer wait for the end of the first, which takes 10 to 20 % less processor time."""
+MAX_RACES = 8
+"""Attempts to carry out many writes while other processes write the same tasks."""
+MAX_NUMBER = 2**63 - 1
 
-_Outcome: TypeAlias = asyncpg.Record | ApplicationError | None
-_arguments_of_add = attrgetter(*ADD.parameters)
-_arguments_of_save = attrgetter(*SAVE.parameters)
-
-
-class _Operation:
-    """The statements of an operation: the one for a single call, and the one for many."""
-
-    __slots__ = ("_order", "_user_place", "alone", "outcome", "together")
-
-    def __init__(
-        self,
-        alone: Statement,
-        together: Statement,
-        outcome: Callable[[asyncpg.Record | None], _Outcome],
-        *,
-        one_user: bool,
-    ) -> None:
-        self.alone = alone
-        self.together = together
-        self.outcome = outcome
-        self._order = [alone.parameters.index(name) for name in together.parameters]
-        self._user_place = together.parameters.index("user_id") if one_user else None
-
-    def arguments(self, calls: Sequence[Call]) -> list[Any]:
-        """Return the arguments of the statement for many."""
-        columns = [*zip(*[call.arguments for call in calls], strict=True)]
-        arguments: list[Any] = [columns[place] for place in self._order]
-        if self._user_place is not None:
-            arguments[self._user_place] = calls[0].user_id
-        return arguments
+_GET_MANY = SharedStatements(one_user=True).get
+_NO_ID = UUID(int=0)
+_arguments_of_add = arguments_of(ADD)
+_arguments_of_save = arguments_of(SAVE)
 
 
 class PostgresTaskRepository:
@@ -80,10 +69,11 @@ class PostgresTaskRepository:
         self._database = database
         one_user = coalescing == "user"
         shared = SharedStatements(one_user=one_user)
-        self._get = _Operation(GET, shared.get, _read, one_user=one_user)
-        self._add = _Operation(ADD, shared.add, _added, one_user=one_user)
-        self._save = _Operation(SAVE, shared.save, _written, one_user=one_user)
-        self._remove = _Operation(REMOVE, shared.remove, _written, one_user=one_user)
+        self._get = Operation(GET, shared.get, read, one_user=one_user)
+        self._add = Operation(ADD, shared.add, added, one_user=one_user)
+        self._save = Operation(SAVE, shared.save, written, one_user=one_user)
+        self._remove = Operation(REMOVE, shared.remove, written, one_user=one_user)
+        self._apply = Operation(APPLY, APPLY, written, one_user=False)
         self._is_shared = coalescing != "off"
         mixes_users = coalescing != "user"
         # One user at a time needs many statements at once, for which the pool has a bound of its own.
@@ -106,10 +96,12 @@ class PostgresTaskRepository:
             enough=enough,
         )
 
-    async def add(self, task: Task) -> Task:
+    async def add(self, task: Task) -> Written[Task]:
         """See TaskRepository.add."""
         row = await self._writes.call(self._add, task.user_id, task.id, _arguments_of_add(task))
-        return replace(task, version=row["version"])
+        if row is None:
+            raise TaskAlreadyExists
+        return outcome_of_write(replace(task, version=row["version"]), row)
 
     async def get(self, user_id: str, task_id: UUID) -> Task:
         """See TaskRepository.get."""
@@ -122,44 +114,116 @@ class PostgresTaskRepository:
             raise TaskNotFound
         return Task.restore(row)
 
-    async def list(self, user_id: str, page: PageRequest) -> TaskPage:
-        """See TaskRepository.list. Not shared; an index yields the page in order, with nothing to sort."""
-        statement = page_statement(page.completed, after=page.after is not None)
-        after = {"after_created_at": page.after.created_at, "after_id": page.after.id} if page.after else {}
-        arguments = statement.arguments({"user_id": user_id, "limit": page.limit + 1, **after})
-        rows = await self._database.fetch(statement, arguments)
-        return TaskPage.cut([Task.restore(row) for row in rows], page.limit)
+    async def get_many(self, user_id: str, task_ids: Collection[UUID]) -> dict[UUID, Task]:
+        """See TaskRepository.get_many."""
+        arguments = _GET_MANY.arguments({"user_id": user_id, "id": [*task_ids]})
+        return {row["id"]: Task.restore(row) for row in await self._database.fetch(_GET_MANY, arguments)}
 
-    async def save(self, task: Task) -> Task:
+    async def list(self, user_id: str, page: PageRequest, *, known: State | None = None) -> TaskPage:
+        """See TaskRepository.list. Not shared; an index yields the page in order, with nothing to sort."""
+        statement = page_statement(page.completed, after=page.after is not None, search=page.text is not None)
+        values = {
+            "user_id": user_id,
+            "limit": page.limit + 1,
+            "known_epoch": known and known.epoch,
+            "known_number": known and known.number,
+            "after_created_at": page.after and page.after.created_at,
+            "after_id": page.after and page.after.id,
+            "text": page.text and search_key(page.text),
+        }
+        state, rows = beside_counter(await self._database.fetch(statement, statement.arguments(values)))
+        return TaskPage.cut([Task.restore(row[2:]) for row in rows], page.limit, state)
+
+    async def save(self, task: Task) -> Written[Task]:
         """See TaskRepository.save."""
         row = await self._writes.call(self._save, task.user_id, task.id, _arguments_of_save(task))
         if row is None:
-            await self.get(task.user_id, task.id)  # raises TaskNotFound if that is the reason
-            raise VersionConflict
-        return replace(task, created_at=row["created_at"], version=row["version"])
+            stored = await self.get(task.user_id, task.id)  # raises TaskNotFound if that is the reason
+            raise VersionConflict(stored.version)
+        return outcome_of_write(replace(task, created_at=row["created_at"], version=row["version"]), row)
 
     async def remove(
         self, user_id: str, task_id: UUID, *, removed_at: datetime, expected_version: int | None = None
-    ) -> None:
+    ) -> Written[None]:
         """See TaskRepository.remove."""
         values = {"user_id": user_id, "id": task_id, "version": expected_version, "removed_at": removed_at}
         row = await self._writes.call(self._remove, user_id, task_id, tuple(REMOVE.arguments(values)))
         if row is None:
             if expected_version is None:
                 raise TaskNotFound
-            await self.get(user_id, task_id)
-            raise VersionConflict
+            raise VersionConflict((await self.get(user_id, task_id)).version)
+        return outcome_of_write(None, row)
 
-    async def _run_alone(self, call: Call) -> asyncpg.Record | None:
+    async def apply(
+        self,
+        user_id: str,
+        writes: Sequence[Write],
+        *,
+        now: datetime,
+        once: Once | None = None,
+        if_state: State | None = None,
+    ) -> Applied:
+        """See TaskRepository.apply."""
+        arguments = tuple(apply_arguments(user_id, writes, now=now, once=once, if_state=if_state))
+        for _ in range(MAX_RACES):
+            try:
+                rows = await self._writes.call(self._apply, user_id, _NO_ID, arguments, alone=True)
+            except asyncpg.UniqueViolationError as error:
+                if error.constraint_name == idempotency_keys.primary_key.name:
+                    raise IdempotencyKeyUsed from None
+            except asyncpg.DivisionByZeroError:
+                pass  # another process was faster; the next try sees what it has changed
+            else:
+                return applied(writes, rows)
+        raise TaskContended
+
+    async def recall(self, user_id: str, once: Once) -> Applied | None:
+        """See TaskRepository.recall."""
+        rows = await self._database.fetch(RECALL, (user_id, once.key))
+        if not rows:
+            return None
+        fingerprint, epoch, number, result = rows[0]
+        if fingerprint != once.fingerprint:
+            raise IdempotencyKeyReused
+        return replace(outcome(decode_result(result), State(epoch=epoch, number=number)), is_replayed=True)
+
+    async def changes(self, user_id: str, *, since: State, limit: int) -> ChangePage:
+        """See TaskRepository.changes."""
+        values = {
+            "user_id": user_id,
+            "number": since.number,
+            "removals_after": MAX_NUMBER if since == NOTHING else max(since.number, since.walk),
+            "limit": limit + 1,
+        }
+        rows = await self._database.fetch(CHANGES, CHANGES.arguments(values))
+        state, found = beside_counter(rows)
+        check_since(since, state, purged_to=rows[0]["purged_to"] or 0)
+        return ChangePage.cut([change(row[3:]) for row in found], limit=limit, since=since, state=state)
+
+    async def states(self, user_ids: Collection[str]) -> dict[str, State]:
+        """See TaskRepository.states."""
+        rows = await self._database.fetch(STATES, ([*user_ids],))
+        return {user_id: State(epoch=epoch, number=number) for user_id, epoch, number in rows}
+
+    async def purge(self, *, removed_before: datetime, keys_before: datetime, limit: int) -> int:
+        """See TaskRepository.purge."""
+        removals = await self._database.fetch(PURGE_REMOVALS, (removed_before, limit))
+        keys = await self._database.fetch(PURGE_KEYS, (keys_before, limit))
+        return int(removals[0][0] + keys[0][0])
+
+    async def _run_alone(self, call: Call) -> Any:
         """Run an operation's own statement, which waits for locks. None means that no row was read or written."""
+        operation: Operation = call.operation
         try:
-            rows = await self._database.fetch(call.operation.alone, call.arguments, deadline=call.deadline)
+            rows = await self._database.fetch(operation.alone, call.arguments, deadline=call.deadline)
         except asyncpg.UniqueViolationError:
+            if operation is self._apply:
+                raise
             raise TaskAlreadyExists from None
-        return rows[0] if rows else None
+        return rows if operation is self._apply else rows[0] if rows else None
 
     async def _run_together(self, calls: Sequence[Call], deadline: float) -> Sequence[Any]:
-        operation: _Operation = calls[0].operation
+        operation: Operation = calls[0].operation
         try:
             rows = await self._database.fetch(operation.together, operation.arguments(calls), deadline=deadline)
         except StorageUnavailable as error:
@@ -170,20 +234,6 @@ class PostgresTaskRepository:
             return [None] * len(calls)
         found = {(row["user_id"], row["id"]): row for row in rows}
         return [operation.outcome(found.get((call.user_id, call.task_id))) for call in calls]
-
-
-def _read(row: asyncpg.Record | None) -> _Outcome:
-    return TaskNotFound() if row is None else row
-
-
-def _added(row: asyncpg.Record | None) -> _Outcome:
-    return row if row is None or row["is_done"] else TaskAlreadyExists()
-
-
-def _written(row: asyncpg.Record | None) -> _Outcome:
-    if row is None or row["is_done"]:
-        return row
-    return TaskNotFound() if row["version"] is None else VersionConflict()
 
 
 def _copy(error: StorageUnavailable) -> StorageUnavailable:

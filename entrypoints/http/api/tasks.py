@@ -93,9 +93,9 @@ def tasks_router(container: Container, access: AccessControl) -> Router:
     )
     async def create_task(request: StrictRequest, user_id: UserId, data: JSONBody[CreateTaskRequest]) -> ReadyResponse:
         """Create a task, which is open and first in the list."""
-        task = await create(actor=request.actor, user_id=user_id, draft=data.draft())
-        location = f"{_path(user_id)}/{task.id}"
-        return _task_response(task, (b"location", location.encode()), status=201)
+        written = await create(actor=request.actor, user_id=user_id, draft=data.draft())
+        location = f"{_path(user_id)}/{written.task.id}"
+        return _task_response(written.task, (b"location", location.encode()), status=201)
 
     @get(
         "/{task_id:str}",
@@ -131,14 +131,14 @@ def tasks_router(container: Container, access: AccessControl) -> Router:
         """Omitted fields stay as they are. Completing sets `completed_at`, reopening clears it."""
         change = data.change()  # input is checked before existence
         version = await writable_version(request, partial(view, request, user_id, task_id))
-        task = await update(
+        written = await update(
             actor=request.actor,
             user_id=user_id,
             task_id=parse_task_id(task_id),
             change=change,
             expected_version=version,
         )
-        return _task_response(task)
+        return _task_response(written.task)
 
     @patch(
         "/{task_id:str}/complete",
@@ -151,10 +151,10 @@ def tasks_router(container: Container, access: AccessControl) -> Router:
     async def complete_task(request: StrictRequest, user_id: UserId, task_id: TaskId) -> ReadyResponse:
         """Needs no body. Completing again changes nothing: the first `completed_at` stays."""
         version = await writable_version(request, partial(view, request, user_id, task_id))
-        task = await complete(
+        written = await complete(
             actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id), expected_version=version
         )
-        return _task_response(task)
+        return _task_response(written.task)
 
     @delete(
         "/{task_id:str}",

@@ -1,0 +1,77 @@
+"""Wakes those who follow a user's tasks: at once after a write of this process, by polling after those of others."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from application.errors import StorageUnavailable
+from application.ports import TaskRepository
+from application.states import NOTHING, State
+
+POLL_SECONDS = 0.5
+
+
+class Listener:
+    """Waits for a user's state to change. However many changes there were meanwhile, it wakes once."""
+
+    __slots__ = ("_woken", "seen")
+
+    def __init__(self) -> None:
+        self.seen: State | None = None
+        """The state up to which the changes are known; any other one wakes the listener."""
+        self._woken = asyncio.Event()
+
+    def notice(self, state: State) -> None:
+        """Wake, unless the state has been seen."""
+        if state != self.seen:
+            self._woken.set()
+
+    async def wait(self) -> None:
+        """Return once another state than `seen` was noticed, which may also be an older one."""
+        await self._woken.wait()
+        self._woken.clear()
+
+
+class ChangeSignal:
+    """Tells listeners that a user's tasks have changed. For use by one event loop; its writers share it with them.
+
+    While there are listeners, one task reads the states of all their users together, once in `poll_seconds`, so that
+    they also notice what other processes write. An unavailable storage delays this until it is available.
+    """
+
+    def __init__(self, *, poll_seconds: float = POLL_SECONDS) -> None:
+        """Start nothing before there is a listener."""
+        self._poll_seconds = poll_seconds
+        self._listeners: dict[str, set[Listener]] = {}
+        self._poller: asyncio.Task[None] | None = None
+
+    def publish(self, user_id: str, state: State) -> None:
+        """Wake the user's listeners: a write has led to this state. Costs a lookup if there are none."""
+        for listener in self._listeners.get(user_id, ()):
+            listener.notice(state)
+
+    @contextmanager
+    def listening(self, user_id: str, *, tasks: TaskRepository) -> Iterator[Listener]:
+        """Listen to a user's changes during the block. All listeners have the same repository, which is polled."""
+        listener = Listener()
+        self._listeners.setdefault(user_id, set()).add(listener)
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll(tasks))
+        try:
+            yield listener
+        finally:
+            self._listeners[user_id].discard(listener)
+            if not self._listeners[user_id]:
+                del self._listeners[user_id]
+
+    async def _poll(self, tasks: TaskRepository) -> None:
+        """Read states until there is no listener."""
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            if not self._listeners:
+                return
+            user_ids = [*self._listeners]
+            with suppress(StorageUnavailable):
+                states = await tasks.states(user_ids)
+                for user_id in user_ids:
+                    self.publish(user_id, states.get(user_id, NOTHING))
