@@ -13,9 +13,13 @@ from adapters.postgres.tables import metadata
 
 
 def run(connection: Connection) -> None:
-    """Run the alembic command in the transaction of a connection."""
-    context.configure(connection=connection, target_metadata=metadata)
-    context.run_migrations()
+    """Run the alembic command on a connection, each migration in a transaction of its own.
+
+    CREATE INDEX CONCURRENTLY runs in none, and a lock on one table must not be kept while the next is waited for.
+    """
+    context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=True)
+    with context.begin_transaction():
+        context.run_migrations()
 
 
 async def run_on_database_of_environment() -> None:

@@ -77,7 +77,7 @@ async def database(server: Server) -> AsyncIterator[Database]:
 @pytest.fixture
 async def empty_database(database: Database) -> Database:
     async with database.connection() as connection:
-        await connection.execute("TRUNCATE tasks, task_counters, task_tombstones")
+        await connection.execute("TRUNCATE tasks, task_counters, task_tombstones, idempotency_keys")
     return database
 
 

@@ -1,7 +1,7 @@
-"""The migration of a schema with Alembic: one transaction, under the migration lock, watched while it runs.
+"""The migration of a schema with Alembic: one session, under the migration lock, watched while it runs.
 
 `adapters.postgres.migrations` loads this module when it migrates. A statement of a migration may take long, so it has
-no time limit. Instead the database is asked every second whether the transaction still makes progress.
+no time limit. Instead the database is asked every second whether the session still makes progress.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -25,6 +25,9 @@ from adapters.postgres.statement import Statement
 from application import StorageUnavailable
 
 LOCK_KEY = 0x68657874  # "hext": any number that nothing else in the database uses
+LOCK_POLL_SECONDS = 0.1
+"""The interval at which a waiting process tries to take the migration lock. It does not wait inside a statement,
+because CREATE INDEX CONCURRENTLY, which the process that has the lock may run, waits for all older statements."""
 TABLE_LOCK_TIMEOUT_SECONDS = 3.0
 """The wait for a lock on a table, during which all later statements on that table wait, too. Longer than the second
 after which PostgreSQL cancels an autovacuum that is in the way."""
@@ -40,23 +43,25 @@ _one_at_a_time = asyncio.Lock()  # alembic keeps its context in module globals
 _PROGRESS = Statement(
     name="migration_progress",
     sql="""
+    WITH lock_holder AS (
+        SELECT pid FROM pg_locks
+        WHERE locktype = 'advisory' AND (classid, objid, objsubid) = (0, $3::int8::oid, 1) AND granted
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    )
     SELECT
         (
             SELECT bool_or(pg_terminate_backend(pid)) FROM pg_stat_activity
             WHERE wait_event = 'ClientRead' AND state_change < clock_timestamp() - make_interval(secs => $2)
-                AND usename = current_user
-                AND pid IN (
-                    SELECT $1 UNION ALL SELECT pid FROM pg_locks
-                    WHERE locktype = 'advisory' AND (classid, objid, objsubid) = (0, $3::int8::oid, 1) AND granted
-                        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                )
+                AND usename = current_user AND (pid = $1 OR pid IN (SELECT pid FROM lock_holder))
         ) AS has_ended,
         (
             SELECT concat_ws(
                 ', ', 'process ' || pid, 'role ' || usename, 'application ' || nullif(application_name, ''),
                 'in a transaction since ' || date_trunc('second', xact_start)
             )
-            FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids($1)) ORDER BY xact_start LIMIT 1
+            FROM pg_stat_activity
+            WHERE pid <> $1 AND (pid = ANY (pg_blocking_pids($1)) OR pid IN (SELECT pid FROM lock_holder))
+            ORDER BY xact_start LIMIT 1
         ) AS blocked_by
     FROM pg_stat_activity WHERE pid = $1
     """,
@@ -85,7 +90,7 @@ def alembic_config(connection: Connection) -> Config:
 async def migration_session(
     database: Database, *, lock_timeout: float = LOCK_TIMEOUT_SECONDS
 ) -> AsyncIterator[AsyncConnection]:
-    """Open a connection for alembic, with a transaction that is committed at the end of the block.
+    """Open a connection for alembic, which begins and commits its transactions itself, under the migration lock.
 
     One process migrates; the others wait up to `lock_timeout` seconds. Raises MigrationTimeout when that time is
     exceeded, TimeoutError when the database stops responding, and the driver's own errors, those of the block included.
@@ -94,16 +99,16 @@ async def migration_session(
         connection = await database.connect()
         watch = _Watch(database, connection)
         try:
-            async with watch.running(), _transaction(connection) as session:
-                watch.pid = await session.scalar(text("SELECT pg_backend_pid()"))
+            async with watch.running():
+                watch.pid = await connection.fetchval("SELECT pg_backend_pid()")
+                await _take_lock(connection, lock_timeout, watch)
                 # The server ends a transaction whose client is lost; otherwise that would keep its locks.
-                await _set(session, "idle_in_transaction_session_timeout", SILENCE_SECONDS)
-                await _set(session, "lock_timeout", lock_timeout)
-                await session.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
-                await _set(session, "lock_timeout", TABLE_LOCK_TIMEOUT_SECONDS)
-                yield session
-        except DBAPIError as error:
-            cause = (error.orig.__cause__ if error.orig else None) or error
+                await _set(connection, "idle_in_transaction_session_timeout", SILENCE_SECONDS)
+                await _set(connection, "lock_timeout", TABLE_LOCK_TIMEOUT_SECONDS)
+                async with _session(connection) as session:
+                    yield session
+        except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            cause = _cause(error)
             if watch.has_lost:
                 raise TimeoutError("the database stopped responding during the migration") from cause
             if isinstance(cause, asyncpg.LockNotAvailableError):
@@ -113,15 +118,29 @@ async def migration_session(
             connection.terminate()
 
 
+async def _take_lock(connection: asyncpg.Connection, seconds: float, watch: "_Watch") -> None:
+    """Take the migration lock, which lasts as long as the session. Raises MigrationTimeout."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
+        if loop.time() >= deadline:
+            raise MigrationTimeout(watch.blocked_by)
+        await asyncio.sleep(LOCK_POLL_SECONDS)
+
+
+async def _set(connection: asyncpg.Connection, name: str, seconds: float) -> None:
+    await connection.execute(f"SET {name} = {max(1, int(seconds * 1000))}")
+
+
 @asynccontextmanager
-async def _transaction(connection: asyncpg.Connection) -> AsyncIterator[AsyncConnection]:
+async def _session(connection: asyncpg.Connection) -> AsyncIterator[AsyncConnection]:
     async def connect() -> asyncpg.Connection:
         return connection
 
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True
     )
-    async with engine.begin() as session:
+    async with engine.connect() as session:
         try:
             yield session
         except BaseException:
@@ -130,8 +149,12 @@ async def _transaction(connection: asyncpg.Connection) -> AsyncIterator[AsyncCon
             raise
 
 
-async def _set(session: AsyncConnection, name: str, seconds: float) -> None:
-    await session.execute(text(f"SET LOCAL {name} = {max(1, int(seconds * 1000))}"))
+def _cause(error: BaseException) -> BaseException:
+    """Return the driver's own error. SQLAlchemy may have failed once more since, while it ended a transaction."""
+    context: BaseException | None = error
+    while context and not isinstance(context, DBAPIError):
+        context = context.__context__
+    return (context.orig.__cause__ if context and context.orig else None) or error
 
 
 class _Watch:
@@ -139,17 +162,17 @@ class _Watch:
 
     def __init__(self, database: Database, connection: asyncpg.Connection) -> None:
         self.pid: int | None = None
-        """The server process of the transaction, once it is known."""
+        """The server process of the session, once it is known."""
         self.has_lost = False
         """Whether the connection was terminated."""
         self.blocked_by = "another session"
-        """The session that held the lock for which the transaction waited last."""
+        """The session that held the lock for which this one waited last."""
         self._database = database
         self._connection = connection
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Examine the transaction during the block."""
+        """Examine the session during the block."""
         task = asyncio.create_task(self._run())
         try:
             yield

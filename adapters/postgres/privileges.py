@@ -4,7 +4,8 @@ NEEDED = {
     "alembic_version": ("SELECT",),
     "tasks": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "task_counters": ("SELECT", "INSERT", "UPDATE"),
-    "task_tombstones": ("SELECT", "INSERT"),
+    "task_tombstones": ("SELECT", "INSERT", "DELETE"),
+    "idempotency_keys": ("SELECT", "INSERT", "DELETE"),
 }
 """What the statements of this package need of each table; a migration needs its owner."""
 NEEDED_ARGUMENTS = (

@@ -160,7 +160,7 @@ class SharedStatements:
     ) -> Statement:
         """Move the counters forward, and return the outcomes of the calls."""
         last = select(self._user_of(numbered), numbered.c.number).where(numbered.c.number == numbered.c.last_number)
-        moved = postgresql.insert(task_counters).from_select([*task_counters.c], last)
+        moved = postgresql.insert(task_counters).from_select([task_counters.c.user_id, task_counters.c.value], last)
         moved = moved.on_conflict_do_update(
             index_elements=[task_counters.c.user_id], set_={task_counters.c.value: moved.excluded.value}
         )

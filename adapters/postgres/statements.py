@@ -39,7 +39,7 @@ from domain import TASK_FIELDS
 
 TASK = [tasks.c[name] for name in TASK_FIELDS]
 """The columns of a stored task, in the order in which `Task.restore` takes them."""
-ADDED = [column for column in tasks.c if column is not tasks.c.version]
+ADDED = [column for column in TASK if column is not tasks.c.version]
 """The columns that an added task fills; its version comes from the counter."""
 SAVED = [column for column in ADDED if column.name not in ("user_id", "id", "created_at")]
 """The columns that a save replaces."""

@@ -1,9 +1,10 @@
 """The tables for SQLAlchemy Core. Every key begins with `user_id`, so that one user's rows are adjacent.
 
-The CHECK constraints, which apply the domain's rules to SQL written by hand, are defined in the migrations only.
+The CHECK constraints, which apply the domain's rules to SQL written by hand, and the defaults are defined in the
+migrations only.
 """
 
-from sqlalchemy import TIMESTAMP, BigInteger, Column, Index, MetaData, Table, Text, Uuid
+from sqlalchemy import TIMESTAMP, BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, Uuid
 
 metadata = MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
 
@@ -23,7 +24,10 @@ tasks = Table(
     Column("updated_at", TIMESTAMP(timezone=True), nullable=False),
     Column("completed_at", TIMESTAMP(timezone=True)),
     Column("version", BigInteger(), nullable=False),
+    # The search key of a title that is not ASCII. The key of any other is `lower(title)`.
+    Column("title_key", Text()),
 )
+Index("tasks_by_version", tasks.c.user_id, tasks.c.version)
 Index("tasks_newest_first", tasks.c.user_id, tasks.c.created_at, tasks.c.id)
 # One for each filter: otherwise a page of few completed tasks would scan all open ones.
 for _name, _filter in (
@@ -37,6 +41,10 @@ task_counters = Table(
     metadata,
     _user_id(),
     Column("value", BigInteger(), nullable=False),
+    # Random when the row is made: a number means something only together with it.
+    Column("epoch", BigInteger(), nullable=False),
+    # The highest number of a purged tombstone, or 0.
+    Column("purged_to", BigInteger(), nullable=False),
 )
 
 task_tombstones = Table(
@@ -47,3 +55,19 @@ task_tombstones = Table(
     Column("version", BigInteger(), primary_key=True),
     Column("removed_at", TIMESTAMP(timezone=True), nullable=False),
 )
+Index("task_tombstones_by_version", task_tombstones.c.user_id, task_tombstones.c.version)
+Index("task_tombstones_by_age", task_tombstones.c.removed_at)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    _user_id(),
+    Column("key", Text(collation="C"), primary_key=True),
+    Column("fingerprint", LargeBinary(), nullable=False),
+    # The state after the write, and what it returned, as JSON.
+    Column("number", BigInteger(), nullable=False),
+    Column("epoch", BigInteger(), nullable=False),
+    Column("result", Text(), nullable=False),
+    Column("stored_at", TIMESTAMP(timezone=True), nullable=False),
+)
+Index("idempotency_keys_by_age", idempotency_keys.c.stored_at)
