@@ -13,6 +13,7 @@ from adapters.postgres.errors import storage_errors
 from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
 from adapters.postgres.pool import PoolSettings
 from adapters.postgres.privileges import describe_missing
+from adapters.postgres.search_keys import fill_search_keys
 from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
 from application import StorageUnavailable
 
@@ -79,21 +80,29 @@ class PostgresStorage:
         )
 
     async def migrate(self) -> tuple[SchemaState, SchemaState]:
-        """Bring the schema to the newest revision; return the states before and after. Raises DatabaseNotReady."""
+        """Bring the schema to the newest revision; return the states before and after. Raises DatabaseNotReady.
+
+        Corrects the search keys of all tasks, too, even in a database that is at the newest revision: as long as a
+        process of an earlier version runs beside this one, it stores tasks without.
+        """
         with _rejections():
             before = await schema_state(self.database)
-            if before.is_current:
-                return before, before
-            try:
-                await migrate(self.database)
-            except MigrationTimeout as error:
-                raise DatabaseNotReady(
-                    f"a lock that the migration needs was not released in time by {error}; end that session, or run "
-                    "again: hextasks migrate"
-                ) from error
-            except UnknownRevision:
-                raise DatabaseNotReady("a newer version migrated this database; install that version") from None
+            if not before.is_current:
+                await self._migrate()
+            if corrected := await fill_search_keys(self.database):
+                _log.info("corrected the search keys of %d tasks", corrected)
             return before, await schema_state(self.database)
+
+    async def _migrate(self) -> None:
+        try:
+            await migrate(self.database)
+        except MigrationTimeout as error:
+            raise DatabaseNotReady(
+                f"a lock that the migration needs was not released in time by {error}; end that session, or run "
+                "again: hextasks migrate"
+            ) from error
+        except UnknownRevision:
+            raise DatabaseNotReady("a newer version migrated this database; install that version") from None
 
     async def check(self) -> None:
         """Do what `start` does unless it has succeeded. Raises StorageUnavailable while the database is not ready.

@@ -152,9 +152,11 @@ async def _session(connection: asyncpg.Connection) -> AsyncIterator[AsyncConnect
 def _cause(error: BaseException) -> BaseException:
     """Return the driver's own error. SQLAlchemy may have failed once more since, while it ended a transaction."""
     context: BaseException | None = error
-    while context and not isinstance(context, DBAPIError):
+    while context is not None:
+        if isinstance(context, DBAPIError) and context.orig is not None:
+            return context.orig.__cause__ or error
         context = context.__context__
-    return (context.orig.__cause__ if context and context.orig else None) or error
+    return error
 
 
 class _Watch:

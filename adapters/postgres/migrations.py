@@ -20,7 +20,10 @@ LOCATION = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "a
 
 
 class MigrationTimeout(Exception):
-    """A lock was held by another session until the deadline. Nothing was changed. The text names that session."""
+    """A lock was held by another session until the deadline. The text names that session.
+
+    Migrations before the one that needed it were carried out; the next run continues after them.
+    """
 
 
 class UnknownRevision(Exception):
@@ -57,7 +60,7 @@ async def schema_state(database: Database) -> SchemaState:
 
 
 async def migrate(database: Database, *, lock_timeout: float = LOCK_TIMEOUT_SECONDS) -> None:
-    """Bring the database to the newest revision in one transaction.
+    """Bring the database to the newest revision, each migration in a transaction of its own.
 
     One process migrates; the others wait up to `lock_timeout` seconds, and then have nothing to do. Raises
     MigrationTimeout when that time is exceeded, UnknownRevision, StorageUnavailable, and the driver's other errors.

@@ -1,0 +1,75 @@
+"""The search keys of stored tasks: `tasks.title_key`, and the keys of tasks that were stored without.
+
+Such tasks are those from before the column existed, and those that a process of an earlier version, or SQL written by
+hand, has added or renamed since.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from adapters.postgres.database import Database
+from adapters.postgres.statement import Statement
+from domain.search import search_key
+
+BATCH = 2000
+"""The tasks that one statement reads: few enough for the time limit of a statement, even from a slow disk."""
+
+# The last row of a batch is always returned: the next batch begins after it.
+_READ = Statement(
+    name="search_keys_read",
+    sql="""
+    SELECT user_id, id, title, title_key
+    FROM (
+        SELECT user_id, id, title, title_key, lead(id) OVER (ORDER BY user_id, id) IS NULL AS is_last
+        FROM (
+            SELECT user_id, id, title, title_key FROM tasks WHERE (user_id, id) > ($1, $2) ORDER BY user_id, id LIMIT $3
+        ) AS batch
+    ) AS batch
+    WHERE is_last OR title_key IS NOT NULL OR octet_length(title) <> char_length(title)
+    ORDER BY user_id, id
+    """,
+    is_read=True,
+)
+_WRITE = """
+    UPDATE tasks SET title_key = new.title_key
+    FROM (
+        SELECT stored.user_id, stored.id, new.title_key
+        FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[]) AS new (user_id, id, title, title_key)
+        JOIN tasks AS stored ON (stored.user_id, stored.id, stored.title) = (new.user_id, new.id, new.title)
+        FOR NO KEY UPDATE OF stored {locked}
+    ) AS new
+    WHERE (tasks.user_id, tasks.id) = (new.user_id, new.id)
+    RETURNING tasks.user_id, tasks.id
+"""
+# A statement that holds the locks of some tasks and waits for another could deadlock with a write, and stop others. So
+# the tasks that are locked are left out at first, and then written one by one.
+_WRITE_UNLOCKED = Statement(name="search_keys_write", sql=_WRITE.format(locked="SKIP LOCKED"))
+_WRITE_ONE = Statement(name="search_keys_write_one", sql=_WRITE.format(locked=""))
+
+
+def title_key(title: str) -> str | None:
+    """Return the search key as it is stored: None for a title in ASCII, whose key is `lower(title)`."""
+    return None if title.isascii() else search_key(title)
+
+
+async def fill_search_keys(database: Database) -> int:
+    """Correct the search keys of all tasks, in batches that are committed one by one; return how many were wrong.
+
+    A task that is renamed meanwhile keeps the key of its new title. Versions and times stay. Raises StorageUnavailable.
+    """
+    corrected = 0
+    last: tuple[str, UUID] = ("", UUID(int=0))
+    while rows := await database.fetch(_READ, (*last, BATCH)):
+        wrong = [(*row[:3], key) for row in rows if (key := title_key(row["title"])) != row["title_key"]]
+        if wrong:
+            written = {row[:2] for row in await database.fetch(_WRITE_UNLOCKED, _columns(wrong))}
+            for row in wrong:
+                if row[:2] not in written:
+                    written |= {row[:2] for row in await database.fetch(_WRITE_ONE, _columns([row]))}
+            corrected += len(written)
+        last = (rows[-1]["user_id"], rows[-1]["id"])
+    return corrected
+
+
+def _columns(rows: list[Any]) -> list[Any]:
+    return [*zip(*rows, strict=True)]
