@@ -35,14 +35,17 @@ _OPTIONAL = frozenset({"Link"})
 _ERROR_HEADERS = {str(kind.status): tuple(kind.headers) for kind in KINDS.values()}
 
 
-def openapi_document(routers: Sequence[Router], schemas: Sequence[type[msgspec.Struct]]) -> dict[str, Any]:
+def openapi_document(
+    routers: Sequence[Router], schemas: Sequence[type[msgspec.Struct]], error_codes: Sequence[str]
+) -> dict[str, Any]:
     """Return the document of the operations in the routers, which must not be part of another application.
 
-    `schemas` are the types of all bodies.
+    `schemas` are the types of all bodies, `error_codes` the codes of an InputError.
     """
     app = Litestar(routers, openapi_config=_CONFIG, logging_config=None)
     document: dict[str, Any] = app.openapi_schema.to_schema()
     document["components"]["schemas"] = _schemas(schemas)
+    document["components"]["schemas"]["InputError"]["properties"]["code"]["enum"] = list(error_codes)
     handlers = dict(_handlers(app))
     for operation in [each for path in document["paths"].values() for each in path.values()]:
         handler = handlers[operation["operationId"]]
