@@ -13,15 +13,28 @@ import msgspec
 from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, Contact, License, SecurityScheme, Tag
 
 from entrypoints.http.problems import KINDS
 
 _HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {"description": "The task's version.", "schema": {"type": "string", "pattern": '^"[1-9][0-9]*"$'}},
     "Link": {"description": 'The next page, as rel="next", unless this is the last.', "schema": {"type": "string"}},
+    "Idempotency-Replayed": {
+        "description": "The response is that of an earlier request with this Idempotency-Key.",
+        "schema": {"type": "string", "const": "true"},
+    },
     "Location": {"description": "The path of the task.", "schema": {"type": "string", "format": "uri-reference"}},
+    "RateLimit": {
+        "description": "The requests left, and the seconds until all are restored; absent without a limit.",
+        "schema": {"type": "string", "pattern": '^"user";r=[0-9]+;t=[0-9]+$'},
+    },
+    "RateLimit-Policy": {
+        "description": "The requests of one user, and the seconds that they are for; absent without a limit.",
+        "schema": {"type": "string", "pattern": '^"user";q=[0-9]+;w=[0-9]+$'},
+    },
     "Retry-After": {"description": "Seconds to wait before a retry.", "schema": {"type": "integer", "minimum": 1}},
+    "Sync-Token": {"description": "The state of the list after the write.", "schema": {"type": "string"}},
     "WWW-Authenticate": {
         "description": "Why the token was rejected (RFC 6750).",
         "schema": {"type": "string", "pattern": "^Bearer "},
@@ -31,7 +44,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "minLength": 1, "maxLength": 128},
     },
 }
-_OPTIONAL = frozenset({"Link"})
+_OPTIONAL = frozenset({"Idempotency-Replayed", "Link", "RateLimit", "RateLimit-Policy", "Sync-Token"})
 _ERROR_HEADERS = {str(kind.status): tuple(kind.headers) for kind in KINDS.values()}
 
 
@@ -53,12 +66,13 @@ def openapi_document(
             parameter["schema"] = _without_null(parameter["schema"])
         if headers := handler.opt.get("headers"):
             operation["parameters"] += [header.to_schema() for header in headers]
+        security = operation.setdefault("security", [])
         success_headers = [header.name for header in handler.resolve_response_headers()]
         for status, response in operation["responses"].items():
-            names = _ERROR_HEADERS.get(status) if status >= "400" else success_headers
-            response["headers"] = {
-                name: {**_HEADERS[name], "required": name not in _OPTIONAL} for name in (*(names or ()), "X-Request-ID")
-            }
+            names = [*(_ERROR_HEADERS.get(status, ()) if status >= "400" else success_headers), "X-Request-ID"]
+            if security and status != "401":  # the limit is that of the token's user
+                names += ["RateLimit", "RateLimit-Policy"]
+            response["headers"] = {name: {**_HEADERS[name], "required": name not in _OPTIONAL} for name in names}
     return document
 
 
@@ -87,6 +101,13 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 _CONFIG = OpenAPIConfig(
     title="hextasks",
     version=version("hextasks"),
+    contact=Contact(name="The maintainers of hextasks"),
+    license=License(name="MIT", identifier="MIT"),
+    tags=[
+        Tag("tasks", description="A user's tasks, for that user only."),
+        Tag("health", description="Probes for load balancers and orchestrators, which need no token."),
+    ],
+    use_handler_docstrings=True,
     description="Each user's own tasks. Every error is `application/problem+json` with a stable `code`.",
     components=Components(
         security_schemes={
