@@ -7,6 +7,13 @@ from domain.errors import InvalidText
 
 # Unicode category Cc, and the surrogates, which are valid in UTF-16 only.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_REASONS = {
+    "not_text": "must be text",
+    "empty": "must not be empty",
+    "too_long": "must have at most {max_length} characters",
+    "surrogate": "must not contain a lone surrogate",
+    "control_character": "must not contain control characters",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +27,26 @@ class TextRule:
     stripped: bool = False
     """Whether Unicode white space at the ends is removed."""
 
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes of the errors that `clean` raises."""
+        return tuple(f"{self.field}_{reason}" for reason in _REASONS)
+
     def clean(self, text: str) -> str:
         """Return the text as it is to be stored: stripped if the rule says so. Raises InvalidText."""
         if not isinstance(text, str):
-            raise self._error("not_text", "must be text")
+            raise self._error("not_text")
         if self.stripped:
             text = text.strip()
         if not text:
-            raise self._error("empty", "must not be empty")
+            raise self._error("empty")
         if len(text) > self.max_length:
-            raise self._error("too_long", f"must have at most {self.max_length} characters")
+            raise self._error("too_long")
         # Printable text has no character of Unicode's category "Other". This is the fast way for most texts.
         if not text.isprintable() and (found := _FORBIDDEN.search(text)):
             if found[0] >= "\ud800":
-                raise self._error("surrogate", "must not contain a lone surrogate")
-            raise self._error("control_character", "must not contain control characters")
+                raise self._error("surrogate")
+            raise self._error("control_character")
         return text
 
     def check(self, text: str) -> None:
@@ -42,9 +54,10 @@ class TextRule:
         if self.clean(text) != text:
             raise self._error("not_stripped", "must have no white space at its ends")
 
-    def _error(self, code: str, detail: str) -> InvalidText:
+    def _error(self, reason: str, detail: str = "") -> InvalidText:
         name = self.field.replace("_", " ")
-        return InvalidText(f"{self.field}_{code}", f"The {name} {detail}.", field=self.field)
+        detail = detail or _REASONS[reason].format(max_length=self.max_length)
+        return InvalidText(f"{self.field}_{reason}", f"The {name} {detail}.", field=self.field)
 
 
 TITLE = TextRule("title", max_length=500, stripped=True)

@@ -16,7 +16,7 @@ from entrypoints.http.api.errors import EXCEPTION_HANDLERS
 from entrypoints.http.api.health import health_router
 from entrypoints.http.api.options import options_handler
 from entrypoints.http.api.rate_limit import RateLimit
-from entrypoints.http.api.schemas import SCHEMAS
+from entrypoints.http.api.schemas import ERROR_CODES, SCHEMAS
 from entrypoints.http.api.tasks import tasks_router
 from entrypoints.http.docs.document import openapi_document
 from entrypoints.http.docs.page import docs_router
@@ -98,7 +98,7 @@ def api_routers(container: Container) -> list[Router]:
 def api_document() -> dict[str, Any]:
     """Return the OpenAPI document, generated from routers that are not served. It depends on no setting."""
     settings = Settings(database_url="memory://", jwt_secret="unused" * 6)
-    return openapi_document(api_routers(Container(settings=settings)), SCHEMAS)
+    return openapi_document(api_routers(Container(settings=settings)), SCHEMAS, ERROR_CODES)
 
 
 def server_limits(settings: Settings) -> ServerLimits:
@@ -117,9 +117,12 @@ def cors_config(settings: Settings) -> CORSConfig | None:
     return CORSConfig(
         allow_origins=list(settings.cors_origins),
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-ID"],
+        allow_headers=[
+            *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"),
+            *("Last-Event-ID", "X-Request-ID"),
+        ],
         expose_headers=[
-            *("ETag", "Link", "Location", "RateLimit", "RateLimit-Policy"),
-            *("Retry-After", "WWW-Authenticate", "X-Request-ID"),
+            *("ETag", "Idempotency-Replayed", "Link", "Location", "RateLimit", "RateLimit-Policy"),
+            *("Retry-After", "Sync-Token", "WWW-Authenticate", "X-Request-ID"),
         ],
     )

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 
 class Kind(NamedTuple):
@@ -39,10 +40,13 @@ KINDS = {
     "method_not_allowed": Kind(405, "The resource does not support this method"),
     "request_timeout": Kind(408, "The request took too long to arrive"),
     "task_already_exists": Kind(409, "A task with this id already exists"),
+    "sync_token_expired": Kind(410, "The changes since this token are no longer known"),
     "version_mismatch": Kind(412, "The task has another version"),
     "body_too_large": Kind(413, "The body is too large"),
     "uri_too_long": Kind(414, "The target of the request is too long"),
     "unsupported_media_type": Kind(415, "The body must be application/json"),
+    "idempotency_key_reused": Kind(422, "The idempotency key was used for another request"),
+    "precondition_required": Kind(428, "The request must be conditional"),
     "rate_limited": Kind(429, "This user has sent too many requests", _RETRY_LATER),
     "headers_too_large": Kind(431, "The headers of the request are too large"),
     "internal_error": Kind(500, "The service failed to process the request"),
@@ -51,6 +55,28 @@ KINDS = {
     "keys_unavailable": Kind(503, "The token issuer's keys are unavailable", _RETRY_LATER),
     "storage_unavailable": Kind(503, "The database is unavailable", _RETRY_LATER),
 }
+
+"""The problems by their `code`."""
+
+INPUT_CODES = {
+    "missing_body": "The operation needs a body.",
+    "missing_field": "A required field is missing.",
+    "unknown_field": "The operation has no such field.",
+    "wrong_type": "The value has another JSON type than the field.",
+    "unknown_parameter": "The operation has no such query parameter.",
+    "repeated_parameter": "The query parameter occurs more than once.",
+    "invalid_value": "The value is malformed or outside of its documented bounds.",
+}
+"""What may be wrong with the form of a request, by the `code` of an InputError. The domain adds codes of its own."""
+
+
+class InputError(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What is wrong at one place of a request: at a `pointer` or at a `parameter`."""
+
+    pointer: Annotated[str, Meta(description="The place in the body (RFC 6901).")] | UnsetType = UNSET
+    parameter: Annotated[str, Meta(description="The name of a query parameter or a header.")] | UnsetType = UNSET
+    code: Annotated[str, Meta(description="The rule that the value breaks.")]
+    detail: str
 
 
 class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -61,24 +87,27 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     status: int
     detail: str
     instance: str
-    code: str
+    code: Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]
     request_id: str
-    errors: list[dict[str, str]] = []
-    """For `validation_error`: what is wrong where, each with a JSON `pointer` or a `parameter`, and a `detail`."""
+    current_version: Annotated[int, Meta(description="For `version_mismatch`: the task's version.")] | UnsetType = UNSET
+    errors: Annotated[list[InputError], Meta(description="For `validation_error`: what is wrong where.")] = []
 
 
 def example(code: str) -> Problem:
     """Return a problem with a code, for the documentation."""
-    errors = [{"pointer": "/title", "detail": "The title must not be empty."}] if code == "validation_error" else []
-    return make_problem(code, "", errors, instance="/api/ada/tasks", request_id="0f8fad5b-d9cb-469f-a165-70867728950e")
+    error = InputError(pointer="/title", code="title_empty", detail="The title must not be empty.")
+    problem = make_problem(code, instance="/api/ada/tasks", request_id="0f8fad5b-d9cb-469f-a165-70867728950e")
+    problem.errors = [error] if code == "validation_error" else []
+    problem.current_version = 8 if code == "version_mismatch" else UNSET
+    return problem
 
 
 def encoded_problem(code: str, detail: str = "", *, instance: str, request_id: str) -> bytes:
     """Return the encoded body of a problem."""
-    return msgspec.json.encode(make_problem(code, detail, [], instance=instance, request_id=request_id))
+    return msgspec.json.encode(make_problem(code, detail, instance=instance, request_id=request_id))
 
 
-def make_problem(code: str, detail: str, errors: list[dict[str, str]], *, instance: str, request_id: str) -> Problem:
+def make_problem(code: str, detail: str = "", *, instance: str, request_id: str) -> Problem:
     """Return the problem for a code of the table."""
     kind = KINDS[code]
     return Problem(
@@ -89,5 +118,4 @@ def make_problem(code: str, detail: str, errors: list[dict[str, str]], *, instan
         instance=instance,
         code=code,
         request_id=request_id,
-        errors=errors,
     )

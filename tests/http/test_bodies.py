@@ -14,6 +14,7 @@ from tests.services import Client
 LIMIT = 65_536
 TITLE = ("pointer", "/title")
 WHOLE = ("pointer", "")
+BIG = b"9" * 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class Place:
         path = self.client.tasks if self.method == "POST" else one(self.client, self.task)
         return self.client.request(self.method, path, content=body, headers=headers)
 
-    def refuses(self, body: bytes | Iterator[bytes], code: str, *places: tuple[str, str], **headers: str) -> None:
-        assert_problem(self.send(body, headers or JSON), code, *places)
+    def refuses(self, body: bytes | Iterator[bytes], code: str, *errors: tuple[str, str, str], **headers: str) -> None:
+        assert_problem(self.send(body, headers or JSON), code, *errors)
         assert listed(self.client) == [self.task], "a rejected request changed something"
 
 
@@ -68,74 +69,83 @@ def test_a_body_that_is_not_json_in_utf_8_is_malformed(place: Place, body: bytes
 
 
 @pytest.mark.parametrize(
-    ("body", "where"),
+    ("body", "where", "code"),
     [
-        (b"", WHOLE),
-        (b"null", WHOLE),
-        (b"{}", WHOLE),
-        (b"[]", WHOLE),
-        (b'["title"]', WHOLE),
-        (b'"title"', WHOLE),
-        (b"7", WHOLE),
-        (b"true", WHOLE),
-        (b"[" * 60_000, WHOLE),
-        (b'{"title": ' + b"[" * 60_000, TITLE),
-        (b'{"title": null}', TITLE),
-        (b'{"title": 1}', TITLE),
-        (b'{"title": 1e999}', TITLE),
-        (b'{"title": ' + b"9" * 60_000 + b"}", TITLE),
-        (b'{"title": true}', TITLE),
-        (b'{"title": ["x"]}', TITLE),
-        (b'{"title": {"text": "x"}}', TITLE),
-        (b'{"title":' * 7_000, TITLE),
-        (b'{"unknown": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", WHOLE),
-        (b'{"unknown": 1e999, "title": "x"}', WHOLE),
-        (b'{"title": "x", "unknown": 1}', WHOLE),
-        (b'{"title": "x", "id": "0197f4a6-9d3c-7b1e-8f2a-3c5d7e9f1a2b"}', WHOLE),
-        (b'{"title": "x", "user_id": "somebody"}', WHOLE),
-        (b'{"title": "x", "version": 1}', WHOLE),
-        (b'{"Title": "x"}', WHOLE),
-        (b'{"": "x"}', WHOLE),
+        (b"", WHOLE, "missing_body"),
+        (b"null", WHOLE, "wrong_type"),
+        (b"{}", WHOLE, "missing_field"),
+        (b"[]", WHOLE, "wrong_type"),
+        (b'["title"]', WHOLE, "wrong_type"),
+        (b'"title"', WHOLE, "wrong_type"),
+        (b"7", WHOLE, "wrong_type"),
+        (b"true", WHOLE, "wrong_type"),
+        (b"[" * 60_000, WHOLE, "wrong_type"),
+        (b'{"title": ' + b"[" * 60_000, TITLE, "wrong_type"),
+        (b'{"title": null}', TITLE, "wrong_type"),
+        (b'{"title": 1}', TITLE, "wrong_type"),
+        (b'{"title": 1e999}', TITLE, "invalid_value"),
+        (b'{"title": ' + BIG + b"}", TITLE, "invalid_value"),
+        (b'{"title": true}', TITLE, "wrong_type"),
+        (b'{"title": ["x"]}', TITLE, "wrong_type"),
+        (b'{"title": {"text": "x"}}', TITLE, "wrong_type"),
+        (b'{"title":' * 7_000, TITLE, "wrong_type"),
+        (b'{"unknown": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", WHOLE, "unknown_field"),
+        (b'{"unknown": 1e999, "title": "x"}', WHOLE, "unknown_field"),
+        (b'{"title": "x", "unknown": 1}', WHOLE, "unknown_field"),
+        (b'{"title": "x", "id": "0197f4a6-9d3c-7b1e-8f2a-3c5d7e9f1a2b"}', WHOLE, "unknown_field"),
+        (b'{"title": "x", "user_id": "somebody"}', WHOLE, "unknown_field"),
+        (b'{"title": "x", "version": 1}', WHOLE, "unknown_field"),
+        (b'{"Title": "x"}', WHOLE, "unknown_field"),
+        (b'{"": "x"}', WHOLE, "unknown_field"),
     ],
 )
-def test_json_of_another_type_is_not_valid(place: Place, body: bytes, where: tuple[str, str]) -> None:
-    place.refuses(body, "validation_error", where)
+def test_json_of_another_type_is_not_valid(place: Place, body: bytes, where: tuple[str, str], code: str) -> None:
+    place.refuses(body, "validation_error", (*where, code))
 
 
 @pytest.mark.parametrize("value", ["true", "false", "1", 1, 0, 1.0, None, "", [], {}, [True]])
 def test_is_completed_must_be_a_boolean(me: Client, value: object) -> None:
     task = made(me)
     answer = me.put(one(me, task), json={"is_completed": value})
-    assert_problem(answer, "validation_error", ("pointer", "/is_completed"))
+    assert_problem(answer, "validation_error", ("pointer", "/is_completed", "wrong_type"))
     assert listed(me) == [task]
 
 
-@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"1e-999", b"9" * 60_000], ids=["big", "low", "tiny", "long"])
-def test_is_completed_must_not_be_a_huge_number(me: Client, number: bytes) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(b"1e999", "invalid_value"), (b"-1e999", "invalid_value"), (b"1e-999", "wrong_type"), (BIG, "invalid_value")],
+    ids=["big", "low", "tiny", "long"],
+)
+def test_is_completed_must_not_be_a_huge_number(me: Client, number: bytes, code: str) -> None:
     task = made(me)
     answer = me.put(one(me, task), content=b'{"is_completed": ' + number + b"}", headers=JSON)
-    assert_problem(answer, "validation_error", ("pointer", "/is_completed"))
+    assert_problem(answer, "validation_error", ("pointer", "/is_completed", code))
     assert listed(me) == [task]
 
 
 def test_a_task_cannot_be_created_completed(me: Client) -> None:
-    assert_problem(me.post(me.tasks, json={"title": "x", "is_completed": True}), "validation_error", WHOLE)
+    answer = me.post(me.tasks, json={"title": "x", "is_completed": True})
+    assert_problem(answer, "validation_error", (*WHOLE, "unknown_field"))
     assert listed(me) == []
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [(field, value) for field, value, code in REJECTED if field != "user_id" and not code.endswith("_surrogate")],
+    ("field", "value", "code"),
+    [
+        (field, value, "wrong_type" if code.endswith("_not_text") else code)
+        for field, value, code in REJECTED
+        if field != "user_id" and not code.endswith("_surrogate")
+    ],
 )
-def test_values_that_a_rule_rejects_are_not_valid(place: Place, field: str, value: object) -> None:
+def test_values_that_a_rule_rejects_are_not_valid(place: Place, field: str, value: object, code: str) -> None:
     body = {"title": "Buy milk", field: value}
-    place.refuses(json.dumps(body).encode(), "validation_error", ("pointer", f"/{field}"))
+    place.refuses(json.dumps(body).encode(), "validation_error", ("pointer", f"/{field}", code))
 
 
 def test_control_characters_are_rejected(place: Place) -> None:
     for code in (*range(0x20), *range(0x7F, 0xA0)):
         body = json.dumps({"title": f"a{chr(code)}b"}).encode()
-        assert_problem(place.send(body), "validation_error", TITLE)
+        assert_problem(place.send(body), "validation_error", (*TITLE, "title_control_character"))
     assert listed(place.client) == [place.task]
 
 
@@ -143,7 +153,8 @@ def test_every_white_space_and_nothing_else_is_stripped(place: Place) -> None:
     spaces = [chr(code) for code in range(0x110000) if chr(code).isspace()]
     assert len(spaces) > 25
     for space in spaces:
-        assert_problem(place.send(json.dumps({"title": space * 2}).encode()), "validation_error", TITLE)
+        answer = place.send(json.dumps({"title": space * 2}).encode())
+        assert_problem(answer, "validation_error", (*TITLE, "title_empty"))
     assert listed(place.client) == [place.task]
     for outside in (*spaces, "".join(spaces)):
         for kept in ("x", "\u200bx\ufeff", "a \u3000 b"):

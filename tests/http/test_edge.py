@@ -85,7 +85,10 @@ class TestCors:
         assert answer.headers["access-control-allow-origin"] == ORIGIN
         assert "origin" in answer.headers["vary"].lower()
         exposed = {name.strip().lower() for name in answer.headers["access-control-expose-headers"].split(",")}
-        assert exposed >= {"etag", "link", "location", "retry-after", "www-authenticate", "x-request-id"}
+        assert exposed == {
+            *("etag", "idempotency-replayed", "link", "location", "ratelimit", "ratelimit-policy"),
+            *("retry-after", "sync-token", "www-authenticate", "x-request-id"),
+        }
 
     @pytest.mark.parametrize(
         "origin",
@@ -101,7 +104,7 @@ class TestCors:
 
     @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
     def test_a_preflight_allows_what_the_service_offers(self, service: Service, method: str) -> None:
-        asked = "authorization, content-type, if-match, if-none-match, x-request-id"
+        asked = "authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, x-request-id"
         answer = raw(
             service,
             "OPTIONS",

@@ -1,5 +1,6 @@
 """Lists: pages, filters, and query parameters."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
 
@@ -8,6 +9,8 @@ import pytest
 
 from tests.http.wire import assert_problem, listed, made, one, pages
 from tests.services import Client
+
+BAD_CURSOR = ("parameter", "cursor", "invalid_value")
 
 
 def finish(client: Client, task: dict[str, object]) -> dict[str, object]:
@@ -88,7 +91,9 @@ class TestQuery:
         ],
     )
     def test_a_limit_must_be_from_1_to_500(self, me: Client, limit: str) -> None:
-        assert_problem(me.get(f"{me.tasks}?limit={limit}"), "validation_error", ("parameter", "limit"))
+        is_number = re.fullmatch("-?[0-9]{1,18}", limit)
+        code = "limit_out_of_range" if is_number else "invalid_value"
+        assert_problem(me.get(f"{me.tasks}?limit={limit}"), "validation_error", ("parameter", "limit", code))
 
     @pytest.mark.parametrize("limit", [1, 50, 500])
     def test_limits_from_1_to_500_are_accepted(self, me: Client, limit: int) -> None:
@@ -97,11 +102,12 @@ class TestQuery:
 
     @pytest.mark.parametrize("completed", ["yes", "2", "maybe", "", "null", "[]", "true,false", "%00"])
     def test_completed_must_be_true_or_false(self, me: Client, completed: str) -> None:
-        assert_problem(me.get(f"{me.tasks}?completed={completed}"), "validation_error", ("parameter", "completed"))
+        answer = me.get(f"{me.tasks}?completed={completed}")
+        assert_problem(answer, "validation_error", ("parameter", "completed", "invalid_value"))
 
     @pytest.mark.parametrize("cursor", ["", "x", "null", "AAAA", "a" * 5000, "%C3%BC", "%00", "=", "MQ%3D%3D", "-1"])
     def test_a_malformed_cursor_is_rejected(self, me: Client, cursor: str) -> None:
-        assert_problem(me.get(f"{me.tasks}?cursor={cursor}"), "validation_error", ("parameter", "cursor"))
+        assert_problem(me.get(f"{me.tasks}?cursor={cursor}"), "validation_error", BAD_CURSOR)
 
     @pytest.mark.parametrize("query", ["&" * 1000, "limit=1" + "&" * 1000, "&" * 8000 + "limit=1"])
     def test_a_long_query_is_rejected(self, me: Client, query: str) -> None:
@@ -122,22 +128,25 @@ class TestQuery:
     def test_an_unknown_parameter_is_rejected(self, me: Client, query: str) -> None:
         answer = me.get(f"{me.tasks}?{query}")
         (error,) = answer.json()["errors"]
-        assert_problem(answer, "validation_error", ("parameter", error["parameter"]))
+        assert_problem(answer, "validation_error", ("parameter", error["parameter"], "unknown_parameter"))
         assert query.startswith((error["parameter"], "%"))
 
     @pytest.mark.parametrize("name", ["limit", "cursor", "completed"])
     def test_a_repeated_parameter_is_rejected(self, me: Client, name: str) -> None:
         for value in {"limit": ["1", "2"], "cursor": ["x", "x"], "completed": ["true", "true"]}[name], ["", ""]:
             query = "&".join(f"{name}={each}" for each in value)
-            assert_problem(me.get(f"{me.tasks}?{query}"), "validation_error", ("parameter", name))
+            is_form_valid = value[0] or name == "cursor"  # of one parameter, the form is checked before the repetition
+            code = "repeated_parameter" if is_form_valid else "invalid_value"
+            assert_problem(me.get(f"{me.tasks}?{query}"), "validation_error", ("parameter", name, code))
 
     @pytest.mark.parametrize(("method", "end"), [("GET", ""), ("PUT", ""), ("DELETE", ""), ("PATCH", "/complete")])
     def test_parameters_of_the_list_are_unknown_elsewhere(self, me: Client, method: str, end: str) -> None:
         task = made(me)
         body = {"title": "changed"} if method == "PUT" else None
         answer = me.request(method, f"{one(me, task)}{end}?limit=1", json=body)
-        assert_problem(answer, "validation_error", ("parameter", "limit"))
-        assert_problem(me.post(f"{me.tasks}?limit=1", json={"title": "x"}), "validation_error", ("parameter", "limit"))
+        unknown = ("parameter", "limit", "unknown_parameter")
+        assert_problem(answer, "validation_error", unknown)
+        assert_problem(me.post(f"{me.tasks}?limit=1", json={"title": "x"}), "validation_error", unknown)
         assert listed(me) == [task]
 
 
@@ -157,11 +166,11 @@ class TestForeignCursors:
                 if (asker, wanted) == (client, completed):
                     assert answer.status_code == 200
                 else:
-                    assert_problem(answer, "validation_error", ("parameter", "cursor"))
+                    assert_problem(answer, "validation_error", BAD_CURSOR)
 
     def test_a_changed_cursor_is_rejected(self, me: Client) -> None:
         made(me), made(me)
         cursor = me.get(me.tasks, params={"limit": 1}).json()["next_cursor"]
         changed = [cursor[:n] + ("A" if cursor[n] != "A" else "B") + cursor[n + 1 :] for n in range(len(cursor))]
         for wrong in (*changed, cursor[:-4], cursor + "AAAA", cursor * 2, f"{cursor[:8]}****{cursor[8:]}"):
-            assert_problem(me.get(me.tasks, params={"cursor": wrong}), "validation_error", ("parameter", "cursor"))
+            assert_problem(me.get(me.tasks, params={"cursor": wrong}), "validation_error", BAD_CURSOR)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 
 from domain import TASK_FIELDS, InvalidText
-from tests.fields import RULES
-from tests.http.wire import raw
+from tests.fields import REJECTED, RULES
+from tests.http.wire import STATUS, raw
 from tests.services import Service, running_service
 
 ANY = {414, 431, 500, 503}
@@ -83,12 +83,13 @@ class TestDocument:
                 problem = resolved(document, response["content"][media_type]["schema"])
                 required = {"type", "title", "status", "detail", "instance", "code", "request_id"}
                 assert set(problem["required"]) == required
-                assert problem["properties"].keys() == required | {"errors"}
+                assert problem["properties"].keys() == required | {"errors", "current_version"}
                 assert "examples" not in problem  # Litestar would invent them; each response has real ones
 
     @each_operation
     def test_a_response_documents_its_headers(self, document: Any, path: str, method: str) -> None:
         item = {"ETag"} if "task_id" in path else set()
+        limited = {"RateLimit", "RateLimit-Policy"} if path.startswith("/api") else set()
         own = {
             "200": item,
             "201": {"ETag", "Location"},
@@ -98,7 +99,9 @@ class TestDocument:
             "503": {"Retry-After"},
         }
         for status, response in document["paths"][path][method]["responses"].items():
-            assert set(response["headers"]) - {"Link"} == {"X-Request-ID"} | own.get(status, set())
+            limit = limited if status != "401" else set()
+            assert set(response["headers"]) - {"Link"} == {"X-Request-ID"} | own.get(status, set()) | limit
+            assert not any(response["headers"][name]["required"] for name in limit)
 
     @each_operation
     def test_a_parameter_is_optional_and_never_null(self, document: Any, path: str, method: str) -> None:
@@ -134,6 +137,16 @@ class TestDocument:
         for schema in ("TaskResponse", "CreateTaskRequest", "UpdateTaskRequest"):
             for name, field in schemas[schema]["properties"].items():
                 assert field.get("examples") or field.get("type") == "boolean", f"{schema}.{name}"
+
+    def test_both_kinds_of_code_are_enumerations(self, document: Any) -> None:
+        def codes(schema: str) -> set[str]:
+            return set(document["components"]["schemas"][schema]["properties"]["code"]["enum"])
+
+        assert codes("Problem") == STATUS.keys()
+        form = {"missing_body", "missing_field", "unknown_field", "wrong_type", "invalid_value"}
+        query = {"unknown_parameter", "repeated_parameter", "limit_out_of_range", "sync_token_malformed"}
+        texts = {code for field, _, code in REJECTED if field != "user_id"}
+        assert codes("InputError") == form | query | texts
 
     def test_the_parameters_of_the_list_document_their_limits(self, document: Any) -> None:
         operation = document["paths"]["/api/{user_id}/tasks"]["get"]

@@ -69,7 +69,7 @@ class TestIfMatch:
     ) -> None:
         task = renamed(me)
         answer = write(me, method, one(me, task) + end, body, if_match)
-        assert_problem(answer, "validation_error", ("parameter", "If-Match"))
+        assert_problem(answer, "validation_error", ("parameter", "If-Match", "invalid_value"))
         assert listed(me) == [task]
 
     @pytest.mark.parametrize(("if_match", "is_valid"), [(b' "2" \t', True), (b'\xa0"2"', False), (b'"2"\x85', False)])
@@ -113,7 +113,7 @@ class TestIfMatch:
         task = renamed(me)
         answer = me.request(method, one(me, task) + end, json=body, headers={name: '"",' * (many - 1) + last})
         if many > 100:
-            assert_problem(answer, "validation_error", ("parameter", name))
+            assert_problem(answer, "validation_error", ("parameter", name, "invalid_value"))
         else:
             assert_problem(answer, "version_mismatch")
         assert listed(me) == [task]
@@ -147,7 +147,7 @@ class TestIfNoneMatchOfWrites:
     def test_a_malformed_entity_tag_is_not_valid(self, me: Client, method: str, end: str, body: Body) -> None:
         path = one(me, renamed(me)) + end
         answer = me.request(method, path, json=body, headers={"If-None-Match": "garbage"})
-        assert_problem(answer, "validation_error", ("parameter", "If-None-Match"))
+        assert_problem(answer, "validation_error", ("parameter", "If-None-Match", "invalid_value"))
 
 
 class TestIfNoneMatch:
@@ -161,7 +161,7 @@ class TestIfNoneMatch:
         assert me.get(path, headers={"If-None-Match": '"",' * 99 + '"2"'}).status_code == 304
         for many in (100, 5_000):
             answer = me.get(path, headers={"If-None-Match": '"",' * many + '"2"'})
-            assert_problem(answer, "validation_error", ("parameter", "If-None-Match"))
+            assert_problem(answer, "validation_error", ("parameter", "If-None-Match", "invalid_value"))
 
     def test_white_space_is_read_in_linear_time(self, me: Client) -> None:
         path, began = one(me, renamed(me)), time.process_time()  # of the service, too

@@ -1,6 +1,7 @@
 """The rate limit of one user, and that it does not affect others."""
 
 import math
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -28,11 +29,15 @@ def limited() -> Iterator[Service]:
 def test_a_user_above_the_limit_gets_retry_after_and_other_users_are_served(limited: Service) -> None:
     with limited.client() as busy, limited.client() as other:
         task = made(busy)
+        path = busy.get("/openapi.json").json()["paths"]["/api/{user_id}/tasks/{task_id}"]
+        described = path["get"]["responses"]["200"]["headers"]
         for left in range(BURST - 2, -1, -1):
             answer = busy.get(one(busy, task))
             assert answer.status_code == 200
             assert answer.headers["ratelimit-policy"] == f'"user";q={BURST};w={BURST / PER_SECOND:.0f}'
             assert answer.headers["ratelimit"].startswith(f'"user";r={left};t=')
+            for name in ("RateLimit", "RateLimit-Policy"):
+                assert re.search(described[name]["schema"]["pattern"], answer.headers[name])
         refused = busy.get(one(busy, task), headers={"Origin": "https://app.example.com"})
         assert_problem(refused, "rate_limited")
         assert 1 <= int(refused.headers["retry-after"]) <= 1 / PER_SECOND

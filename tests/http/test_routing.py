@@ -114,6 +114,6 @@ class TestOrder:
         for asked_id in ("0197f4a6-9d3c-7b1e-8f2a-3c5d7e9f1a2b", "not-an-id") if "existence" in pair else (task["id"],):
             answer = raw(service, method, f"{asked.tasks}/{asked_id}{end}{query}", [*token, *headers.items()], body)
             errors = answer.json().get("errors", []) if wrong == "input" else []  # their places have tests of their own
-            places = [next(iter(error.items())) for error in errors]
-            assert_problem(answer, code if wrong == "input" else self.CODES[wrong], *places)
+            found = [(*next(iter(error.items())), error["code"]) for error in errors]
+            assert_problem(answer, code if wrong == "input" else self.CODES[wrong], *found)
         assert listed(asked) == [task]

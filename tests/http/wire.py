@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from entrypoints.http.api.schemas import ERROR_CODES
 from tests.patience import REQUEST_TIMEOUT_SECONDS
 from tests.services import SECRET, Client, Service
 
@@ -34,10 +35,14 @@ STATUS = {
     "route_not_found": 404,
     "method_not_allowed": 405,
     "request_timeout": 408,
+    "task_already_exists": 409,
+    "sync_token_expired": 410,
     "version_mismatch": 412,
     "body_too_large": 413,
     "uri_too_long": 414,
     "unsupported_media_type": 415,
+    "idempotency_key_reused": 422,
+    "precondition_required": 428,
     "rate_limited": 429,
     "headers_too_large": 431,
     "internal_error": 500,
@@ -80,8 +85,8 @@ def listed(client: Client, **query: str | int) -> list[Json]:
     return [task for page in pages(client, **query) for task in page]
 
 
-def assert_problem(answer: httpx.Response, code: str, *places: tuple[str, str], body: bool = True) -> None:
-    """Prove that an answer is the problem with this code; `places` are ("pointer" or "parameter", where) in order."""
+def assert_problem(answer: httpx.Response, code: str, *errors: tuple[str, str, str], body: bool = True) -> None:
+    """Prove that an answer is the problem with this code; `errors` are ("pointer" or "parameter", where, code)."""
     assert answer.status_code == STATUS[code], answer.text
     assert answer.headers["content-type"].partition(";")[0] == "application/problem+json"
     if not body:
@@ -89,7 +94,7 @@ def assert_problem(answer: httpx.Response, code: str, *places: tuple[str, str], 
         return
     problem = answer.json()
     expected = {"type", "title", "status", "detail", "instance", "code", "request_id"}
-    assert problem.keys() == (expected | {"errors"} if places else expected), problem
+    assert problem.keys() == (expected | {"errors"} if errors else expected), problem
     assert problem["code"] == code, problem
     assert problem["status"] == answer.status_code
     assert problem["request_id"] == answer.headers["x-request-id"]
@@ -98,9 +103,10 @@ def assert_problem(answer: httpx.Response, code: str, *places: tuple[str, str], 
     assert code in problem["type"]
     assert problem["title"]
     assert problem["detail"]
-    errors = problem.get("errors", [])
-    assert all(error.pop("detail") for error in errors), problem
-    assert errors == [dict([place]) for place in places], problem
+    found = problem.get("errors", [])
+    assert all(error.pop("detail") for error in found), problem
+    assert found == [{kind: where, "code": error} for kind, where, error in errors], problem
+    assert {error["code"] for error in found} <= set(ERROR_CODES), "a code that is not documented"
 
 
 def raw(service: Service, method: str, target: str, headers: Headers = (), body: bytes | None = None) -> httpx.Response:

@@ -12,6 +12,12 @@ from entrypoints.http.api.errors import InvalidInput
 from entrypoints.http.server.exchange import Exchange
 
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+_CODES = (
+    (re.compile("Expected `.*`, got `"), "wrong_type"),
+    (re.compile("Object contains unknown field "), "unknown_field"),
+    (re.compile("Object missing required field "), "missing_field"),
+)
+"""The beginnings of msgspec's messages."""
 
 
 class StrictRequest(Request[str, Any, Any]):
@@ -69,8 +75,11 @@ def _decoder(annotation: Any) -> msgspec.json.Decoder[Any]:
 
 
 def _invalid(error: msgspec.ValidationError) -> InvalidInput:
-    """Split "Expected `str`, got `int` - at `$.title`" into the message and the place."""
+    """Split "Expected `str`, got `int` - at `$.title`" into the message, its code and the place."""
     words = str(error)
     found = _PATH.search(words)
     path = found["path"] if found else ""
-    return InvalidInput(_PATH.sub("", words), pointer=path.replace(".", "/").replace("[", "/").replace("]", ""))
+    detail = _PATH.sub("", words)
+    code = next((code for pattern, code in _CODES if pattern.match(detail)), "invalid_value")
+    pointer = path.replace(".", "/").replace("[", "/").replace("]", "")
+    return InvalidInput(detail, input_code=code, pointer=pointer)

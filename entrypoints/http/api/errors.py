@@ -25,7 +25,7 @@ from application import (
 )
 from domain import DomainError
 from entrypoints.http.api.rate_limit import RateLimited
-from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, Problem, make_problem
+from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, InputError, Problem, make_problem
 from entrypoints.http.server.admission import UserOverShare
 from entrypoints.http.server.exchange import Exchange
 from entrypoints.logs import FailureLog
@@ -53,13 +53,19 @@ PROBLEMS: Mapping[type[Exception], str] = {
 
 
 class InvalidInput(Exception):
-    """A request that breaks the contract. `location` is {"pointer": …} into the body or {"parameter": …}."""
+    """A request that breaks the contract.
 
-    def __init__(self, detail: str, *, code: str = "validation_error", **location: str) -> None:
+    `code` is that of the problem, `input_code` that of its InputError, one of INPUT_CODES. `location` is
+    {"pointer": …} into the body or {"parameter": …}.
+    """
+
+    def __init__(
+        self, detail: str, *, code: str = "validation_error", input_code: str = "invalid_value", **location: str
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
-        self.errors = [{**location, "detail": detail}] if location else []
+        self.errors = [InputError(code=input_code, detail=detail, **location)] if location else []
 
 
 def problem_code(error: Exception) -> str:
@@ -77,36 +83,39 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
         _failures.unexpected(code, error, request_id=exchange.request_id)
     elif isinstance(error, StorageUnavailable | TaskContended):
         _failures.expected(code, error, request_id=exchange.request_id)
-    detail, errors = _details(error)
+    detail, errors = _details(request, error)
+    problem = make_problem(code, detail, instance=exchange.path, request_id=exchange.request_id)
+    problem.errors = errors
     return Response(
-        make_problem(code, detail, errors, instance=exchange.path, request_id=exchange.request_id),
+        problem,
         status_code=KINDS[code].status,
         headers={**KINDS[code].headers, **_headers(error)},
         media_type=PROBLEM_MEDIA_TYPE,
     )
 
 
-def _details(error: Exception) -> tuple[str, list[dict[str, str]]]:
-    """Return a description of the error and its location. Neither repeats a value."""
+def _details(request: Request[Any, Any, Any], error: Exception) -> tuple[str, list[InputError]]:
+    """Return a description of the error and what is wrong where. Neither repeats a value."""
     match error:
         case InvalidInput():
             return error.detail, error.errors
         case TokenError():
             return error.detail, []
         case DomainError():
-            location = {"parameter": "limit"} if error.field == "limit" else {"pointer": f"/{error.field}"}
-            return error.detail, [{**location, "detail": error.detail}]
+            is_parameter = error.field in request.route_handler.opt.get("query", ())
+            location = {"parameter": error.field} if is_parameter else {"pointer": f"/{error.field}"}
+            return error.detail, [InputError(code=error.code, detail=error.detail, **location)]
         case ValidationException(extra=[*found]):  # Litestar's own check of a parameter or a missing body
-            errors = [_parameter_error(each) for each in found]
-            return errors[0]["detail"], errors
+            errors = [_litestar_error(each) for each in found]
+            return errors[0].detail, errors
         case _:
             return "", []
 
 
-def _parameter_error(found: dict[str, str]) -> dict[str, str]:
+def _litestar_error(found: dict[str, str]) -> InputError:
     if found.get("source") == "body" or found.get("key") == "data":
-        return {"pointer": "", "detail": "A body is required."}
-    return {"parameter": found.get("key", ""), "detail": found["message"]}
+        return InputError(pointer="", code="missing_body", detail="A body is required.")
+    return InputError(parameter=found.get("key", ""), code="invalid_value", detail=found["message"])
 
 
 def _headers(error: Exception) -> Mapping[str, str]:

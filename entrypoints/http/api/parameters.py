@@ -24,7 +24,13 @@ UserId = Annotated[
     ),
 ]
 TaskId = Annotated[str, PathParameter(description="The task's id.", format="uuid")]
-Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE, description="Tasks per page.")]
+Limit = Annotated[
+    int,
+    QueryParameter(
+        description="Tasks per page.",
+        schema_extra={"minimum": 1, "maximum": MAX_PAGE_SIZE},  # documented only; the application checks them
+    ),
+]
 Cursor = Annotated[
     str | None,
     QueryParameter(description="`next_cursor` of the previous page.", schema_extra={"pattern": CURSOR_PATTERN}),
@@ -57,9 +63,9 @@ def check_query(request: Request[Any, Any, Any]) -> None:
     for part in filter(None, query.decode("latin-1").replace("+", " ").split("&")):
         name, value = map(unquote, part.partition("=")[::2])
         if name not in known:
-            raise InvalidInput("This query parameter is unknown.", parameter=name)
+            raise InvalidInput("This query parameter is unknown.", input_code="unknown_parameter", parameter=name)
         if name in seen:
-            raise InvalidInput("Send this query parameter once.", parameter=name)
+            raise InvalidInput("Send this query parameter once.", input_code="repeated_parameter", parameter=name)
         pattern, expected = known[name]
         if not pattern.fullmatch(value):
             raise InvalidInput(f"Expected {expected}.", parameter=name)

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from application import MAX_PAGE_SIZE, TaskPage
 from domain import Task, TaskChange, TaskDraft
 from domain.rules import TITLE, USER_ID
-from entrypoints.http.problems import Problem
+from entrypoints.http.problems import INPUT_CODES, Problem
 
 _EXAMPLE_TITLE = "Buy milk"
 _EXAMPLE_TIME = "2026-01-31T09:30:00.123456Z"
@@ -55,7 +55,8 @@ class UpdateTaskRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     def __post_init__(self) -> None:
         """Raise ValueError unless there is a field."""
         if not _given(self):
-            raise ValueError(f"Name at least one of these fields: {', '.join(self.__struct_fields__)}.")
+            names = " or ".join(f"`{name}`" for name in self.__struct_fields__)
+            raise ValueError(f"Object missing required field {names}")  # in msgspec's words, which have a code
 
     def change(self) -> TaskChange:
         """Return the change that the body describes. Raises InvalidText."""
@@ -121,3 +122,6 @@ class HealthResponse(msgspec.Struct, frozen=True):
 
 SCHEMAS = (CreateTaskRequest, UpdateTaskRequest, TaskResponse, TaskListResponse, HealthResponse, Problem)
 """The types of all bodies."""
+
+ERROR_CODES = (*INPUT_CODES, *TITLE.codes, "limit_out_of_range", "sync_token_malformed")
+"""The codes of an InputError: those of a request's form, then those of the domain and the application."""

@@ -13,15 +13,28 @@ import msgspec
 from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, Contact, License, SecurityScheme, Tag
 
 from entrypoints.http.problems import KINDS
 
 _HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {"description": "The task's version.", "schema": {"type": "string", "pattern": '^"[1-9][0-9]*"$'}},
     "Link": {"description": 'The next page, as rel="next", unless this is the last.', "schema": {"type": "string"}},
+    "Idempotency-Replayed": {
+        "description": "The response is that of an earlier request with this Idempotency-Key.",
+        "schema": {"type": "string", "const": "true"},
+    },
     "Location": {"description": "The path of the task.", "schema": {"type": "string", "format": "uri-reference"}},
+    "RateLimit": {
+        "description": "The requests left, and the seconds until all are restored; absent without a limit.",
+        "schema": {"type": "string", "pattern": '^"user";r=[0-9]+;t=[0-9]+$'},
+    },
+    "RateLimit-Policy": {
+        "description": "The requests of one user, and the seconds that they are for; absent without a limit.",
+        "schema": {"type": "string", "pattern": '^"user";q=[0-9]+;w=[0-9]+$'},
+    },
     "Retry-After": {"description": "Seconds to wait before a retry.", "schema": {"type": "integer", "minimum": 1}},
+    "Sync-Token": {"description": "The state of the list after the write.", "schema": {"type": "string"}},
     "WWW-Authenticate": {
         "description": "Why the token was rejected (RFC 6750).",
         "schema": {"type": "string", "pattern": "^Bearer "},
@@ -31,18 +44,21 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "minLength": 1, "maxLength": 128},
     },
 }
-_OPTIONAL = frozenset({"Link"})
+_OPTIONAL = frozenset({"Idempotency-Replayed", "Link", "RateLimit", "RateLimit-Policy", "Sync-Token"})
 _ERROR_HEADERS = {str(kind.status): tuple(kind.headers) for kind in KINDS.values()}
 
 
-def openapi_document(routers: Sequence[Router], schemas: Sequence[type[msgspec.Struct]]) -> dict[str, Any]:
+def openapi_document(
+    routers: Sequence[Router], schemas: Sequence[type[msgspec.Struct]], error_codes: Sequence[str]
+) -> dict[str, Any]:
     """Return the document of the operations in the routers, which must not be part of another application.
 
-    `schemas` are the types of all bodies.
+    `schemas` are the types of all bodies, `error_codes` the codes of an InputError.
     """
     app = Litestar(routers, openapi_config=_CONFIG, logging_config=None)
     document: dict[str, Any] = app.openapi_schema.to_schema()
     document["components"]["schemas"] = _schemas(schemas)
+    document["components"]["schemas"]["InputError"]["properties"]["code"]["enum"] = list(error_codes)
     handlers = dict(_handlers(app))
     for operation in [each for path in document["paths"].values() for each in path.values()]:
         handler = handlers[operation["operationId"]]
@@ -50,12 +66,13 @@ def openapi_document(routers: Sequence[Router], schemas: Sequence[type[msgspec.S
             parameter["schema"] = _without_null(parameter["schema"])
         if headers := handler.opt.get("headers"):
             operation["parameters"] += [header.to_schema() for header in headers]
+        security = operation.setdefault("security", [])
         success_headers = [header.name for header in handler.resolve_response_headers()]
         for status, response in operation["responses"].items():
-            names = _ERROR_HEADERS.get(status) if status >= "400" else success_headers
-            response["headers"] = {
-                name: {**_HEADERS[name], "required": name not in _OPTIONAL} for name in (*(names or ()), "X-Request-ID")
-            }
+            names = [*(_ERROR_HEADERS.get(status, ()) if status >= "400" else success_headers), "X-Request-ID"]
+            if security and status != "401":  # the limit is that of the token's user
+                names += ["RateLimit", "RateLimit-Policy"]
+            response["headers"] = {name: {**_HEADERS[name], "required": name not in _OPTIONAL} for name in names}
     return document
 
 
@@ -84,6 +101,13 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 _CONFIG = OpenAPIConfig(
     title="hextasks",
     version=version("hextasks"),
+    contact=Contact(name="The maintainers of hextasks"),
+    license=License(name="MIT", identifier="MIT"),
+    tags=[
+        Tag("tasks", description="A user's tasks, for that user only."),
+        Tag("health", description="Probes for load balancers and orchestrators, which need no token."),
+    ],
+    use_handler_docstrings=True,
     description="Each user's own tasks. Every error is `application/problem+json` with a stable `code`.",
     components=Components(
         security_schemes={
