@@ -33,19 +33,29 @@ from application.errors import (
 from application.get_task import GetTask
 from application.list_changes import ListChanges
 from application.list_tasks import ListTasks
-from application.pages import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, InvalidPage, PageRequest, Position, TaskPage
+from application.pages import (
+    DEFAULT_PAGE_SIZE,
+    MAX_PAGE_SIZE,
+    SEARCH_TEXT,
+    InvalidPage,
+    PageRequest,
+    Position,
+    TaskPage,
+)
 from application.ports import Clock, TaskIds, TaskRepository
 from application.signal import ChangeSignal
 from application.states import NOTHING, TOKEN_PATTERN, InvalidState, State
 from application.update_task import COMPLETION, CompleteTask, UpdateTask
-from application.writes import Applied, Once, Write, WritesRejected, Written
+from application.writes import IDEMPOTENCY_KEY, Applied, Once, Write, WritesRejected, Written
 
 __all__ = [
     "COMPLETION",
     "DEFAULT_PAGE_SIZE",
+    "IDEMPOTENCY_KEY",
     "MAX_OPERATIONS",
     "MAX_PAGE_SIZE",
     "NOTHING",
+    "SEARCH_TEXT",
     "TOKEN_PATTERN",
     "ApplicationError",
     "Applied",

@@ -11,7 +11,8 @@ from domain.rules import TextRule
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 500
-SEARCH_TEXT = TextRule("text", max_length=500)
+SEARCH_TEXT = TextRule("q", max_length=200)
+"""The text of a search, named as the query parameter of search engines."""
 
 
 class InvalidPage(DomainError):
@@ -41,7 +42,7 @@ class PageRequest:
     completed: bool | None = None
     """True for completed tasks only, False for open ones only, None for both."""
     text: str | None = None
-    """Only tasks whose title contains this text, 1 to 500 characters, regardless of case (`domain.search_key`)."""
+    """Only tasks whose title contains this text, 1 to 200 characters, regardless of case (`domain.search_key`)."""
 
     def __post_init__(self) -> None:
         check_limit(self.limit)

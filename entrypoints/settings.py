@@ -65,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     database_coalescing: Literal["all", "user", "off"] = "all"
     request_timeout: _Seconds = 10.0
     max_concurrent_requests: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    require_if_match: bool = False
     rate_limit_burst: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     rate_limit_per_second: Annotated[float, Meta(ge=0.001, le=1_000_000)] = 10.0
 

@@ -12,11 +12,11 @@ from litestar.config.cors import CORSConfig
 from application import StorageUnavailable
 from entrypoints.container import Container
 from entrypoints.http.api.access import AccessControl
+from entrypoints.http.api.documented import ERROR_CODES, SCHEMAS
 from entrypoints.http.api.errors import EXCEPTION_HANDLERS
 from entrypoints.http.api.health import health_router
 from entrypoints.http.api.options import options_handler
 from entrypoints.http.api.rate_limit import RateLimit
-from entrypoints.http.api.schemas import ERROR_CODES, SCHEMAS
 from entrypoints.http.api.tasks import tasks_router
 from entrypoints.http.docs.document import openapi_document
 from entrypoints.http.docs.page import docs_router

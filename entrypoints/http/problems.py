@@ -77,6 +77,7 @@ class InputError(msgspec.Struct, kw_only=True, omit_defaults=True):
     parameter: Annotated[str, Meta(description="The name of a query parameter or a header.")] | UnsetType = UNSET
     code: Annotated[str, Meta(description="The rule that the value breaks.")]
     detail: str
+    current_version: Annotated[int, Meta(description="For `version_mismatch`: the task's version.")] | UnsetType = UNSET
 
 
 class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -90,7 +91,9 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     code: Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]
     request_id: str
     current_version: Annotated[int, Meta(description="For `version_mismatch`: the task's version.")] | UnsetType = UNSET
-    errors: Annotated[list[InputError], Meta(description="For `validation_error`: what is wrong where.")] = []
+    errors: Annotated[
+        list[InputError], Meta(description="For `validation_error`, and for a rejected batch: what is wrong where.")
+    ] = []
 
 
 def example(code: str) -> Problem:

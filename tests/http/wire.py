@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from entrypoints.http.api.schemas import ERROR_CODES
+from entrypoints.http.api.documented import ERROR_CODES
 from tests.patience import REQUEST_TIMEOUT_SECONDS
 from tests.services import SECRET, Client, Service
 

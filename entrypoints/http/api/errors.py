@@ -1,7 +1,7 @@
 """The table that maps exceptions to problems."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from litestar import Request, Response
@@ -13,15 +13,22 @@ from litestar.exceptions import (
 )
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import ExceptionHandlersMap
+from msgspec import UNSET, UnsetType
 
 from adapters.tokens import KeysUnavailable, TokenError
 from application import (
+    ApplicationError,
+    IdempotencyKeyReused,
+    IdempotencyKeyUsed,
     NotOwner,
+    StateExpired,
+    StateMismatch,
     StorageUnavailable,
     TaskAlreadyExists,
     TaskContended,
     TaskNotFound,
     VersionConflict,
+    WritesRejected,
 )
 from domain import DomainError
 from entrypoints.http.api.rate_limit import RateLimited
@@ -37,6 +44,10 @@ PROBLEMS: Mapping[type[Exception], str] = {
     TaskNotFound: "task_not_found",
     TaskAlreadyExists: "task_already_exists",
     VersionConflict: "version_mismatch",
+    StateMismatch: "version_mismatch",
+    StateExpired: "sync_token_expired",
+    IdempotencyKeyReused: "idempotency_key_reused",
+    IdempotencyKeyUsed: "overloaded",  # its outcome was purged at this very moment
     TaskContended: "overloaded",
     StorageUnavailable: "storage_unavailable",
     DomainError: "validation_error",
@@ -55,23 +66,34 @@ PROBLEMS: Mapping[type[Exception], str] = {
 class InvalidInput(Exception):
     """A request that breaks the contract.
 
-    `code` is that of the problem, `input_code` that of its InputError, one of INPUT_CODES. `location` is
-    {"pointer": …} into the body or {"parameter": …}.
+    `code` is that of the problem. What is wrong at a `pointer` into the body or at a `parameter` becomes an InputError
+    with `input_code`, one of INPUT_CODES; or `errors` has them all.
     """
 
     def __init__(
-        self, detail: str, *, code: str = "validation_error", input_code: str = "invalid_value", **location: str
+        self,
+        detail: str,
+        *,
+        code: str = "validation_error",
+        input_code: str = "invalid_value",
+        pointer: str | UnsetType = UNSET,
+        parameter: str | UnsetType = UNSET,
+        errors: Sequence[InputError] = (),
     ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
-        self.errors = [InputError(code=input_code, detail=detail, **location)] if location else []
+        self.errors = [*errors]
+        if not pointer is parameter is UNSET:
+            self.errors.append(InputError(pointer=pointer, parameter=parameter, code=input_code, detail=detail))
 
 
 def problem_code(error: Exception) -> str:
-    """Return the problem code of an exception."""
+    """Return the problem code of an exception; of many writes, that of the first one at fault."""
     if isinstance(error, InvalidInput | TokenError):
         return error.code
+    if isinstance(error, WritesRejected):
+        return problem_code(error.errors[min(error.errors)])
     return next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
 
 
@@ -86,6 +108,8 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
     detail, errors = _details(request, error)
     problem = make_problem(code, detail, instance=exchange.path, request_id=exchange.request_id)
     problem.errors = errors
+    if isinstance(error, VersionConflict):
+        problem.current_version = _current_version(error)
     return Response(
         problem,
         status_code=KINDS[code].status,
@@ -101,15 +125,38 @@ def _details(request: Request[Any, Any, Any], error: Exception) -> tuple[str, li
             return error.detail, error.errors
         case TokenError():
             return error.detail, []
+        case StateMismatch():
+            return "The tasks have changed since the state in if_state.", []
+        case WritesRejected():
+            errors = [_rejection(place, each) for place, each in sorted(error.errors.items())]
+            return "No operation was carried out.", errors
         case DomainError():
             is_parameter = error.field in request.route_handler.opt.get("query", ())
-            location = {"parameter": error.field} if is_parameter else {"pointer": f"/{error.field}"}
-            return error.detail, [InputError(code=error.code, detail=error.detail, **location)]
+            parameter, pointer = (error.field, UNSET) if is_parameter else (UNSET, f"/{error.field}")
+            return error.detail, [
+                InputError(parameter=parameter, pointer=pointer, code=error.code, detail=error.detail)
+            ]
         case ValidationException(extra=[*found]):  # Litestar's own check of a parameter or a missing body
             errors = [_litestar_error(each) for each in found]
             return errors[0].detail, errors
         case _:
             return "", []
+
+
+def _rejection(place: int, error: ApplicationError) -> InputError:
+    """Return why the operation at a place of a batch was rejected."""
+    code = problem_code(error)
+    field = "if_version" if isinstance(error, VersionConflict) else "id"
+    return InputError(
+        pointer=f"/operations/{place}/{field}",
+        code=code,
+        detail=f"{KINDS[code].title}.",
+        current_version=_current_version(error),
+    )
+
+
+def _current_version(error: ApplicationError) -> int | UnsetType:
+    return error.current_version or UNSET if isinstance(error, VersionConflict) else UNSET
 
 
 def _litestar_error(found: dict[str, str]) -> InputError:

@@ -11,7 +11,7 @@ import msgspec
 from litestar import Request
 from litestar.params import PathParameter, QueryParameter
 
-from application import MAX_PAGE_SIZE, TaskNotFound
+from application import MAX_PAGE_SIZE, SEARCH_TEXT, TOKEN_PATTERN, TaskNotFound
 from domain.rules import USER_ID
 from entrypoints.http.api.cursors import CURSOR_PATTERN
 from entrypoints.http.api.errors import InvalidInput
@@ -27,7 +27,7 @@ TaskId = Annotated[str, PathParameter(description="The task's id.", format="uuid
 Limit = Annotated[
     int,
     QueryParameter(
-        description="Tasks per page.",
+        description="Tasks or changes per page.",
         schema_extra={"minimum": 1, "maximum": MAX_PAGE_SIZE},  # documented only; the application checks them
     ),
 ]
@@ -36,17 +36,35 @@ Cursor = Annotated[
     QueryParameter(description="`next_cursor` of the previous page.", schema_extra={"pattern": CURSOR_PATTERN}),
 ]
 Completed = Annotated[bool | None, QueryParameter(description="Only completed tasks, or only open ones.")]
+SearchText = Annotated[
+    str | None,
+    QueryParameter(
+        description="Only tasks whose title contains this text, regardless of case.",
+        schema_extra={"min_length": 1, "max_length": SEARCH_TEXT.max_length},
+    ),
+]
+Since = Annotated[
+    str | None,
+    QueryParameter(
+        description="Only changes after this token: `next` of the previous page, or a `Sync-Token`.",
+        schema_extra={"pattern": TOKEN_PATTERN},
+    ),
+]
 
 _UUID_LENGTH = 36
-MAX_QUERY_BYTES = 512
+MAX_QUERY_BYTES = 3072
 """More than the longest valid query has, even if each of its characters is encoded."""
 
-PAGE_QUERY: Mapping[str, tuple[re.Pattern[str], str]] = {
-    "limit": (re.compile(r"-?[0-9]{1,18}"), "a whole number"),
+Query = Mapping[str, tuple[re.Pattern[str], str]]
+"""The query parameters of a handler, which names them in `opt`: pattern and description of each."""
+_LIMIT = (re.compile(r"-?[0-9]{1,18}"), "a whole number")
+PAGE_QUERY: Query = {
+    "limit": _LIMIT,
     "cursor": (re.compile(".{0,64}"), "a cursor"),
     "completed": (re.compile("true|false"), "true or false"),
+    "q": (re.compile(f"(?s:.{{0,{SEARCH_TEXT.max_length + 1}}})"), f"at most {SEARCH_TEXT.max_length} characters"),
 }
-"""The query parameters of a list: pattern and description of each. Handlers name theirs in `opt`."""
+CHANGES_QUERY: Query = {"limit": _LIMIT, "since": (re.compile(".{0,64}"), "a token")}
 
 
 def check_query(request: Request[Any, Any, Any]) -> None:

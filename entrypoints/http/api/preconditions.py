@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from litestar.openapi.spec import OpenAPIType, Parameter, Schema
 
-from application import VersionConflict
+from application import TaskNotFound
 from domain import Task
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.errors import InvalidInput
@@ -47,33 +47,45 @@ def etag(version: int) -> str:
 
 
 def is_unchanged(request: StrictRequest, version: int) -> bool:
-    """Return whether If-None-Match names this version, so that the task need not be sent again.
+    """Return whether If-None-Match names this version, so that the task need not be sent again."""
+    tags = known_tags(request)
+    return "*" in tags or _names(tags, version)
 
-    A malformed header counts as absent. Raises InvalidInput for too many tags.
+
+def known_tags(request: StrictRequest) -> list[str]:
+    """Return the entity tags in If-None-Match, or `*` alone. A malformed header counts as absent.
+
+    Raises InvalidInput for too many tags.
     """
     if_none_match = request.header(b"if-none-match")
-    tags = None if if_none_match is None else _tags("If-None-Match", if_none_match)
-    return tags is not None and ("*" in tags or _names(tags, version))
+    return (_tags("If-None-Match", if_none_match) or []) if if_none_match else []
 
 
-async def writable_version(request: StrictRequest, read: Callable[[], Awaitable[Task]]) -> int | None:
+async def writable_version(
+    request: StrictRequest, read: Callable[[], Awaitable[Task]], *, requires_if_match: bool = False
+) -> int | None:
     """Return the version on which the request's preconditions allow a write; None stands for any.
 
     The task is read only if they allow more than one version, or all but some; then the write is made on the version
-    that was read. A weak or foreign tag in If-Match matches nothing. Raises InvalidInput, VersionConflict, and what
-    `read` raises.
+    that was read, or on NO_VERSION, which rejects it. A weak or foreign tag in If-Match matches nothing. Raises
+    InvalidInput, also without If-Match if it is required, and what `read` raises, except TaskNotFound, which the write
+    itself finds.
     """
     if_match, if_none_match = request.header(b"if-match"), request.header(b"if-none-match")
+    if if_match is None and requires_if_match:
+        raise InvalidInput("Send the ETag of the task that you have read as If-Match.", code="precondition_required")
     if if_match is None and if_none_match is None:
         return None
     wanted = _checked_tags("If-Match", if_match) if if_match is not None else ["*"]
     unwanted = _checked_tags("If-None-Match", if_none_match) if if_none_match is not None else []
     if not unwanted and len(wanted) == 1:
         return None if wanted == ["*"] else _version(wanted[0])
-    task = await read()
-    if "*" in unwanted or _names(unwanted, task.version) or not ("*" in wanted or etag(task.version) in wanted):
-        raise VersionConflict
-    return task.version
+    try:
+        version = (await read()).version
+    except TaskNotFound:
+        return NO_VERSION
+    is_unwanted = "*" in unwanted or _names(unwanted, version)
+    return version if not is_unwanted and ("*" in wanted or etag(version) in wanted) else NO_VERSION
 
 
 def _version(tag: str) -> int:

@@ -1,5 +1,6 @@
 """Request and response bodies: separate types, so that the entity can change without breaking a client."""
 
+from dataclasses import fields
 from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
@@ -7,10 +8,9 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from application import MAX_PAGE_SIZE, TaskPage
+from application import MAX_PAGE_SIZE, Change, ChangePage, Removal, TaskPage
 from domain import Task, TaskChange, TaskDraft
 from domain.rules import TITLE, USER_ID
-from entrypoints.http.problems import INPUT_CODES, Problem
 
 _EXAMPLE_TITLE = "Buy milk"
 _EXAMPLE_TIME = "2026-01-31T09:30:00.123456Z"
@@ -40,10 +40,19 @@ class CreateTaskRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     """A new task."""
 
     title: Title
+    id: Annotated[UUID, Meta(description="Made by the client, preferably of version 7.")] | UnsetType = UNSET
 
     def draft(self) -> TaskDraft:
         """Return the new task that the body describes. Raises InvalidText."""
-        return TaskDraft(**_given(self))
+        return TaskDraft(title=self.title)
+
+    @property
+    def task_id(self) -> UUID | None:
+        """The id that the client has chosen."""
+        return None if self.id is UNSET else self.id
+
+
+_CHANGEABLE = tuple(field.name for field in fields(TaskChange))
 
 
 class UpdateTaskRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -54,23 +63,28 @@ class UpdateTaskRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
 
     def __post_init__(self) -> None:
         """Raise ValueError unless there is a field."""
-        if not _given(self):
-            names = " or ".join(f"`{name}`" for name in self.__struct_fields__)
+        if not self._given():
+            names = " or ".join(f"`{name}`" for name in _CHANGEABLE)
             raise ValueError(f"Object missing required field {names}")  # in msgspec's words, which have a code
 
     def change(self) -> TaskChange:
         """Return the change that the body describes. Raises InvalidText."""
-        return TaskChange(**_given(self))
+        return TaskChange(**self._given())
 
-
-def _given(body: msgspec.Struct) -> dict[str, Any]:
-    return {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
+    def _given(self) -> dict[str, Any]:
+        return {name: value for name in _CHANGEABLE if (value := getattr(self, name)) is not UNSET}
 
 
 class TaskResponse(msgspec.Struct, kw_only=True, frozen=True):
     """A task."""
 
-    id: Annotated[UUID, Meta(description="A UUID of version 7.", examples=["0197f4a6-9d3c-7b1e-8f2a-3c5d7e9f1a2b"])]
+    id: Annotated[
+        UUID,
+        Meta(
+            description="A UUID, of version 7 unless the client has chosen another.",
+            examples=["0197f4a6-9d3c-7b1e-8f2a-3c5d7e9f1a2b"],
+        ),
+    ]
     user_id: Annotated[
         str,
         Meta(
@@ -114,14 +128,44 @@ class TaskListResponse(msgspec.Struct, kw_only=True, frozen=True):
         return msgspec.convert(content, cls, from_attributes=True)
 
 
+class PutEntry(msgspec.Struct, kw_only=True, frozen=True, tag="put", tag_field="op"):
+    """A task as it is now."""
+
+    task: TaskResponse
+
+
+class DeleteEntry(msgspec.Struct, kw_only=True, frozen=True, tag="delete", tag_field="op"):
+    """The deletion of a task."""
+
+    id: UUID
+    version: Annotated[int, Meta(description="The number of the deletion among all changes of its owner.", ge=1)]
+
+
+Entry = PutEntry | DeleteEntry
+Token = Annotated[str, Meta(description="A token for `since` or `if_state`.", examples=["9c1e07ab52d4-17"])]
+
+
+def entry(change: Change) -> Entry:
+    """Return the entry for a change."""
+    if isinstance(change, Removal):
+        return DeleteEntry(id=change.id, version=change.version)
+    return PutEntry(task=TaskResponse.of(change))
+
+
+class ChangesResponse(msgspec.Struct, kw_only=True, frozen=True):
+    """A page of changes, in their order."""
+
+    changes: Annotated[list[Entry], Meta(max_length=MAX_PAGE_SIZE)]
+    next: Token
+    has_more: Annotated[bool, Meta(description="Whether there are more changes at once.")]
+
+    @classmethod
+    def of(cls, page: ChangePage) -> Self:
+        """Return the response for a page."""
+        return cls(changes=[entry(change) for change in page.changes], next=str(page.next), has_more=page.has_more)
+
+
 class HealthResponse(msgspec.Struct, frozen=True):
     """The response of a successful health probe."""
 
     status: str = "ok"
-
-
-SCHEMAS = (CreateTaskRequest, UpdateTaskRequest, TaskResponse, TaskListResponse, HealthResponse, Problem)
-"""The types of all bodies."""
-
-ERROR_CODES = (*INPUT_CODES, *TITLE.codes, "limit_out_of_range", "sync_token_malformed")
-"""The codes of an InputError: those of a request's form, then those of the domain and the application."""

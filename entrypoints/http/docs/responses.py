@@ -13,10 +13,17 @@ ACCESS = ("token_missing", "token_invalid", "token_expired", "keys_unavailable",
 STORAGE = ("storage_unavailable",)
 EXISTING = ("task_not_found",)
 WRITE = ("version_mismatch",)
+ID_TAKEN = ("task_already_exists",)
+KEY = ("idempotency_key_reused",)
+IF_MATCH_REQUIRED = ("precondition_required",)
+SYNC = ("sync_token_expired",)
 ANY = ("uri_too_long", "headers_too_large", "overloaded", "shutting_down", "internal_error")
 """The problems that any operation may answer with."""
 
-ETAG, LINK, LOCATION = (ResponseHeader(name, documentation_only=True) for name in ("ETag", "Link", "Location"))
+ETAG, LINK, LOCATION, SYNC_TOKEN, REPLAYED = (
+    ResponseHeader(name, documentation_only=True)
+    for name in ("ETag", "Link", "Location", "Sync-Token", "Idempotency-Replayed")
+)
 
 
 def success(body: type[Struct] | None, description: str, *, status: int = 200) -> dict[int, ResponseSpec]:

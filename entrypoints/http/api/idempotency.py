@@ -1,0 +1,51 @@
+"""Retries and synchronization: the headers of requests that write, and of the responses to them.
+
+Idempotency-Key is that of draft-ietf-httpapi-idempotency-key-header-07: of all requests with one key, one is carried
+out.
+"""
+
+import re
+from hashlib import sha256
+
+from litestar.openapi.spec import OpenAPIType, Parameter, Schema
+
+from application import IDEMPOTENCY_KEY, Once, State
+from domain import InvalidText
+from entrypoints.http.api.bodies import StrictRequest
+from entrypoints.http.api.errors import InvalidInput
+from entrypoints.http.server.exchange import Exchange
+
+_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+_NAME = b"idempotency-key"
+_PARTS_OF_REQUEST = (b"if-match", b"if-none-match")
+IDEMPOTENCY_KEY_HEADER = Parameter(
+    "Idempotency-Key",
+    "header",
+    Schema(type=OpenAPIType.STRING, min_length=1, max_length=2 * IDEMPOTENCY_KEY.max_length + 2),
+    description="A text that no other request has, quoted or bare. A retry with the same key gets the first response.",
+)
+"""For the OpenAPI document; handlers name it in `opt`. The length is that of a quoted key."""
+
+
+async def once(request: StrictRequest) -> Once | None:
+    """Return the key of a request with all that makes two requests the same, or None. Raises InvalidInput."""
+    given = request.header(_NAME)
+    if given is None:
+        return None
+    quoted = _QUOTED.fullmatch(given)
+    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else given
+    exchange = Exchange.of(request.scope)
+    digest = sha256()
+    for part in (exchange.method or "", exchange.path, *(request.header(name) or "" for name in _PARTS_OF_REQUEST)):
+        digest.update(f"{len(part)}:{part}".encode())
+    digest.update(await request.body())
+    try:
+        return Once(key=key, fingerprint=digest.digest())
+    except InvalidText as error:
+        raise InvalidInput(error.detail, input_code=error.code, parameter="Idempotency-Key") from None
+
+
+def sync_headers(state: State | None, *, is_replayed: bool) -> list[tuple[bytes, bytes]]:
+    """Return the headers about a write: the token of the state that it led to, unless it changed nothing."""
+    headers = [(b"sync-token", str(state).encode())] if state else []
+    return [*headers, (b"idempotency-replayed", b"true")] if is_replayed else headers

@@ -1,0 +1,116 @@
+"""Reading many tasks: pages of the list, and pages of its changes."""
+
+from urllib.parse import quote, urlencode
+from zlib import crc32
+
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+
+from application import DEFAULT_PAGE_SIZE, PageRequest, State
+from entrypoints.container import Container
+from entrypoints.http.api.bodies import StrictRequest
+from entrypoints.http.api.cursors import decode_cursor, encode_cursor
+from entrypoints.http.api.parameters import (
+    CHANGES_QUERY,
+    PAGE_QUERY,
+    Completed,
+    Cursor,
+    Limit,
+    SearchText,
+    Since,
+    UserId,
+)
+from entrypoints.http.api.preconditions import IF_NONE_MATCH, known_tags
+from entrypoints.http.api.schemas import ChangesResponse, TaskListResponse
+from entrypoints.http.docs.responses import ACCESS, ETAG, INPUT, LINK, STORAGE, SYNC, errors, success
+from entrypoints.http.response import ReadyResponse
+
+REPRESENTATION = 1
+"""The version of the list's form in JSON, part of its entity tag. Another form of a task needs another number."""
+
+
+def list_handlers(container: Container) -> list[HTTPRouteHandler]:
+    """Return the handlers of the list and of its changes."""
+    list_user_tasks, list_user_changes = container.list_tasks(), container.list_changes()
+
+    @get(
+        "/",
+        summary="View all personal tasks",
+        operation_id="listTasks",
+        responses=success(TaskListResponse, "A page of tasks")
+        | success(None, "The page still has that ETag", status=304)
+        | errors(*INPUT, *ACCESS, *STORAGE),
+        response_headers=[ETAG, LINK],
+        opt={"query": PAGE_QUERY, "headers": [IF_NONE_MATCH]},
+    )
+    async def list_tasks(
+        request: StrictRequest,
+        user_id: UserId,
+        limit: Limit = DEFAULT_PAGE_SIZE,
+        cursor: Cursor = None,
+        completed: Completed = None,
+        q: SearchText = None,
+    ) -> ReadyResponse:
+        """Newest first, ties by id. Pages neither repeat nor skip a task that stayed, whatever is written meanwhile."""
+        after = None if cursor is None else decode_cursor(cursor, user_id=user_id, completed=completed, text=q)
+        wanted = PageRequest(limit=limit, after=after, completed=completed, text=q)
+        digest = crc32(f"{REPRESENTATION}/{limit}/{cursor}/{completed}/{q}".encode())
+        tags = known_tags(request)
+        known = _known_state(tags, digest) if tags else None
+        page = await list_user_tasks(actor=request.actor, user_id=user_id, page=wanted, known=known)
+        tag = b"etag", _list_tag(page.state, digest).encode()
+        if page.state == known or "*" in tags:
+            return ReadyResponse.empty(304, tag)
+        if page.next is None:
+            return ReadyResponse.json(200, TaskListResponse.of(page, None), tag)
+        next_cursor = encode_cursor(page.next, user_id=user_id, completed=completed, text=q)
+        filters = {"completed": completed if completed is None else str(completed).lower(), "q": q}
+        query = {"limit": limit, "cursor": next_cursor, **{name: text for name, text in filters.items() if text}}
+        link = f'<{tasks_path(user_id)}?{urlencode(query)}>; rel="next"'
+        return ReadyResponse.json(200, TaskListResponse.of(page, next_cursor), tag, (b"link", link.encode()))
+
+    @get(
+        "/changes",
+        summary="View the changes of personal tasks",
+        operation_id="listChanges",
+        responses=success(ChangesResponse, "A page of changes") | errors(*INPUT, *ACCESS, *SYNC, *STORAGE),
+        opt={"query": CHANGES_QUERY},
+    )
+    async def list_changes(
+        request: StrictRequest, user_id: UserId, since: Since = None, limit: Limit = DEFAULT_PAGE_SIZE
+    ) -> ReadyResponse:
+        """In their order, each task once, as it is now. A copy of the list stays equal to it by these changes.
+
+        Without `since` all tasks are returned. Pass `next` as `since`, at once while `has_more` is true. 410 says that
+        deletions since that token may be missing: begin again without `since`.
+        """
+        state = None if since is None else State.parse(since)
+        page = await list_user_changes(actor=request.actor, user_id=user_id, since=state, limit=limit)
+        return ReadyResponse.json(200, ChangesResponse.of(page))
+
+    return [list_tasks, list_changes]
+
+
+def tasks_path(user_id: str) -> str:
+    """Return the path of a user's tasks."""
+    return f"/api/{quote(user_id, safe='')}/tasks"
+
+
+def _list_tag(state: State, digest: int) -> str:
+    return f'W/"{state}-{digest:08x}"'
+
+
+def _known_state(tags: list[str], digest: int) -> State | None:
+    """Return the newest state whose response to the same query the client has."""
+    end = f'-{digest:08x}"'
+    states = [
+        state for tag in tags if tag.endswith(end) and (state := _state_of(tag.removeprefix("W/")[1 : -len(end)]))
+    ]
+    return max(states, key=lambda state: state.number, default=None)
+
+
+def _state_of(token: str) -> State | None:
+    try:
+        return State.parse(token)
+    except ValueError:
+        return None
