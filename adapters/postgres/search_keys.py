@@ -1,7 +1,7 @@
-"""The search keys of stored tasks: `tasks.title_key`, and the keys of tasks that were stored without.
+"""The correction of stored search keys (`tasks.title_key`).
 
-Such tasks are those from before the column existed, and those that a process of an earlier version, or SQL written by
-hand, has added or renamed since.
+Tasks from before the column existed have none. Processes of an earlier version and SQL written by hand, which add and
+rename tasks, leave the key as it is.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from adapters.postgres.database import Database
 from adapters.postgres.statement import Statement
-from domain.search import search_key
+from adapters.postgres.statements import title_key
 
 BATCH = 2000
 """The tasks that one statement reads: few enough for the time limit of a statement, even from a slow disk."""
@@ -45,11 +45,6 @@ _WRITE = """
 # the tasks that are locked are left out at first, and then written one by one.
 _WRITE_UNLOCKED = Statement(name="search_keys_write", sql=_WRITE.format(locked="SKIP LOCKED"))
 _WRITE_ONE = Statement(name="search_keys_write_one", sql=_WRITE.format(locked=""))
-
-
-def title_key(title: str) -> str | None:
-    """Return the search key as it is stored: None for a title in ASCII, whose key is `lower(title)`."""
-    return None if title.isascii() else search_key(title)
 
 
 async def fill_search_keys(database: Database) -> int:
