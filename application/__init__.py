@@ -43,6 +43,7 @@ from application.pages import (
     TaskPage,
 )
 from application.ports import Clock, TaskIds, TaskRepository
+from application.purge import PURGE_BATCH, Purge
 from application.signal import ChangeSignal
 from application.states import NOTHING, TOKEN_PATTERN, InvalidState, State
 from application.update_task import COMPLETION, CompleteTask, UpdateTask
@@ -55,6 +56,7 @@ __all__ = [
     "MAX_OPERATIONS",
     "MAX_PAGE_SIZE",
     "NOTHING",
+    "PURGE_BATCH",
     "SEARCH_TEXT",
     "TOKEN_PATTERN",
     "ApplicationError",
@@ -83,6 +85,7 @@ __all__ = [
     "Operation",
     "PageRequest",
     "Position",
+    "Purge",
     "Removal",
     "State",
     "StateExpired",

@@ -1,5 +1,7 @@
 """The composition root: the only place that assigns adapters to ports."""
 
+from datetime import timedelta
+
 from dependency_injector import containers, providers
 
 from adapters.clock import SystemClock
@@ -14,6 +16,7 @@ from application import (
     GetTask,
     ListChanges,
     ListTasks,
+    Purge,
     UpdateTask,
 )
 from entrypoints.settings import Settings
@@ -51,6 +54,14 @@ class Container(containers.DeclarativeContainer):
         user_claim=settings.provided.jwt_user_claim,
         issuer=settings.provided.jwt_issuer,
         audience=settings.provided.jwt_audience,
+    )
+
+    purge = providers.Singleton(
+        Purge,
+        tasks=tasks,
+        clock=clock,
+        keep_removals=providers.Factory(timedelta, days=settings.provided.tombstone_days),
+        keep_keys=providers.Factory(timedelta, hours=settings.provided.idempotency_hours),
     )
 
     signal = providers.Singleton(ChangeSignal)

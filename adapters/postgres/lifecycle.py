@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from adapters.postgres.database import Database
+from adapters.postgres.epochs import renew_epochs
 from adapters.postgres.errors import storage_errors
 from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
 from adapters.postgres.pool import PoolSettings
@@ -103,6 +104,11 @@ class PostgresStorage:
             ) from error
         except UnknownRevision:
             raise DatabaseNotReady("a newer version migrated this database; install that version") from None
+
+    async def renew_epochs(self) -> int:
+        """Make all sync tokens of a restored database expire; return the number of users. Raises DatabaseNotReady."""
+        await self.start()
+        return await renew_epochs(self.database)
 
     async def check(self) -> None:
         """Do what `start` does unless it has succeeded. Raises StorageUnavailable while the database is not ready.

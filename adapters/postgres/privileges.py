@@ -5,9 +5,9 @@ NEEDED = {
     "tasks": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "task_counters": ("SELECT", "INSERT", "UPDATE"),
     "task_tombstones": ("SELECT", "INSERT", "DELETE"),
-    "idempotency_keys": ("SELECT", "INSERT", "DELETE"),
+    "idempotency_keys": ("SELECT", "INSERT", "UPDATE", "DELETE"),
 }
-"""What the statements of this package need of each table; a migration needs its owner."""
+"""What the statements of this package need of each table; a migration needs its owner. FOR UPDATE needs UPDATE."""
 NEEDED_ARGUMENTS = (
     [table for table, privileges in NEEDED.items() for _ in privileges],
     [privilege for privileges in NEEDED.values() for privilege in privileges],

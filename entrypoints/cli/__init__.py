@@ -1,4 +1,4 @@
-"""The command line: `hextasks serve | migrate | token USER | doctor | openapi`."""
+"""The command line: `hextasks serve | migrate | purge | restored | token USER | doctor | openapi`."""
 
 import argparse
 import os
@@ -9,6 +9,8 @@ from typing import NoReturn
 COMMANDS = {
     "serve": "run the service; in development it migrates the database",
     "migrate": "migrate the database to the newest schema",
+    "purge": "delete records of deletions and idempotency keys that are older than they are kept",
+    "restored": "make all sync tokens expire, after the database was restored from a backup",
     "token": "print a token for a user (development only)",
     "doctor": "check settings, token key, database, privileges and migrations",
     "openapi": "print the OpenAPI document as JSON",

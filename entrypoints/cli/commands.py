@@ -45,8 +45,7 @@ def _serve(_: argparse.Namespace) -> int:
 
 def _migrate(_: argparse.Namespace) -> int:
     with prepared(Settings.load()) as settings:
-        if settings.storage == "memory":
-            raise StartError("memory:// has nothing to migrate")
+        _require_database(settings, "has nothing to migrate")
         print(asyncio.run(_migrated(settings)))
     return 0
 
@@ -57,6 +56,43 @@ async def _migrated(settings: Settings) -> str:
     if before == after:
         return f"already at revision {after.current}"
     return f"migrated from revision {before.current or 'none'} to {after.current}"
+
+
+def _purge(_: argparse.Namespace) -> int:
+    with prepared(Settings.load()) as settings:
+        _require_database(settings, "has nothing to purge")
+        print(f"purged {asyncio.run(_purged(settings))} deletions and idempotency keys")
+    return 0
+
+
+async def _purged(settings: Settings) -> int:
+    from entrypoints.container import Container
+
+    async with opened_postgres(settings) as storage:
+        await storage.start()
+        container = Container(settings=settings)
+        container.storage.override(storage)
+        purge, count = container.purge(), 0
+        while batch := await purge():
+            count += batch
+    return count
+
+
+def _restored(_: argparse.Namespace) -> int:
+    with prepared(Settings.load()) as settings:
+        _require_database(settings, "is not restored")
+        print(f"the sync tokens of {asyncio.run(_renewed(settings))} users have expired")
+    return 0
+
+
+async def _renewed(settings: Settings) -> int:
+    async with opened_postgres(settings) as storage:
+        return await storage.renew_epochs()
+
+
+def _require_database(settings: Settings, reason: str) -> None:
+    if settings.storage == "memory":
+        raise StartError(f"memory:// {reason}")
 
 
 def _token(given: argparse.Namespace) -> int:
@@ -83,6 +119,8 @@ def _openapi(_: argparse.Namespace) -> int:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "serve": _serve,
     "migrate": _migrate,
+    "purge": _purge,
+    "restored": _restored,
     "token": _token,
     "doctor": _doctor,
     "openapi": _openapi,

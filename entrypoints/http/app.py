@@ -1,7 +1,7 @@
 """The composition of the ASGI application."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
@@ -24,6 +24,7 @@ from entrypoints.http.server.descriptors import connection_limit
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.observers import RequestObserver
+from entrypoints.purging import purging
 from entrypoints.settings import Settings
 from entrypoints.start import describe_failure
 from entrypoints.storage import Storage
@@ -41,17 +42,27 @@ def create_app(
     settings: Settings = container.settings()
     cors = cors_config(settings)
     limits = limits or server_limits(settings)
-    return ExchangeLayer(
-        create_litestar(container, cors, max_body_size=limits.body_bytes),
+
+    def is_quiet() -> bool:
+        return layer.admission.in_progress <= limits.max_concurrent_requests // 10
+
+    layer = ExchangeLayer(
+        create_litestar(container, cors, max_body_size=limits.body_bytes, is_quiet=is_quiet),
         limits=limits,
         observers=observers,
         allows_origin=cors.is_origin_allowed if cors else None,
         admin_port=settings.admin_port,
     )
+    return layer
 
 
-def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_size: int) -> Litestar:
-    """Return the Litestar application, which must run within an ExchangeLayer."""
+def create_litestar(
+    container: Container, cors: CORSConfig | None, *, max_body_size: int, is_quiet: Callable[[], bool]
+) -> Litestar:
+    """Return the Litestar application, which must run within an ExchangeLayer.
+
+    `is_quiet` tells whether there is capacity for work that can wait.
+    """
     storage: Storage = container.storage()
 
     @asynccontextmanager
@@ -61,7 +72,8 @@ def create_litestar(container: Container, cors: CORSConfig | None, *, max_body_s
                 await storage.start()
             except StorageUnavailable as error:  # requests are served as soon as the database is available
                 _log.warning("starting without the database, which is unavailable: %s", describe_failure(error))
-            async with container.keys().running():
+            purges = purging(container.purge(), check=storage.check, is_quiet=is_quiet)
+            async with container.keys().running(), purges:
                 yield
         finally:
             await storage.close()

@@ -19,7 +19,7 @@ import httpx
 from tests.patience import DEADLINE_SECONDS, GENEROUS, REQUEST_TIMEOUT_SECONDS, SERVER_DEADLINE_SECONDS
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("serve", "migrate", "token", "doctor", "openapi")
+COMMANDS = ("serve", "migrate", "purge", "restored", "token", "doctor", "openapi")
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
 _MEASURED = {name: value for name, value in os.environ.items() if name == COVERAGE}
 """The setting by which a process measures its coverage, if the tests are measured."""

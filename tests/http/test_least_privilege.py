@@ -78,10 +78,12 @@ def statuses(ada: Client) -> list[int]:
     return [answer.status_code for answer in answers]
 
 
-async def test_the_service_works_with_the_grants_of_the_readme(restricted: Restricted) -> None:
+async def test_the_service_works_with_the_grants_of_the_readme(restricted: Restricted, tmp_path: Path) -> None:
     with running_service(DATABASE_URL=restricted.url, ENVIRONMENT="production") as service, service.client() as ada:
         assert statuses(ada) == [201, 200, 200, 200, 200, 204]
         assert ada.get("/health/ready").status_code == 200
+    purged = hextasks("purge", cwd=tmp_path, DATABASE_URL=restricted.url, ENVIRONMENT="production", JWT_SECRET=SECRET)
+    assert (purged.returncode, purged.stderr) == (0, "")
 
 
 async def test_without_any_of_them_it_is_not_ready_and_logs_the_grant(

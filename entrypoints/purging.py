@@ -1,0 +1,46 @@
+"""The periodic purge by the service itself."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from application import Purge, StorageUnavailable
+
+INTERVAL_SECONDS = 300.0
+"""On average. It is random, so that processes that were started together do not purge together."""
+PAUSE_SECONDS = 0.1
+"""Between two batches."""
+
+_log = logging.getLogger("hextasks.storage")
+
+
+@asynccontextmanager
+async def purging(
+    purge: Purge, *, check: Callable[[], Awaitable[None]], is_quiet: Callable[[], bool]
+) -> AsyncIterator[None]:
+    """Purge every few minutes during the block: one batch, and further ones while the service is quiet.
+
+    `check` raises StorageUnavailable while the storage is not ready.
+    """
+    task = asyncio.create_task(_run(purge, check, is_quiet))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _run(purge: Purge, check: Callable[[], Awaitable[None]], is_quiet: Callable[[], bool]) -> None:
+    goes_on = False
+    while True:
+        await asyncio.sleep(PAUSE_SECONDS if goes_on else INTERVAL_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
+        goes_on = False
+        try:
+            await check()
+            goes_on = await purge() > 0 and is_quiet()
+        except StorageUnavailable:
+            continue  # readiness reports it
+        except Exception:
+            _log.exception("the purge failed; it is tried again")
