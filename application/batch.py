@@ -88,7 +88,9 @@ class ApplyBatch:
         only_own_tasks(actor=actor, user_id=user_id)
         check_operations(operations)
         write = self._apply(user_id, operations, if_state, once)
-        applied = await once_only(write, tasks=self.tasks, user_id=user_id, once=once)
+        if once:
+            write = once_only(write, tasks=self.tasks, user_id=user_id, once=once, outcome=lambda earlier: earlier)
+        applied = await write
         if applied.has_changed and not applied.is_replayed:
             self.signal.publish(user_id, applied.state)
         return applied

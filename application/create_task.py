@@ -8,7 +8,7 @@ from application.errors import TaskAlreadyExists, TaskContended, TaskNotFound, V
 from application.keyed import apply_one, once_only, written
 from application.ports import Clock, TaskIds, TaskRepository
 from application.signal import ChangeSignal
-from application.writes import Applied, Once, Write, Written
+from application.writes import Once, Write, Written
 from domain import Task, TaskDraft
 
 MAX_ATTEMPTS = 32
@@ -36,7 +36,7 @@ class CreateTask:
         task = Task.create(draft, id=task_id or self.ids.new(), user_id=user_id, now=self.clock.now())
         if once:
             write = self._add_once(task, once, is_new=task_id is None)
-            created = written(await once_only(write, tasks=self.tasks, user_id=user_id, once=once))
+            created = await once_only(write, tasks=self.tasks, user_id=user_id, once=once, outcome=written)
         elif task_id:
             created = await self._add_unless_it_exists(task)
         else:
@@ -51,11 +51,11 @@ class CreateTask:
         except TaskAlreadyExists:
             return Written(task=await self._existing(task), state=None)
 
-    async def _add_once(self, task: Task, once: Once, *, is_new: bool) -> Applied:
+    async def _add_once(self, task: Task, once: Once, *, is_new: bool) -> Written[Task]:
         write = Write(kind="add", task=task)
         for _ in range(MAX_ATTEMPTS):
             try:
-                return await apply_one(self.tasks, write, now=task.created_at, once=once)
+                return written(await apply_one(self.tasks, write, now=task.created_at, once=once))
             except TaskAlreadyExists:
                 if is_new:
                     raise

@@ -5,11 +5,11 @@ from uuid import UUID
 
 from application.access import only_own_tasks
 from application.errors import TaskContended, VersionConflict
-from application.keyed import apply_one, changed_state, once_only
+from application.keyed import apply_one, once_only, removed
 from application.ports import Clock, TaskRepository
 from application.signal import ChangeSignal
 from application.update_task import MAX_ATTEMPTS
-from application.writes import Applied, Once, Write, Written
+from application.writes import Once, Write, Written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,23 +37,25 @@ class DeleteTask:
         only_own_tasks(actor=actor, user_id=user_id)
         if once:
             write = self._remove_once(user_id, task_id, expected_version, once)
-            applied = await once_only(write, tasks=self.tasks, user_id=user_id, once=once)
-            removed = Written(task=None, state=changed_state(applied), is_replayed=applied.is_replayed)
+            outcome = await once_only(write, tasks=self.tasks, user_id=user_id, once=once, outcome=removed)
         else:
-            removed = await self.tasks.remove(
+            outcome = await self.tasks.remove(
                 user_id, task_id, removed_at=self.clock.now(), expected_version=expected_version
             )
-        if removed.state and not removed.is_replayed:
-            self.signal.publish(user_id, removed.state)
-        return removed
+        if outcome.state and not outcome.is_replayed:
+            self.signal.publish(user_id, outcome.state)
+        return outcome
 
-    async def _remove_once(self, user_id: str, task_id: UUID, expected_version: int | None, once: Once) -> Applied:
+    async def _remove_once(
+        self, user_id: str, task_id: UUID, expected_version: int | None, once: Once
+    ) -> Written[None]:
         for _ in range(MAX_ATTEMPTS):
             task = await self.tasks.get(user_id, task_id)
             if expected_version not in (None, task.version):
                 raise VersionConflict(task.version)
+            write = Write(kind="remove", task=task)
             try:
-                return await apply_one(self.tasks, Write(kind="remove", task=task), now=self.clock.now(), once=once)
+                return removed(await apply_one(self.tasks, write, now=self.clock.now(), once=once))
             except VersionConflict:
                 if expected_version is not None:
                     raise

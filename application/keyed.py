@@ -1,16 +1,25 @@
 """Writes with an idempotency key, of which one is carried out."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import TypeVar
 
 from application.errors import ApplicationError, StorageUnavailable
 from application.ports import TaskRepository
-from application.states import State
 from application.writes import Applied, Once, Write, WritesRejected, Written
 from domain import Task
 
+Outcome = TypeVar("Outcome")
 
-async def once_only(write: Awaitable[Applied], *, tasks: TaskRepository, user_id: str, once: Once | None) -> Applied:
+
+async def once_only(
+    write: Awaitable[Outcome],
+    *,
+    tasks: TaskRepository,
+    user_id: str,
+    once: Once,
+    outcome: Callable[[Applied], Outcome],
+) -> Outcome:
     """Await a write; if it is rejected, return the outcome of the earlier one with the same key, if there is one.
 
     The key is looked up only then, so that a first try costs no more: a write that was carried out before meets its own
@@ -21,10 +30,10 @@ async def once_only(write: Awaitable[Applied], *, tasks: TaskRepository, user_id
     except StorageUnavailable:
         raise
     except ApplicationError:
-        earlier = await tasks.recall(user_id, once) if once else None
+        earlier = await tasks.recall(user_id, once)
         if earlier is None:
             raise
-        return earlier
+        return outcome(earlier)
 
 
 async def apply_one(tasks: TaskRepository, write: Write, *, now: datetime, once: Once) -> Applied:
@@ -39,9 +48,9 @@ def written(applied: Applied) -> Written[Task]:
     """Return the outcome of one write that is not a removal."""
     (task,) = applied.results
     assert isinstance(task, Task)  # noqa: S101
-    return Written(task=task, state=changed_state(applied), is_replayed=applied.is_replayed)
+    return Written(task=task, state=applied.changed_state, is_replayed=applied.is_replayed)
 
 
-def changed_state(applied: Applied) -> State | None:
-    """Return the state after the writes, or None where they changed nothing."""
-    return applied.state if applied.has_changed else None
+def removed(applied: Applied) -> Written[None]:
+    """Return the outcome of one removal."""
+    return Written(task=None, state=applied.changed_state, is_replayed=applied.is_replayed)

@@ -8,7 +8,7 @@ from application.errors import TaskContended, VersionConflict
 from application.keyed import apply_one, once_only, written
 from application.ports import Clock, TaskRepository
 from application.signal import ChangeSignal
-from application.writes import Applied, Once, Write, Written
+from application.writes import Once, Write, Written
 from domain import Task, TaskChange
 
 # Of N concurrent writers at least one succeeds in each round, so this many always succeed.
@@ -42,44 +42,28 @@ class UpdateTask:
         TaskContended is raised. Raises NotOwner, TaskNotFound, IdempotencyKeyReused, StorageUnavailable.
         """
         only_own_tasks(actor=actor, user_id=user_id)
+        write = self._save(user_id, task_id, change, expected_version, once)
         if once:
-            write = self._save_once(user_id, task_id, change, expected_version, once)
-            updated = written(await once_only(write, tasks=self.tasks, user_id=user_id, once=once))
-        else:
-            updated = await self._save(user_id, task_id, change, expected_version)
-        if updated.state and not updated.is_replayed:
-            self.signal.publish(user_id, updated.state)
-        return updated
+            write = once_only(write, tasks=self.tasks, user_id=user_id, once=once, outcome=written)
+        saved = await write
+        if saved.state and not saved.is_replayed:
+            self.signal.publish(user_id, saved.state)
+        return saved
 
     async def _save(
-        self, user_id: str, task_id: UUID, change: TaskChange, expected_version: int | None
+        self, user_id: str, task_id: UUID, change: TaskChange, expected_version: int | None, once: Once | None
     ) -> Written[Task]:
-        for _ in range(MAX_ATTEMPTS):
-            task = await self.tasks.get(user_id, task_id)
-            if expected_version not in (None, task.version):
-                raise VersionConflict(task.version)
-            changed = task.apply(change, now=self.clock.now())
-            if changed is task:
-                return Written(task=task, state=None)
-            try:
-                return await self.tasks.save(changed)
-            except VersionConflict:
-                if expected_version is not None:
-                    raise
-        raise TaskContended
-
-    async def _save_once(
-        self, user_id: str, task_id: UUID, change: TaskChange, expected_version: int | None, once: Once
-    ) -> Applied:
         for _ in range(MAX_ATTEMPTS):
             task = await self.tasks.get(user_id, task_id)
             if expected_version not in (None, task.version):
                 raise VersionConflict(task.version)
             now = self.clock.now()
             changed = task.apply(change, now=now)
-            write = Write(kind="keep" if changed is task else "save", task=changed)
             try:
-                return await apply_one(self.tasks, write, now=now, once=once)
+                if once:
+                    write = Write(kind="keep" if changed is task else "save", task=changed)
+                    return written(await apply_one(self.tasks, write, now=now, once=once))
+                return Written(task=task, state=None) if changed is task else await self.tasks.save(changed)
             except VersionConflict:
                 if expected_version is not None:
                     raise

@@ -67,6 +67,11 @@ class Applied:
     is_replayed: bool = False
     """Whether this is the outcome of earlier writes with the same idempotency key."""
 
+    @property
+    def changed_state(self) -> State | None:
+        """The user's state after the writes; None where they changed nothing."""
+        return self.state if self.has_changed else None
+
 
 class WritesRejected(ApplicationError):
     """Some of many writes were rejected, so that none was carried out."""

@@ -6,7 +6,6 @@ from litestar.params import JSONBody
 from msgspec import UNSET
 
 from application import InvalidState, Operation, State
-from application.keyed import changed_state
 from domain import DomainError
 from entrypoints.container import Container
 from entrypoints.http.api.batch_schemas import BatchRequest, BatchResponse
@@ -58,7 +57,7 @@ def batch_handler(container: Container) -> HTTPRouteHandler:
             if_state=None if data.if_state is UNSET else _state(data.if_state),
             once=await once(request),
         )
-        headers = sync_headers(changed_state(applied), is_replayed=applied.is_replayed)
+        headers = sync_headers(applied.changed_state, is_replayed=applied.is_replayed)
         return ReadyResponse.json(200, BatchResponse.of(applied), *headers)
 
     return apply_batch
