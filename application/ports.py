@@ -78,8 +78,9 @@ class TaskRepository(Protocol):
         They take numbers in their order. With `once`, the outcome is stored under that key, in the same transaction.
         `now` is the time of deletions and of the key.
 
-        Raises WritesRejected with the errors of `add`, `save` and `remove` by the places of the writes; StateMismatch
-        when `if_state` is given and is not the user's state; IdempotencyKeyUsed when the user's key is stored already.
+        Raises the first that applies of StateMismatch, when `if_state` is given and is not the user's state;
+        WritesRejected with the errors of `add`, `save` and `remove` by the places of the writes; IdempotencyKeyUsed,
+        when the user's key is stored already. TaskContended when other processes keep changing the same tasks.
         """
         ...
 

@@ -93,8 +93,6 @@ class MemoryTaskRepository:
     ) -> Applied:
         """See TaskRepository.apply."""
         user = self._users[user_id]
-        if once and once.key in user.keys:
-            raise IdempotencyKeyUsed
         if if_state not in (None, user.state):
             raise StateMismatch
         errors: dict[int, ApplicationError] = {}
@@ -105,6 +103,8 @@ class MemoryTaskRepository:
                 errors[place] = error
         if errors:
             raise WritesRejected(errors)
+        if once and once.key in user.keys:
+            raise IdempotencyKeyUsed
         before = user.state
         results = tuple(_carry_out(user, write, now) for write in writes)
         applied = Applied(results=results, state=user.state, has_changed=user.state != before)

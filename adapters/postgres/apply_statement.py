@@ -61,11 +61,13 @@ APPLY = Statement(
     before AS (
         SELECT coalesce(max(epoch), 0) AS epoch, coalesce(max(value), 0) AS value FROM task_counters WHERE user_id = $1
     ),
+    required AS (
+        SELECT FROM before WHERE {_N["if_epoch"]}::bigint IS NULL
+            OR (epoch, value) = ({_N["if_epoch"]}::bigint, {_N["if_number"]}::bigint)
+    ),
     counter AS (
         INSERT INTO task_counters (user_id, value)
-        SELECT $1, greatest(changes, 1) FROM total, before
-        WHERE faults = 0 AND ({_N["if_epoch"]}::bigint IS NULL
-            OR (epoch, before.value) = ({_N["if_epoch"]}::bigint, {_N["if_number"]}::bigint))
+        SELECT $1, greatest(changes, 1) FROM total, required WHERE faults = 0
         ON CONFLICT (user_id) DO UPDATE SET value = task_counters.value + (SELECT changes FROM total)
         WHERE {_N["if_epoch"]}::bigint IS NULL
             OR (task_counters.epoch, task_counters.value) = ({_N["if_epoch"]}::bigint, {_N["if_number"]}::bigint)
@@ -116,7 +118,7 @@ APPLY = Statement(
         ) = writes)::int AS is_whole
     FROM counter, total
     UNION ALL
-    SELECT n, fault, NULL, stored_version, 1 FROM judged WHERE fault IS NOT NULL
+    SELECT n, fault, NULL, stored_version, 1 FROM judged, required WHERE fault IS NOT NULL
     """,  # noqa: S608  # names of columns and parameters only
 )
 """Returns the epoch and the new value of the counter; or a row for each write at fault, with its place from 1; or

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.memory import MemoryTaskRepository, ordered
 from adapters.memory.ordered import OrderedPlaces, place_of
 from application import PageRequest, Position
-from tests.contract.test_task_repository import NOW, a_task
+from tests.contract.test_task_repository import NOW, a_task, add
 
 MANY = 10_000  # the counts do not depend on the size; the benchmark uses 100,000
 
@@ -41,7 +41,7 @@ class CountingList(list[Any]):
 
 async def test_a_page_of_50_among_many_touches_no_more_than_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = MemoryTaskRepository()
-    made = [await tasks.add(a_task(now=NOW + timedelta(seconds=n))) for n in range(MANY)]
+    made = [await add(tasks, a_task(now=NOW + timedelta(seconds=n))) for n in range(MANY)]
     user = tasks._users["ada"]
     for places in (user.all, *user.by_state.values()):
         places._chunks = CountingList([CountingList(chunk) for chunk in places._chunks])

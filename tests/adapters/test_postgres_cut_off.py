@@ -13,7 +13,7 @@ from adapters.postgres.deadline import Deadline
 from application import PageRequest, StorageUnavailable
 from domain import Task
 from tests.adapters.test_postgres_pool import backend, two_backends
-from tests.contract.test_task_repository import a_task
+from tests.contract.test_task_repository import a_task, add
 from tests.databases import Server, patient
 from tests.patience import until
 from tests.sql import fetch
@@ -140,7 +140,7 @@ async def test_callers_cancelled_at_any_moment_leak_nothing_and_leave_nothing_ha
     tasks = PostgresTaskRepository(small, coalescing=mode)
     callers = []
     for number in range(150):
-        callers.append(asyncio.create_task(tasks.add(a_task(user_id=f"user {number % 7}"))))
+        callers.append(asyncio.create_task(add(tasks, a_task(user_id=f"user {number % 7}"))))
         asyncio.get_running_loop().call_later(chance.uniform(0, 0.02), callers[-1].cancel)
         if number % 10 == 0:
             await asyncio.sleep(chance.uniform(0, 0.03))

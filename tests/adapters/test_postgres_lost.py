@@ -8,7 +8,7 @@ import pytest
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, pool
 from application import StorageUnavailable, TaskNotFound
 from tests.adapters.test_postgres_pool import backend, two_backends
-from tests.contract.test_task_repository import a_task
+from tests.contract.test_task_repository import a_task, add
 from tests.databases import patient
 from tests.patience import until
 from tests.sql import fetch
@@ -94,7 +94,7 @@ async def test_a_server_that_became_read_only_is_replaced_at_the_first_write(sma
     tasks = PostgresTaskRepository(small)
     async with small.connection() as connection:
         await connection.execute("SET default_transaction_read_only = on")
-    assert (await tasks.add(a_task())).version == 1
+    assert (await add(tasks, a_task())).version == 1
 
 
 async def test_a_server_that_stays_read_only_is_unavailable(url: str) -> None:

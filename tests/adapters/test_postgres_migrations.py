@@ -27,7 +27,7 @@ from adapters.postgres import (
 from adapters.postgres.migration_session import LOCK_KEY, alembic_config, migration_session
 from domain import InvalidText
 from domain.rules import TextRule
-from tests.contract.test_task_repository import NOW, a_task
+from tests.contract.test_task_repository import NOW, a_task, add
 from tests.databases import Server, patient
 from tests.fields import RULES
 
@@ -214,7 +214,7 @@ async def test_constraints_carry_names(
 async def test_updated_at_moves_when_hand_written_sql_changes_a_task(
     postgres_tasks: PostgresTaskRepository, database: Database, change: str, moves: bool, created_at: datetime
 ) -> None:
-    task = await postgres_tasks.add(a_task(now=created_at))
+    task = await add(postgres_tasks, a_task(now=created_at))
     async with database.connection() as connection:
         await connection.execute(f"UPDATE tasks SET {change}")
     after = await postgres_tasks.get("ada", task.id)
@@ -224,7 +224,7 @@ async def test_updated_at_moves_when_hand_written_sql_changes_a_task(
 async def test_updated_at_stays_as_its_writer_set_it(
     postgres_tasks: PostgresTaskRepository, database: Database
 ) -> None:
-    task = await postgres_tasks.add(a_task())
+    task = await add(postgres_tasks, a_task())
     async with database.connection() as connection:
         await connection.execute("UPDATE tasks SET title = 'by hand', updated_at = updated_at + interval '1 us'")
     assert (await postgres_tasks.get("ada", task.id)).updated_at == task.updated_at + timedelta(microseconds=1)

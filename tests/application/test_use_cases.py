@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -24,6 +25,7 @@ from application import (
     TaskRepository,
     UpdateTask,
     VersionConflict,
+    Written,
 )
 from application.update_task import MAX_ATTEMPTS
 from domain import InvalidText, Task, TaskChange, TaskDraft
@@ -49,12 +51,18 @@ class UseCases:
         self.create = CreateTask(tasks=tasks, clock=clock, ids=Uuid7Ids())
         self.get = GetTask(tasks=tasks)
         self.list = ListTasks(tasks=tasks)
-        self.update = UpdateTask(tasks=tasks, clock=clock)
-        self.complete = CompleteTask(tasks=tasks, clock=clock)
+        self.update_task = UpdateTask(tasks=tasks, clock=clock)
+        self.complete_task = CompleteTask(tasks=tasks, clock=clock)
         self.delete = DeleteTask(tasks=tasks, clock=clock)
 
     async def add(self, draft: TaskDraft = MILK, user: str = "ada") -> Task:
-        return await self.create(actor=user, user_id=user, draft=draft)
+        return (await self.create(actor=user, user_id=user, draft=draft)).task
+
+    async def update(self, **named: Any) -> Task:
+        return (await self.update_task(**named)).task
+
+    async def complete(self, **named: Any) -> Task:
+        return (await self.complete_task(**named)).task
 
 
 @pytest.fixture
@@ -108,14 +116,14 @@ async def test_an_expected_version_makes_every_write_conditional(use: UseCases) 
     here = {"actor": "ada", "user_id": "ada", "task_id": task.id}
     stale, fresh = {"expected_version": 7}, {"expected_version": 1}
     for write in (
-        use.update(**here, **stale, change=TEA),  # type: ignore[arg-type]
-        use.update(**here, **stale, change=TaskChange(title=task.title)),  # type: ignore[arg-type]
-        use.complete(**here, **stale),  # type: ignore[arg-type]
+        use.update(**here, **stale, change=TEA),
+        use.update(**here, **stale, change=TaskChange(title=task.title)),
+        use.complete(**here, **stale),
         use.delete(**here, **stale),  # type: ignore[arg-type]
     ):
         with pytest.raises(VersionConflict):
             await write
-    assert (await use.update(**here, **fresh, change=TEA)).version == 2  # type: ignore[arg-type]
+    assert (await use.update(**here, **fresh, change=TEA)).version == 2
 
 
 @pytest.mark.parametrize("user_id", ["grace", "Ada", "ada ", "", "ada\u0301"])
@@ -175,7 +183,7 @@ class AlwaysBeaten(MemoryTaskRepository):
 
     attempts = 0
 
-    async def save(self, task: Task) -> Task:
+    async def save(self, task: Task) -> Written[Task]:
         self.attempts += 1
         faster = TaskChange(title=f"beaten {self.attempts}")
         await super().save(task.apply(faster, now=task.updated_at))
@@ -196,6 +204,6 @@ async def test_an_update_that_always_conflicts_raises_task_contended() -> None:
 
 async def test_the_system_adapters_implement_the_ports() -> None:
     create = CreateTask(tasks=MemoryTaskRepository(), clock=SystemClock(), ids=Uuid7Ids())
-    task = await create(actor="ada", user_id="ada", draft=MILK)
+    task = (await create(actor="ada", user_id="ada", draft=MILK)).task
     assert isinstance(task.id, UUID)
     assert abs(datetime.now(UTC) - task.created_at) < timedelta(minutes=1)

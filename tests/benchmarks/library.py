@@ -102,7 +102,7 @@ class Stories:
         self._delete = DeleteTask(tasks=tasks, clock=clock)
 
     async def create(self, _: UUID) -> Task:
-        return await self._create(**self._who, draft=TaskDraft(title="Buy milk"))
+        return (await self._create(**self._who, draft=TaskDraft(title="Buy milk"))).task
 
     async def get(self, task_id: UUID) -> Task:
         return await self._get(**self._who, task_id=task_id)
@@ -112,13 +112,13 @@ class Stories:
 
     async def update(self, task_id: UUID) -> Task:
         change = TaskChange(title=f"Buy milk {time.perf_counter_ns()}")
-        return await self._update(**self._who, task_id=task_id, change=change)
+        return (await self._update(**self._who, task_id=task_id, change=change)).task
 
     async def complete(self, task_id: UUID) -> Task:
-        return await self._complete(**self._who, task_id=task_id)
+        return (await self._complete(**self._who, task_id=task_id)).task
 
     async def reopen(self, task_id: UUID) -> Task:
-        return await self._update(**self._who, task_id=task_id, change=TaskChange(is_completed=False))
+        return (await self._update(**self._who, task_id=task_id, change=TaskChange(is_completed=False))).task
 
     async def delete(self, task_id: UUID) -> None:
         await self._delete(**self._who, task_id=task_id)

@@ -2,56 +2,117 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from application import ApplicationError, PageRequest, TaskRepository
+from application import (
+    NOTHING,
+    ApplicationError,
+    Applied,
+    Once,
+    PageRequest,
+    State,
+    TaskRepository,
+    Write,
+    WritesRejected,
+    Written,
+)
+from application.writes import WriteKind
 from domain import Task, TaskChange
-from tests.contract.model import ModelRepository
+from tests.contract.epochs import set_epochs
+from tests.contract.model import EPOCH, ModelRepository
 from tests.contract.test_task_repository import NOW, a_task
 
 USERS = [f"user {n}" for n in range(24)]
-IDS = [UUID(int=n) for n in range(4)]
+IDS = [UUID(int=n) for n in range(10)]
+KEYS = ["a", "b", "c", "d"]
+Step = Callable[[TaskRepository], Awaitable[Any]]
 
 
-def one_step(chance: random.Random, user: str, seen: list[Task], now: datetime) -> Any:
-    """Choose a call that any repository can carry out."""
-    task_id, seen_task = chance.choice(IDS), chance.choice(seen or [a_task(user_id=user, id=IDS[0])])
-    title = f"{user}, {chance.randrange(10**6)}"
-    task = a_task(title, user_id=user, id=task_id, now=now)
-    changed = seen_task.apply(TaskChange(title=title, is_completed=chance.random() < 0.5), now=now)
-    version = chance.choice([None, seen_task.version])
-    return chance.choice(
-        [
-            lambda tasks: tasks.add(task),
-            lambda tasks: tasks.get(user, task_id),
-            lambda tasks: tasks.get(user, task_id),
-            lambda tasks: tasks.save(changed),
-            lambda tasks: tasks.save(changed),
-            lambda tasks: tasks.remove(user, seen_task.id, removed_at=now, expected_version=version),
-            lambda tasks: tasks.list(user, PageRequest(limit=2)),
-        ]
-    )
+@dataclass
+class Caller:
+    """One user, what it has seen, and the calls that it may make of any repository."""
+
+    chance: random.Random
+    user: str
+    seen: list[Task]
+    states: list[State] = field(default_factory=lambda: [NOTHING])
+
+    def notice(self, outcome: Any) -> None:
+        found = outcome.results if isinstance(outcome, Applied) else [getattr(outcome, "task", outcome)]
+        self.seen += [each for each in found if isinstance(each, Task)]
+        states = [getattr(outcome, name, None) for name in ("state", "next")]
+        self.states += [each for each in states if isinstance(each, State)]
+
+    def one_step(self, now: datetime) -> Step:
+        user, task_id, seen = self.user, self.chance.choice(IDS), self.chance.choice(self.seen)
+        task, changed = self.new(task_id, now), self.changed(seen, now)
+        version, state = self.chance.choice([None, seen.version]), self.chance.choice(self.states[-4:])
+        once = Once(key=self.chance.choice(KEYS), fingerprint=self.chance.choice([b"1", b"2"]))
+        writes = [self.write(each, now) for each in self.chance.sample(IDS, self.chance.randrange(1, 5))]
+        options = {"now": now, "once": self.chance.choice([None, once]), "if_state": self.chance.choice([None, state])}
+        return self.chance.choice(
+            [
+                lambda tasks: tasks.add(task),
+                lambda tasks: tasks.get(user, task_id),
+                lambda tasks: tasks.get_many(user, IDS),
+                lambda tasks: tasks.save(changed),
+                lambda tasks: tasks.save(changed),
+                lambda tasks: tasks.remove(user, seen.id, removed_at=now, expected_version=version),
+                lambda tasks: tasks.list(user, PageRequest(limit=2, text=self.user[-1]), known=state),
+                lambda tasks: tasks.apply(user, writes, **options),
+                lambda tasks: tasks.apply(user, writes[:1], **options),
+                lambda tasks: tasks.recall(user, once),
+                lambda tasks: tasks.changes(user, since=state, limit=3),
+                lambda tasks: tasks.states([user]),
+            ]
+        )
+
+    def new(self, task_id: UUID, now: datetime) -> Task:
+        return a_task(f"{self.user}, {self.chance.randrange(10**6)}", user_id=self.user, id=task_id, now=now)
+
+    def changed(self, task: Task, now: datetime) -> Task:
+        title = f"{self.user}, {self.chance.randrange(10**6)}"
+        return task.apply(TaskChange(title=title, is_completed=self.chance.random() < 0.5), now=now)
+
+    def write(self, task_id: UUID, now: datetime) -> Write:
+        seen = [task for task in self.seen if task.id == task_id]
+        if not seen:
+            return Write(kind="add", task=self.new(task_id, now))
+        kind: WriteKind = self.chance.choice(["save", "save", "remove", "keep"])
+        return Write(kind=kind, task=self.changed(seen[-1], now) if kind == "save" else seen[-1])
 
 
-async def outcome(call: Any) -> Any:
+async def outcome(call: Awaitable[Any]) -> Any:
     try:
         return await call
+    except WritesRejected as rejected:
+        return {place: (type(error), vars(error)) for place, error in rejected.errors.items()}
     except ApplicationError as error:
-        return type(error)
+        return type(error), vars(error)
 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_each_user_gets_the_same_results_as_alone(tasks: TaskRepository, seed: int) -> None:
-    async def live(user: str) -> None:
-        chance, model, seen = random.Random(f"{seed} {user}"), ModelRepository(), list[Task]()
-        for n in range(40):
-            step = one_step(chance, user, seen, NOW + timedelta(seconds=n))
-            expected = await outcome(step(model))
-            assert await outcome(step(tasks)) == expected
-            seen += [expected] if isinstance(expected, Task) else []
+    first = {user: a_task(user_id=user, id=IDS[0]) for user in USERS}
+    await asyncio.gather(*(tasks.add(task) for task in first.values()))
+    await set_epochs(tasks, EPOCH)
 
-    await asyncio.gather(*(live(user) for user in USERS))
+    async def live(user: str) -> list[Any]:
+        model, caller = ModelRepository(), Caller(random.Random(f"{seed} {user}"), user, [first[user]])
+        caller.notice(await model.add(first[user]))
+        outcomes = []
+        for n in range(40):
+            step = caller.one_step(NOW + timedelta(seconds=n))
+            outcomes.append(expected := await outcome(step(model)))
+            assert await outcome(step(tasks)) == expected
+            caller.notice(expected)
+        return outcomes
+
+    outcomes = [each for lived in await asyncio.gather(*(live(user) for user in USERS)) for each in lived]
+    assert {Task, Written, Applied} <= {type(each) for each in outcomes}

@@ -206,7 +206,9 @@ async def _all_lists(tasks: TaskRepository) -> object:
 
 async def _empty(database: Database) -> None:
     async with database.connection() as connection:
-        await connection.execute("DELETE FROM tasks; DELETE FROM task_counters; DELETE FROM task_tombstones")
+        await connection.execute(
+            "DELETE FROM tasks; DELETE FROM task_counters; DELETE FROM task_tombstones; DELETE FROM idempotency_keys"
+        )
 
 
 def _named(task: Task, owner: str | None, actor: str | None) -> dict[str, Any]:

@@ -19,6 +19,16 @@ def a_task(title: str = "Buy milk", *, user_id: str = "ada", now: datetime = NOW
     return Task.create(TaskDraft(title=title), id=id or new_id(), user_id=user_id, now=now)
 
 
+async def add(tasks: TaskRepository, task: Task) -> Task:
+    """Add a task, and return it as it was stored."""
+    return (await tasks.add(task)).task
+
+
+async def save(tasks: TaskRepository, task: Task) -> Task:
+    """Save a task, and return it as it was stored."""
+    return (await tasks.save(task)).task
+
+
 async def walk(tasks: TaskRepository, user_id: str, limit: int, completed: bool | None = None) -> list[Task]:
     found: list[Task] = []
     after: Position | None = None
@@ -35,8 +45,8 @@ class TestOneTask:
     @pytest.mark.parametrize("title", ["x", "x" * 500, "\U0001f600" * 500, "e\u0301 \u200d \u2028 '; -- %s $1 \\"])
     async def test_every_field_survives_storage(self, tasks: TaskRepository, title: str) -> None:
         user_id = "auth0|ünï/çödé \U0001f600"
-        stored = await tasks.add(a_task(title, user_id=user_id))
-        done = await tasks.save(stored.apply(TaskChange(is_completed=True), now=LATER + timedelta(microseconds=1)))
+        stored = await add(tasks, a_task(title, user_id=user_id))
+        done = await save(tasks, stored.apply(TaskChange(is_completed=True), now=LATER + timedelta(microseconds=1)))
         assert await tasks.get(user_id, stored.id) == done
         assert (await tasks.list(user_id, PageRequest())).tasks == (done,)
         assert done == Task(
@@ -50,15 +60,15 @@ class TestOneTask:
         )
 
     async def test_each_user_may_use_an_id_once(self, tasks: TaskRepository) -> None:
-        task = await tasks.add(a_task())
+        task = await add(tasks, a_task())
         with pytest.raises(TaskAlreadyExists):
             await tasks.add(a_task("another", id=task.id))
         assert await tasks.get("ada", task.id) == task
-        assert (await tasks.add(a_task("grace's", user_id="grace", id=task.id))).version == 1
+        assert (await add(tasks, a_task("grace's", user_id="grace", id=task.id))).version == 1
         assert await tasks.get("ada", task.id) == task
 
     async def test_a_missing_task_is_not_found(self, tasks: TaskRepository) -> None:
-        mine = await tasks.add(a_task())
+        mine = await add(tasks, a_task())
         for user_id, task_id in [("ada", uuid4()), ("grace", mine.id), ("Ada", mine.id), ("ada ", mine.id)]:
             with pytest.raises(TaskNotFound):
                 await tasks.get(user_id, task_id)
@@ -70,8 +80,8 @@ class TestOneTask:
         assert await tasks.get("ada", mine.id) == mine
 
     async def test_a_stale_save_changes_nothing(self, tasks: TaskRepository) -> None:
-        read = await tasks.add(a_task())
-        newer = await tasks.save(read.apply(TaskChange(title="Buy oat milk"), now=LATER))
+        read = await add(tasks, a_task())
+        newer = await save(tasks, read.apply(TaskChange(title="Buy oat milk"), now=LATER))
         with pytest.raises(VersionConflict):
             await tasks.save(read.apply(TaskChange(title="Buy soy milk"), now=LATER))
         with pytest.raises(VersionConflict):
@@ -80,14 +90,14 @@ class TestOneTask:
         assert newer.version == 2
 
     async def test_saving_keeps_the_creation(self, tasks: TaskRepository) -> None:
-        stored = await tasks.add(a_task())
+        stored = await add(tasks, a_task())
         moved = replace(stored, created_at=NOW - timedelta(days=1), updated_at=LATER, title="Moved")
-        saved = await tasks.save(moved)
+        saved = await save(tasks, moved)
         assert saved.created_at == NOW
         assert await tasks.get("ada", stored.id) == saved
 
     async def test_a_removed_task_stays_removed(self, tasks: TaskRepository) -> None:
-        task = await tasks.add(a_task())
+        task = await add(tasks, a_task())
         await tasks.remove("ada", task.id, removed_at=LATER, expected_version=task.version)
         with pytest.raises(TaskNotFound):
             await tasks.get("ada", task.id)
@@ -99,7 +109,7 @@ class TestOneTask:
 
     async def test_changing_what_was_handed_out_changes_nothing_inside(self, tasks: TaskRepository) -> None:
         given = a_task()
-        stored = await tasks.add(given)
+        stored = await add(tasks, given)
         for outside in (
             given,
             stored,

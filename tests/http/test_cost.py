@@ -17,7 +17,7 @@ import pytest
 
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, migrate
 from adapters.postgres.statement import Statement
-from tests.contract.test_task_repository import LATER, a_task
+from tests.contract.test_task_repository import LATER, a_task, add, save
 from tests.databases import Server
 from tests.http.wire import made, one
 from tests.patience import DATABASE_TIMEOUT_SECONDS
@@ -71,9 +71,9 @@ class TestStatements:
         tasks = PostgresTaskRepository(database)
         counts = []
         for many in (1, 2, 3, 7, 50, 200):
-            added = await asyncio.gather(*(tasks.add(a_task(user_id=f"user {n}")) for n in range(many) for _ in "ab"))
+            added = await asyncio.gather(*(add(tasks, a_task(user_id=f"user {n}")) for n in range(many) for _ in "ab"))
             await asyncio.gather(*(tasks.get(task.user_id, task.id) for task in added))
-            saved = await asyncio.gather(*(tasks.save(replace(task, title="Buy oat milk")) for task in added))
+            saved = await asyncio.gather(*(save(tasks, replace(task, title="Buy oat milk")) for task in added))
             await asyncio.gather(*(tasks.remove(task.user_id, task.id, removed_at=LATER) for task in saved))
             async with database.connection() as connection:
                 counts.append(await connection.fetchval("SELECT count(*) FROM pg_prepared_statements"))

@@ -1,0 +1,18 @@
+"""Epochs, which repositories choose at random."""
+
+from adapters.memory import MemoryTaskRepository
+from adapters.postgres import PostgresTaskRepository
+from application import TaskRepository
+from tests.contract.model import ModelRepository
+from tests.sql import fetch
+
+
+async def set_epochs(tasks: TaskRepository, epoch: int) -> None:
+    """Give every user who has written the same epoch, as if a backup had been restored."""
+    if isinstance(tasks, PostgresTaskRepository):
+        await fetch(tasks._database, "UPDATE task_counters SET epoch = $1", epoch)
+    elif isinstance(tasks, MemoryTaskRepository):
+        for user in tasks._users.values():
+            user.epoch = epoch
+    elif isinstance(tasks, ModelRepository):
+        tasks.epochs = dict.fromkeys(tasks.counters, epoch)
