@@ -63,6 +63,7 @@ def check_program(service: Service, folder: Path, *command: str | Path) -> None:
     assert result == {
         "created": "Buy milk",
         "listed": [True],
+        "changed": ["Buy milk"],
         "explained": ["Enter a title.", "Shorten the title.", "Remove it from the list."],
     }
 

@@ -5,9 +5,11 @@ import sys
 from uuid import uuid4
 
 from tasks_client import AuthenticatedClient
-from tasks_client.api.tasks import create_task, get_task, list_tasks
+from tasks_client.api.tasks import create_task, get_task, list_changes, list_tasks
 from tasks_client.models import (
+    ChangesResponse,
     CreateTaskRequest,
+    DeleteEntry,
     InputErrorCode,
     Problem,
     ProblemCode,
@@ -42,12 +44,17 @@ def main(url: str, user: str, token: str) -> None:
         assert isinstance(created, TaskResponse)
         listed = list_tasks.sync(user, client=client, completed=False)
         assert isinstance(listed, TaskListResponse)
+        changed = list_changes.sync(user, client=client)
+        assert isinstance(changed, ChangesResponse)
         empty = create_task.sync(user, client=client, body=CreateTaskRequest(title=" "))
         long = create_task.sync(user, client=client, body=CreateTaskRequest(title="x" * 501))
         missing = get_task.sync(user, uuid4(), client=client)
     result = {
         "created": created.title,
         "listed": [task.id == created.id for task in listed.tasks],
+        "changed": [
+            str(change.id) if isinstance(change, DeleteEntry) else change.task.title for change in changed.changes
+        ],
         "explained": [explain(answer) for answer in (empty, long, missing)],
     }
     print(json.dumps(result))

@@ -37,6 +37,7 @@ const path = { user_id };
 
 const created = await client.POST("/api/{user_id}/tasks", { params: { path }, body: { title: "Buy milk" } });
 const listed = await client.GET("/api/{user_id}/tasks", { params: { path, query: { completed: false } } });
+const changed = await client.GET("/api/{user_id}/tasks/changes", { params: { path } });
 const empty = await client.POST("/api/{user_id}/tasks", { params: { path }, body: { title: " " } });
 const long = await client.POST("/api/{user_id}/tasks", { params: { path }, body: { title: "x".repeat(501) } });
 const missing = await client.GET("/api/{user_id}/tasks/{task_id}", { params: { path: { user_id, task_id: "none" } } });
@@ -45,6 +46,7 @@ console.log(
   JSON.stringify({
     created: created.data?.title,
     listed: listed.data?.tasks.map((task) => task.id === created.data?.id),
+    changed: changed.data?.changes.map((change) => (change.op === "put" ? change.task.title : change.id)),
     explained: [empty, long, missing].map(({ error }) => explain(error)),
   }),
 );
