@@ -8,12 +8,13 @@ export UV_SYSTEM_CERTS = true
 # Keep compiled code, whatever the environment says: without it every process starts up to a second later.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: serve test test-fast torture bench check format clean
+.PHONY: serve test test-fast clients torture bench check format clean
 
 serve: $(READY)  ## Run the service; settings come from the environment and .env
 	@exec .venv/bin/hextasks serve
 
 test: $(READY)  ## Run every test and check the coverage
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory .clients/.ready || echo 'Without the tools, the tests of tests/http/test_clients.py are skipped'; fi
 	@rm -f .coverage*
 	.venv/bin/coverage run -m pytest -n 3 --dist worksteal $(PYTEST_ARGS)
 	@.venv/bin/coverage combine --quiet
@@ -23,6 +24,9 @@ test: $(READY)  ## Run every test and check the coverage
 # What is ignored contains no such test, and takes long to load.
 test-fast: $(READY)  ## Run the tests that need neither a database nor a running service
 	.venv/bin/pytest -q -m 'not database and not service' --ignore=tests/http --ignore=tests/torture --ignore-glob='*_migrations.py'
+
+clients: $(READY) .clients/.ready  ## Lint the OpenAPI document, and test clients that are generated from it; needs npm
+	.venv/bin/pytest -q tests/http/test_clients.py
 
 torture: $(READY)  ## Test reliability: kills, outages, disconnects, overload, hostile clients, stops, long load; about 20 minutes
 	.venv/bin/python -m tests.torture $(TORTURE_ARGS)
@@ -41,7 +45,7 @@ format: $(READY)  ## Format the code and apply automatic fixes
 	.venv/bin/ruff format
 
 clean:  ## Remove build results and caches, but not the data
-	rm -rf .venv .tools .bench dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	rm -rf .venv .tools .bench .clients dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
 $(READY): pyproject.toml uv.lock | $(UV)
 	@$(UV) sync --frozen --all-extras --quiet
@@ -49,6 +53,13 @@ $(READY): pyproject.toml uv.lock | $(UV)
 
 .bench/usual/.ready: pyproject.toml uv.lock | $(UV)
 	@UV_PROJECT_ENVIRONMENT=.bench/usual $(UV) sync --frozen --only-group bench --quiet
+	@touch $@
+
+.clients/.ready: tests/http/clients/package-lock.json pyproject.toml uv.lock | $(UV)
+	@echo 'Installing linters and client generators for the OpenAPI document'
+	@mkdir -p .clients && cp tests/http/clients/package.json tests/http/clients/package-lock.json .clients
+	@cd .clients && npm ci --engine-strict --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=1 --fetch-timeout=30000
+	@UV_PROJECT_ENVIRONMENT=.clients/python $(UV) sync --frozen --only-group clients --quiet
 	@touch $@
 
 .tools/bin/uv:

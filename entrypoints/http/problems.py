@@ -55,7 +55,6 @@ KINDS = {
     "keys_unavailable": Kind(503, "The token issuer's keys are unavailable", _RETRY_LATER),
     "storage_unavailable": Kind(503, "The database is unavailable", _RETRY_LATER),
 }
-
 """The problems by their `code`."""
 
 INPUT_CODES = {
@@ -75,7 +74,13 @@ class InputError(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     pointer: Annotated[str, Meta(description="The place in the body (RFC 6901).")] | UnsetType = UNSET
     parameter: Annotated[str, Meta(description="The name of a query parameter or a header.")] | UnsetType = UNSET
-    code: Annotated[str, Meta(description="The rule that the value breaks.")]
+    code: Annotated[
+        str,
+        Meta(
+            description="The rule that is broken: one of the domain's, or one for the form of requests:\n\n"
+            + "\n".join(f"- `{code}`: {meaning}" for code, meaning in INPUT_CODES.items())
+        ),
+    ]
     detail: str
     current_version: Annotated[int, Meta(description="For `version_mismatch`: the task's version.")] | UnsetType = UNSET
 
@@ -88,7 +93,13 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     status: int
     detail: str
     instance: str
-    code: Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]
+    code: Annotated[
+        str,
+        Meta(
+            description="\n".join(f"- `{code}`: {kind.title}." for code, kind in KINDS.items()),
+            extra_json_schema={"enum": list(KINDS)},
+        ),
+    ]
     request_id: str
     current_version: Annotated[int, Meta(description="For `version_mismatch`: the task's version.")] | UnsetType = UNSET
     errors: Annotated[

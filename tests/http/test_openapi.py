@@ -22,13 +22,16 @@ ANY = {414, 431, 500, 503}
 ALWAYS = ANY | {400, 401, 403}
 ITEM = ALWAYS | {404}
 BODY = {413, 415}
+WRITE = {412, 422}
 OPERATIONS = {
     ("/api/{user_id}/tasks", "get"): (200, ALWAYS),
-    ("/api/{user_id}/tasks", "post"): (201, ALWAYS | BODY),
+    ("/api/{user_id}/tasks", "post"): (201, ALWAYS | BODY | {409, 422}),
+    ("/api/{user_id}/tasks/batch", "post"): (200, ITEM | BODY | {409, 412, 422}),
+    ("/api/{user_id}/tasks/changes", "get"): (200, ALWAYS | {410}),
     ("/api/{user_id}/tasks/{task_id}", "get"): (200, ITEM),
-    ("/api/{user_id}/tasks/{task_id}", "put"): (200, ITEM | BODY | {412}),
-    ("/api/{user_id}/tasks/{task_id}/complete", "patch"): (200, ITEM | {412}),
-    ("/api/{user_id}/tasks/{task_id}", "delete"): (204, ITEM | {412}),
+    ("/api/{user_id}/tasks/{task_id}", "put"): (200, ITEM | BODY | WRITE | {428}),
+    ("/api/{user_id}/tasks/{task_id}/complete", "patch"): (200, ITEM | WRITE),
+    ("/api/{user_id}/tasks/{task_id}", "delete"): (204, ITEM | WRITE | {428}),
     ("/health/live", "get"): (200, ANY),
     ("/health/ready", "get"): (200, ANY),
 }
@@ -88,12 +91,15 @@ class TestDocument:
 
     @each_operation
     def test_a_response_documents_its_headers(self, document: Any, path: str, method: str) -> None:
-        item = {"ETag"} if "task_id" in path else set()
+        sync = {"Sync-Token", "Idempotency-Replayed"} if path.startswith("/api") and method != "get" else set()
+        tag = {"ETag"} if "task_id" in path or path.endswith("/tasks") else set()
+        location = {"Location"} if (path, method) == ("/api/{user_id}/tasks", "post") else set()
         limited = {"RateLimit", "RateLimit-Policy"} if path.startswith("/api") else set()
         own = {
-            "200": item,
-            "201": {"ETag", "Location"},
-            "304": item,
+            "200": sync | tag | location,
+            "201": sync | tag | location,
+            "204": sync,
+            "304": tag,
             "401": {"WWW-Authenticate"},
             "429": {"Retry-After"},
             "503": {"Retry-After"},
@@ -145,13 +151,15 @@ class TestDocument:
         assert codes("Problem") == STATUS.keys()
         form = {"missing_body", "missing_field", "unknown_field", "wrong_type", "invalid_value"}
         query = {"unknown_parameter", "repeated_parameter", "limit_out_of_range", "sync_token_malformed"}
-        texts = {code for field, _, code in REJECTED if field != "user_id"}
-        assert codes("InputError") == form | query | texts
+        batch = {"task_repeated", "task_not_found", "task_already_exists", "version_mismatch"}
+        reasons = {code.removeprefix("title_") for field, _, code in REJECTED if field == "title"}
+        texts = {f"{field}_{reason}" for field in ("title", "q", "idempotency_key") for reason in reasons}
+        assert codes("InputError") == form | query | batch | texts
 
     def test_the_parameters_of_the_list_document_their_limits(self, document: Any) -> None:
         operation = document["paths"]["/api/{user_id}/tasks"]["get"]
         query = {each["name"]: each for each in operation["parameters"] if each["in"] == "query"}
-        assert query.keys() == {"limit", "cursor", "completed"}
+        assert query.keys() == {"limit", "cursor", "completed", "q"}
         limit = query["limit"]["schema"]
         assert (limit["minimum"], limit["maximum"], limit["default"]) == (1, 500, 50)
         assert not any(each["required"] for each in query.values())

@@ -13,6 +13,7 @@ from domain import Task, TaskChange, TaskDraft
 from domain.rules import TITLE, USER_ID
 
 _EXAMPLE_TITLE = "Buy milk"
+_EXAMPLE_ID = "0197f4a6-9d3c-7b1e-8f2a-3c5d7e9f1a2b"
 _EXAMPLE_TIME = "2026-01-31T09:30:00.123456Z"
 
 _SPACE = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -40,7 +41,10 @@ class CreateTaskRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     """A new task."""
 
     title: Title
-    id: Annotated[UUID, Meta(description="Made by the client, preferably of version 7.")] | UnsetType = UNSET
+    id: (
+        Annotated[UUID, Meta(description="Made by the client, preferably of version 7.", examples=[_EXAMPLE_ID])]
+        | UnsetType
+    ) = UNSET
 
     def draft(self) -> TaskDraft:
         """Return the new task that the body describes. Raises InvalidText."""
@@ -82,7 +86,7 @@ class TaskResponse(msgspec.Struct, kw_only=True, frozen=True):
         UUID,
         Meta(
             description="A UUID, of version 7 unless the client has chosen another.",
-            examples=["0197f4a6-9d3c-7b1e-8f2a-3c5d7e9f1a2b"],
+            examples=[_EXAMPLE_ID],
         ),
     ]
     user_id: Annotated[

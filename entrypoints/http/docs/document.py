@@ -15,10 +15,14 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, Contact, License, SecurityScheme, Tag
 
+from application import TOKEN_PATTERN
 from entrypoints.http.problems import KINDS
 
 _HEADERS: dict[str, dict[str, Any]] = {
-    "ETag": {"description": "The task's version.", "schema": {"type": "string", "pattern": '^"[1-9][0-9]*"$'}},
+    "ETag": {
+        "description": "The task's version; of a list, its state together with the query.",
+        "schema": {"type": "string", "pattern": r'^("[1-9][0-9]*"|W/"[0-9a-f-]+")$'},
+    },
     "Link": {"description": 'The next page, as rel="next", unless this is the last.', "schema": {"type": "string"}},
     "Idempotency-Replayed": {
         "description": "The response is that of an earlier request with this Idempotency-Key.",
@@ -34,7 +38,10 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": '^"user";q=[0-9]+;w=[0-9]+$'},
     },
     "Retry-After": {"description": "Seconds to wait before a retry.", "schema": {"type": "integer", "minimum": 1}},
-    "Sync-Token": {"description": "The state of the list after the write.", "schema": {"type": "string"}},
+    "Sync-Token": {
+        "description": "The state of the tasks after the write, unless that changed nothing.",
+        "schema": {"type": "string", "pattern": TOKEN_PATTERN},
+    },
     "WWW-Authenticate": {
         "description": "Why the token was rejected (RFC 6750).",
         "schema": {"type": "string", "pattern": "^Bearer "},
@@ -81,6 +88,9 @@ def _schemas(types: Sequence[type[msgspec.Struct]]) -> dict[str, Any]:
     for schema in schemas.values():
         if schema.get("additionalProperties") is False:  # the body of a request: an empty one is rejected
             schema["minProperties"] = 1
+        for field in schema["properties"].values():
+            if len(field.get("enum", ())) == 1:  # the tag of a type, which msgspec gives no type
+                field |= {"type": "string", "const": field.pop("enum")[0]}
     return schemas
 
 
