@@ -11,10 +11,9 @@ from adapters.postgres.database import Database
 from adapters.postgres.statement import Statement
 from adapters.postgres.statements import title_key
 
-BATCH = 2000
-"""The tasks that one statement reads: few enough for the time limit of a statement, even from a slow disk."""
-
-# The last row of a batch is always returned: the next batch begins after it.
+# A batch is small enough for the time limit of a statement, even from a slow disk. The limit is a literal, because the
+# planner expects a tenth of the table from a parameter. The last row of a batch is always returned: the next one begins
+# after it.
 _READ = Statement(
     name="search_keys_read",
     sql="""
@@ -22,7 +21,8 @@ _READ = Statement(
     FROM (
         SELECT user_id, id, title, title_key, lead(id) OVER (ORDER BY user_id, id) IS NULL AS is_last
         FROM (
-            SELECT user_id, id, title, title_key FROM tasks WHERE (user_id, id) > ($1, $2) ORDER BY user_id, id LIMIT $3
+            SELECT user_id, id, title, title_key FROM tasks
+            WHERE (user_id, id) > ($1, $2) ORDER BY user_id, id LIMIT 2000
         ) AS batch
     ) AS batch
     WHERE is_last OR title_key IS NOT NULL OR octet_length(title) <> char_length(title)
@@ -54,7 +54,7 @@ async def fill_search_keys(database: Database) -> int:
     """
     corrected = 0
     last: tuple[str, UUID] = ("", UUID(int=0))
-    while rows := await database.fetch(_READ, (*last, BATCH)):
+    while rows := await database.fetch(_READ, last):
         wrong = [(*row[:3], key) for row in rows if (key := title_key(row["title"])) != row["title_key"]]
         if wrong:
             written = {row[:2] for row in await database.fetch(_WRITE_UNLOCKED, _columns(wrong))}

@@ -209,6 +209,7 @@ async def test_constraints_carry_names(
         ("title = 'by hand'", True),
         ("completed_at = updated_at", True),
         ("title = title", False),
+        ("title_key = 'x'", False),
     ],
 )
 async def test_updated_at_moves_when_hand_written_sql_changes_a_task(
