@@ -102,6 +102,7 @@ class HttpConnection(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Close after the requests that have arrived; reject one that is arriving. The server calls this at a stop."""
+        self._app.admission.streams.end()
         if not self._pipeline:
             self.close()
             return
