@@ -66,6 +66,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     request_timeout: _Seconds = 10.0
     max_concurrent_requests: Annotated[int, Meta(ge=1, le=100_000)] = 100
     require_if_match: bool = False
+    max_streams: Annotated[int, Meta(ge=1, le=100_000)] = 2000
+    max_streams_per_user: Annotated[int, Meta(ge=1, le=100_000)] = 20
     rate_limit_burst: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     rate_limit_per_second: Annotated[float, Meta(ge=0.001, le=1_000_000)] = 10.0
 

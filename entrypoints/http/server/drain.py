@@ -1,4 +1,4 @@
-"""Draining: from SIGTERM on, new requests are rejected, streams end, requests in progress finish; then the server stops."""
+"""Draining: from SIGTERM on, requests are rejected, streams end, requests in progress finish; then the server stops."""
 
 import asyncio
 import signal

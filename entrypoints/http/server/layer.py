@@ -44,7 +44,7 @@ class ExchangeLayer:
     ) -> None:
         """Notify `observers` of each request; let pages of an allowed origin read the server's own responses."""
         self.limits = limits
-        streams = Streams(limit=limits.streams, limit_per_user=limits.streams_per_user)
+        streams = Streams(limit=limits.streams, limit_per_user=limits.streams_per_user, seconds=limits.stream_seconds)
         self.admission = Admission(limits.max_concurrent_requests, streams)
         self._public_connections = Connections(limits, limits.connections)
         self._admin_connections = Connections(limits, limits.admin_connections, paths=ADMIN_PATHS)

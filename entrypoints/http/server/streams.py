@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from random import Random
 
 from entrypoints.http.server.asgi import Receive, Send
 
@@ -10,21 +11,23 @@ FLUSH_SECONDS = 1.0
 """For a client to read what was written to a stream that has ended; then the connection is closed."""
 Body = Callable[[Send], Awaitable[None]]
 """Sends the parts of a response's body, each with `more_body`. Cancelled when the stream has to end."""
+_jitter = Random()  # noqa: S311
 
 
 class TooManyStreams(Exception):
-    """No stream was opened. `code` is the problem code of the response."""
+    """No stream was opened. `code` is the problem code of the response, and the text its detail."""
 
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
         self.code = code
 
 
 class Streams:
     """The open streams of one process: bounds their number, and ends them all at a stop."""
 
-    def __init__(self, *, limit: int, limit_per_user: int) -> None:
-        """Bound the streams of the process, and those of each user."""
+    def __init__(self, *, limit: int, limit_per_user: int, seconds: float) -> None:
+        """Bound the streams of the process, those of each user, and, give or take a tenth, the time of each."""
+        self.seconds = seconds
         self.open: set[Stream] = set()
         self.open_by_user: Counter[str] = Counter()
         self.have_ended = False
@@ -35,9 +38,9 @@ class Streams:
     def admit(self, user_id: str) -> "Stream":
         """Open a stream, which counts until it is left. Raises TooManyStreams."""
         if self.open_by_user[user_id] >= self._limit_per_user:
-            raise TooManyStreams("rate_limited")
+            raise TooManyStreams("rate_limited", "This user has as many open streams as are allowed.")
         if len(self.open) >= self._limit:
-            raise TooManyStreams("overloaded")
+            raise TooManyStreams("overloaded", "The service has as many open streams as it can serve.")
         return Stream(self, user_id)
 
     def end(self) -> None:
@@ -61,9 +64,11 @@ class Stream:
         streams.open.add(self)
         streams.open_by_user[user_id] += 1
 
-    def begin(self, body: Body, *, seconds: float) -> None:
-        """Continue the response with a body, at most for so long. Its status and headers have been sent."""
-        self._body, self._seconds = body, seconds
+    def begin(self, body: Body, *, at_most: float) -> None:
+        """Continue the response with a body, at most for so many seconds, when its status and headers were sent."""
+        self._body = body
+        # With jitter, so that streams that began together do not end together.
+        self._seconds = min(at_most, self._streams.seconds * _jitter.uniform(0.9, 1.1))
 
     @property
     def has_begun(self) -> bool:
