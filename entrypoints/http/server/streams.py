@@ -3,12 +3,13 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from random import Random
 
 from entrypoints.http.server.asgi import Receive, Send
 
 FLUSH_SECONDS = 1.0
-"""For a client to read what was written to a stream that has ended; then the connection is closed."""
+"""For a client to read what was written to a stream that has ended; then the connection is reset."""
 Body = Callable[[Send], Awaitable[None]]
 """Sends the parts of a response's body, each with `more_body`. Cancelled when the stream has to end."""
 _jitter = Random()  # noqa: S311
@@ -93,8 +94,9 @@ class Stream:
                 raise
         finally:
             self._timeout = None
-        async with asyncio.timeout(FLUSH_SECONDS):
-            await send({"type": "http.response.body", "body": b""})
+        with suppress(TimeoutError):  # without its end, the response ends with the connection
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await send({"type": "http.response.body", "body": b""})
 
     def end(self) -> None:
         """Cancel the body, if the stream runs."""
