@@ -30,6 +30,7 @@ from application.errors import (
     TaskNotFound,
     VersionConflict,
 )
+from application.follow_changes import FollowChanges
 from application.get_task import GetTask
 from application.list_changes import ListChanges
 from application.list_tasks import ListTasks
@@ -72,6 +73,7 @@ __all__ = [
     "CreateTask",
     "DeleteOperation",
     "DeleteTask",
+    "FollowChanges",
     "GetTask",
     "IdempotencyKeyReused",
     "IdempotencyKeyUsed",

@@ -1,6 +1,6 @@
 """The feed of a user's changes, with which a client keeps a copy of the list."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self, TypeAlias
 from uuid import UUID
@@ -40,6 +40,14 @@ class ChangePage:
         page = tuple(changes[:limit])
         next_ = replace(state, number=page[-1].version, walk=walk(since, state))
         return cls(changes=page, next=next_, has_more=True)
+
+    def steps(self, since: State) -> Iterator[tuple[Change, State]]:
+        """Yield each change with the state after it, from which one can go on. `since` is the state before the page."""
+        began = self.next.walk if self.has_more else walk(since, self.next)
+        for change in self.changes[:-1]:
+            yield change, State(epoch=self.next.epoch, number=change.version, walk=began)
+        for change in self.changes[-1:]:
+            yield change, self.next
 
 
 def walk(since: State, state: State) -> int:

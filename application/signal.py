@@ -26,10 +26,15 @@ class Listener:
         if state != self.seen:
             self._woken.set()
 
-    async def wait(self) -> None:
-        """Return once another state than `seen` was noticed, which may also be an older one."""
-        await self._woken.wait()
+    async def wait(self, *, until: float | None = None) -> bool:
+        """Wait until another state than `seen`, newer or older, was noticed; or in vain until a time of the loop's."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
         self._woken.clear()
+        return True
 
 
 class ChangeSignal:

@@ -13,6 +13,7 @@ from application import (
     CompleteTask,
     CreateTask,
     DeleteTask,
+    FollowChanges,
     GetTask,
     ListChanges,
     ListTasks,
@@ -67,6 +68,7 @@ class Container(containers.DeclarativeContainer):
     signal = providers.Singleton(ChangeSignal)
     list_tasks = providers.Singleton(ListTasks, tasks=tasks)
     list_changes = providers.Singleton(ListChanges, tasks=tasks)
+    follow_changes = providers.Singleton(FollowChanges, tasks=tasks, signal=signal)
     create_task = providers.Singleton(CreateTask, tasks=tasks, clock=clock, ids=ids, signal=signal)
     get_task = providers.Singleton(GetTask, tasks=tasks)
     update_task = providers.Singleton(UpdateTask, tasks=tasks, clock=clock, signal=signal)

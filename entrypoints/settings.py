@@ -68,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     require_if_match: bool = False
     tombstone_days: Annotated[int, Meta(ge=1, le=3650)] = 30
     idempotency_hours: Annotated[int, Meta(ge=1, le=8760)] = 24
+    max_streams: Annotated[int, Meta(ge=1, le=100_000)] = 2000
+    max_streams_per_user: Annotated[int, Meta(ge=1, le=100_000)] = 20
     rate_limit_burst: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     rate_limit_per_second: Annotated[float, Meta(ge=0.001, le=1_000_000)] = 10.0
 

@@ -5,6 +5,14 @@
 
 from adapters.tokens.errors import KeysUnavailable, TokenError
 from adapters.tokens.keys import Keys, SharedSecret, issue_token
-from adapters.tokens.verifier import TokenVerifier
+from adapters.tokens.verifier import LEEWAY_SECONDS, TokenVerifier
 
-__all__ = ["Keys", "KeysUnavailable", "SharedSecret", "TokenError", "TokenVerifier", "issue_token"]
+__all__ = [
+    "LEEWAY_SECONDS",
+    "Keys",
+    "KeysUnavailable",
+    "SharedSecret",
+    "TokenError",
+    "TokenVerifier",
+    "issue_token",
+]

@@ -24,10 +24,14 @@ MAX_REMEMBERED = 4096
 """Tokens. Verifying a signature costs as much as the rest of a request, and most requests repeat a token."""
 
 
-class _Verified(NamedTuple):
+class Verified(NamedTuple):
+    """What an accepted token says."""
+
     user_id: str
     expires: float
+    """Its `exp`, in seconds since 1970. It is accepted for LEEWAY_SECONDS more."""
     generation: int
+    """That of the keys it was verified with."""
 
 
 class TokenVerifier:
@@ -50,10 +54,14 @@ class TokenVerifier:
                 "verify_sub": False,  # the domain's rule for user ids checks the user claim
             }
         )
-        self._verified: dict[bytes, _Verified] = {}
+        self._verified: dict[bytes, Verified] = {}
 
     async def user_id(self, token: str) -> str:
-        """Return the user the token was issued to.
+        """Return the user the token was issued to. Raises what `verify` raises."""
+        return (await self.verify(token)).user_id
+
+    async def verify(self, token: str) -> Verified:
+        """Verify a token with the keys of now.
 
         Raises TokenError, `token_expired` or `token_invalid`, and KeysUnavailable.
         """
@@ -63,8 +71,8 @@ class TokenVerifier:
             digest = hashlib.sha256(token.encode()).digest()  # a digest in the cache cannot be used as a token
             known = self._verified.get(digest)
             if known and known.generation == self._keys.generation and time.time() < known.expires:
-                return known.user_id
-            verified = await self._verify(token)
+                return known
+            verified = await self._decode(token)
         except jwt.ExpiredSignatureError:
             raise TokenError("token_expired", "The token has expired.") from None
         except (jwt.PyJWTError, DomainError, UnicodeError) as error:
@@ -72,9 +80,9 @@ class TokenVerifier:
         if len(self._verified) >= MAX_REMEMBERED:
             del self._verified[next(iter(self._verified))]
         self._verified[digest] = verified
-        return verified.user_id
+        return verified
 
-    async def _verify(self, token: str) -> _Verified:
+    async def _decode(self, token: str) -> Verified:
         header = jwt.get_unverified_header(token)
         algorithm = header.get("alg")
         if algorithm not in self._keys.algorithms:
@@ -93,7 +101,7 @@ class TokenVerifier:
         )
         if not all(_is_time(claims[name]) for name in ("exp", "nbf", "iat") if name in claims):
             raise jwt.InvalidTokenError
-        return _Verified(USER_ID.clean(claims[self._user_claim]), float(claims["exp"]), generation)
+        return Verified(USER_ID.clean(claims[self._user_claim]), float(claims["exp"]), generation)
 
 
 def _is_time(value: object) -> bool:

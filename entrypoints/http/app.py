@@ -115,10 +115,13 @@ def api_document() -> dict[str, Any]:
 
 def server_limits(settings: Settings) -> ServerLimits:
     """Return the server's limits according to the settings."""
+    connections = connection_limit(reserved=settings.database_pool_size + settings.database_max_overflow)
     return ServerLimits(
         max_concurrent_requests=settings.max_concurrent_requests,
         request_seconds=settings.request_timeout,
-        connections=connection_limit(reserved=settings.database_pool_size + settings.database_max_overflow),
+        streams=min(settings.max_streams, connections // 2),  # the others are for requests
+        streams_per_user=settings.max_streams_per_user,
+        connections=connections,
     )
 
 

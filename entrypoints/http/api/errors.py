@@ -35,6 +35,7 @@ from entrypoints.http.api.rate_limit import RateLimited
 from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, InputError, Problem, make_problem
 from entrypoints.http.server.admission import UserOverShare
 from entrypoints.http.server.exchange import Exchange
+from entrypoints.http.server.streams import TooManyStreams
 from entrypoints.logs import FailureLog
 
 _failures = FailureLog(logging.getLogger("hextasks.http"))
@@ -90,7 +91,7 @@ class InvalidInput(Exception):
 
 def problem_code(error: Exception) -> str:
     """Return the problem code of an exception; of many writes, that of the first one at fault."""
-    if isinstance(error, InvalidInput | TokenError):
+    if isinstance(error, InvalidInput | TokenError | TooManyStreams):
         return error.code
     if isinstance(error, WritesRejected):
         return problem_code(error.errors[min(error.errors)])
@@ -125,6 +126,8 @@ def _details(request: Request[Any, Any, Any], error: Exception) -> tuple[str, li
             return error.detail, error.errors
         case TokenError():
             return error.detail, []
+        case TooManyStreams():
+            return str(error), []
         case StateMismatch():
             return "The tasks have changed since the state in if_state.", []
         case WritesRejected():

@@ -65,6 +65,7 @@ PAGE_QUERY: Query = {
     "q": (re.compile(f"(?s:.{{0,{SEARCH_TEXT.max_length + 1}}})"), f"at most {SEARCH_TEXT.max_length} characters"),
 }
 CHANGES_QUERY: Query = {"limit": _LIMIT, "since": (re.compile(".{0,64}"), "a token")}
+EVENTS_QUERY: Query = {"since": CHANGES_QUERY["since"]}
 
 
 def check_query(request: Request[Any, Any, Any]) -> None:

@@ -12,6 +12,7 @@ from entrypoints.container import Container
 from entrypoints.http.api.access import AccessControl
 from entrypoints.http.api.batch import batch_handler
 from entrypoints.http.api.bodies import StrictRequest
+from entrypoints.http.api.events import events_handler
 from entrypoints.http.api.idempotency import IDEMPOTENCY_KEY_HEADER, once, sync_headers
 from entrypoints.http.api.lists import list_handlers, tasks_path
 from entrypoints.http.api.options import options_handler
@@ -171,8 +172,9 @@ def tasks_router(container: Container, access: AccessControl) -> Router:
         "/api/{user_id:str}/tasks",
         route_handlers=[
             # First, or Litestar adds its own.
-            options_handler(["/", "/changes", "/batch", "/{task_id:str}", "/{task_id:str}/complete"]),
+            options_handler(["/", "/changes", "/events", "/batch", "/{task_id:str}", "/{task_id:str}/complete"]),
             *list_handlers(container),
+            events_handler(container),
             batch_handler(container),
             create_task,
             get_task,

@@ -31,6 +31,11 @@ def success(body: type[Struct] | None, description: str, *, status: int = 200) -
     return {status: ResponseSpec(body, description=description, generate_examples=False)}
 
 
+def success_stream(description: str) -> dict[int, ResponseSpec]:
+    """Describe a response of server-sent events."""
+    return {200: ResponseSpec(str, description=description, media_type="text/event-stream", generate_examples=False)}
+
+
 def errors(*codes: str) -> dict[int, ResponseSpec]:
     """Describe the problems with these codes and those common to all operations, each with an example."""
     by_status: dict[int, list[str]] = {}

@@ -3,6 +3,8 @@
 import time
 from collections import Counter
 
+from entrypoints.http.server.streams import Stream, Streams
+
 LIVE, READY = b"/health/live", b"/health/ready"
 ADMIN_PATHS = frozenset({LIVE, READY})
 """What the admin address serves."""
@@ -30,9 +32,10 @@ class Admission:
     load, and are no way around the limit; on the admin port the number of connections bounds them.
     """
 
-    def __init__(self, limit: int) -> None:
-        """Bound the number of requests in progress."""
+    def __init__(self, limit: int, streams: Streams) -> None:
+        """Bound the number of requests in progress; a response that becomes a stream is counted by `streams`."""
         self.limit = limit
+        self.streams = streams
         self.in_progress = 0
         self.probes_in_progress: Counter[bytes] = Counter()
         self.in_progress_by_user: Counter[str] = Counter()
@@ -85,6 +88,12 @@ class Slot:
             raise UserOverShare
         admission.in_progress_by_user[user_id] = held + 1
         self._user_id = user_id
+
+    def open_stream(self) -> Stream:
+        """Open a stream of the user whom the request was assigned to. Raises TooManyStreams."""
+        assert self._admission  # noqa: S101
+        assert self._user_id is not None  # noqa: S101
+        return self._admission.streams.admit(self._user_id)
 
     def leave(self) -> None:
         """Give the place back. Only the first call counts."""

@@ -101,7 +101,8 @@ class HttpConnection(asyncio.Protocol):
         self._wait()
 
     def shutdown(self) -> None:
-        """Close after the requests that have arrived; reject one that is arriving. The server calls this at a stop."""
+        """End streams, and close after the requests that have arrived; reject one that is arriving. Called at a stop."""
+        self._app.admission.streams.end()
         if not self._pipeline:
             self.close()
             return
@@ -166,7 +167,7 @@ class HttpConnection(asyncio.Protocol):
         else:  # perhaps the rest of a body arrives whose request was answered early
             self.evict(queue)
 
-    def evict(self, queue: WaitQueue) -> None:
+    def evict(self, queue: WaitQueue | None = None) -> None:
         """Close at once, and enter no queue, so that this connection is not chosen again."""
         if queue is self._connections.unread or self._transport.get_write_buffer_size():
             self._output.reset()

@@ -35,8 +35,8 @@ class Wire(Protocol):
     def end_response(self) -> None:
         """Continue with the next request, or close if the connection does not outlive the response."""
 
-    def close(self) -> None:
-        """Close, without the rest of a response."""
+    def evict(self) -> None:
+        """Close at once, without the rest of a response."""
 
 
 def encode_head(status: int, headers: HeaderList) -> bytes:
@@ -110,7 +110,7 @@ class Cycle:
         finally:
             self._server.tasks.discard(asyncio.current_task(loop))
             if not self.is_finished and not self.is_disconnected:
-                self._wire.close()
+                self._wire.evict()
 
     def add_to_body(self, body: bytes) -> None:
         """Add a part of the body, unless the response is complete."""

@@ -1,4 +1,4 @@
-"""Draining: from SIGTERM on, new requests are rejected and those in progress finish; then the server stops."""
+"""Draining: from SIGTERM on, requests are rejected, streams end, requests in progress finish; then the server stops."""
 
 import asyncio
 import signal
@@ -37,6 +37,7 @@ async def draining_on_signal(admission: Admission) -> AsyncIterator[None]:
     draining: set[asyncio.Task[None]] = set()
 
     async def drain() -> None:
+        admission.streams.end()
         linger_until = time.monotonic() + LINGER_SECONDS
         drain_until = time.monotonic() + DRAIN_SECONDS
         # Polled, because the absence of requests is not an event.

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from entrypoints.http.server.admission import UNCOUNTED, Slot
 from entrypoints.http.server.asgi import HeaderList, Scope
+from entrypoints.http.server.streams import Stream
 
 SCOPE_KEY = "exchange"
 CLIENT_GONE = 499
@@ -47,6 +48,8 @@ class Exchange:
     """Why access was rejected: one of a few texts, which repeat nothing of the token."""
     headers: HeaderList = field(default_factory=list)
     """Headers to add to those that the application sends."""
+    stream: Stream | None = None
+    """Set if the response is one, which goes on after the application has returned."""
     client_gone: bool = False
     """Whether the client disconnected before the response started, so that a missing body is no fault."""
 
@@ -73,6 +76,11 @@ class Exchange:
         if exchange.method == "HEAD":  # answered as the GET that it stands for
             scope["method"] = "GET"
         return exchange
+
+    def open_stream(self) -> Stream:
+        """Make the response a stream, once that has begun. Raises TooManyStreams."""
+        self.stream = self.slot.open_stream()
+        return self.stream
 
     def segment(self, routed: str) -> str:
         """Return a segment of the path as sent, for a segment as it was routed."""

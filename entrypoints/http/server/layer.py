@@ -14,6 +14,7 @@ from entrypoints.http.server.drain import draining_on_signal
 from entrypoints.http.server.exchange import CLIENT_GONE, SCOPE_KEY, Exchange
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.observers import RequestObserver
+from entrypoints.http.server.streams import Streams
 
 SECURITY_HEADERS = (
     (b"cache-control", b"private, no-cache"),
@@ -43,7 +44,8 @@ class ExchangeLayer:
     ) -> None:
         """Notify `observers` of each request; let pages of an allowed origin read the server's own responses."""
         self.limits = limits
-        self.admission = Admission(limits.max_concurrent_requests)
+        streams = Streams(limit=limits.streams, limit_per_user=limits.streams_per_user, seconds=limits.stream_seconds)
+        self.admission = Admission(limits.max_concurrent_requests, streams)
         self._public_connections = Connections(limits, limits.connections)
         self._admin_connections = Connections(limits, limits.admin_connections, paths=ADMIN_PATHS)
         self._admin_port = admin_port
@@ -83,6 +85,10 @@ class ExchangeLayer:
             await self._app(scope, call.receive, call.send)
             if not exchange.status:
                 raise RuntimeError("the application has not responded")
+            if exchange.stream and exchange.stream.has_begun:
+                deadline.cancel()
+                exchange.slot.leave()
+                await exchange.stream.run(call.receive, call.send)
         except asyncio.CancelledError:
             # A cancellation that did not come from the deadline alone is passed on.
             if not call.is_late or task is None or task.uncancel():
@@ -129,8 +135,10 @@ class ExchangeLayer:
             headers.append(CLOSE)
 
     def finish(self, exchange: Exchange) -> None:
-        """Release the exchange's slot, and notify the observers."""
+        """Release what the exchange holds of the capacity, and notify the observers."""
         exchange.slot.leave()
+        if exchange.stream:
+            exchange.stream.leave()
         for observer in self._observers:
             observer.finished(exchange)
 

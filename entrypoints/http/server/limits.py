@@ -13,6 +13,12 @@ class ServerLimits:
     """Requests in progress; one more is rejected as `overloaded`."""
     request_seconds: float
     """For a request to arrive, and again for its response to be produced."""
+    streams: int = 2000
+    """Open streams, which are no requests in progress; one more is rejected as `overloaded`."""
+    streams_per_user: int = 20
+    """The same of each user; one more is rejected as `rate_limited`."""
+    stream_seconds: float = 600.0
+    """After this time, give or take a tenth, a stream ends, so that its client is balanced anew."""
     body_bytes: int = 65_536
     """A larger body is left to the application to reject."""
     target_bytes: int = 8192
