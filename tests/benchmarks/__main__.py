@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from tests.benchmarks import contenders, report
+from tests.benchmarks.batches import batch_costs
 from tests.benchmarks.comparison import Comparison, Plan, Result
 from tests.benchmarks.contenders import ROOT, TOOLS, Contender
 from tests.benchmarks.flat import flatness
@@ -27,7 +28,7 @@ MAKERS = {
     "fastify": contenders.fastify,
 }
 NAMES = (*MAKERS, "database")
-SECTIONS = ("compare", "flat", "many", "library")
+SECTIONS = ("compare", "batches", "flat", "many", "library")
 
 
 class Benchmarks:
@@ -76,6 +77,13 @@ class Benchmarks:
         self._add("Side by side", report.comparison_table(self._results))
         if failed := report.failures(self._results):
             self._add("Failed", "\n".join(failed))
+
+    def _batches(self) -> None:
+        rounds, requests = (3, 300) if self._arguments.quick else (9, 1000)
+        for contender in self._ours:
+            found = batch_costs(contender, self._postgres, self._folder, rounds=rounds, requests=requests)
+            self._add(f"Many tasks in one request, {contender.name}", report.batch_table(*found))
+            self._others[f"batches {contender.name}"] = found
 
     def _flat(self) -> None:
         rows, calls = (200_000, 100) if self._arguments.quick else (10_000_000, 500)

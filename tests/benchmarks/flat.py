@@ -9,7 +9,7 @@ import random
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -95,6 +95,8 @@ class Table:
     open_each: int
     """Each how manyth of them is open, from the first on."""
     last_cursor: str
+    recent: str
+    """The token before the last changes, of which there is a page and more."""
 
     @classmethod
     def of(cls, service: Service, tasks: int, open_each: int) -> Self:
@@ -108,7 +110,9 @@ class Table:
                 raise RuntimeError(f"the list ends {left - limit} tasks too early")
             cursor = f"&cursor={found[1].decode()}"
             left -= limit
-        return cls(caller=caller, tasks=tasks, open_each=open_each, last_cursor=cursor)
+        epoch, _, now = json.loads(caller.call("GET", "/changes?limit=1")[1])["next"].split("-")
+        recent = f"{epoch}-{int(now) - PAGE - 1}"
+        return cls(caller=caller, tasks=tasks, open_each=open_each, last_cursor=cursor, recent=recent)
 
     def any_task(self) -> str:
         return f"/{task_id(SHARE * random.randrange(self.tasks))}"
@@ -126,6 +130,9 @@ class Table:
 
     def open_page(self) -> float:
         return self.caller.call("GET", f"?limit={PAGE}&completed=false")[0]
+
+    def recent_changes(self) -> float:
+        return self.caller.call("GET", f"/changes?limit={PAGE}&since={self.recent}")[0]
 
     def get(self) -> float:
         return self.caller.call("GET", self.any_task())[0]
@@ -152,9 +159,11 @@ class Measured(Protocol):
     def create(self) -> float: ...
 
 
-def compared(small: Measured, large: Measured, calls: int) -> list[Flatness]:
+CALLS = ("first_page", "last_page", "open_page", "get", "complete", "create")
+
+
+def compared(small: Measured, large: Measured, calls: int, names: Sequence[str] = CALLS) -> list[Flatness]:
     """Compare all calls."""
-    names = ("first_page", "last_page", "open_page", "get", "complete", "create")
     return [in_turn(name.replace("_", " "), getattr(small, name), getattr(large, name), calls) for name in names]
 
 
@@ -176,7 +185,7 @@ def flatness(
         _fill(postgres, large, rows, is_open=f"n / {SHARE} % {open_each} = 0")
         loading = time.monotonic() - began
         tables = (Table.of(small, small_tasks, 1), Table.of(large, large_tasks, open_each))
-        return compared(*tables, calls), loading
+        return compared(*tables, calls, ("recent_changes", *CALLS)), loading
 
 
 def _fill(postgres: Postgres, service: Service, rows: int, *, is_open: str) -> None:

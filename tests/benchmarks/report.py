@@ -9,6 +9,8 @@ from statistics import median
 
 import msgspec
 
+from tests.benchmarks.batches import BOUND as BATCH_BOUND
+from tests.benchmarks.batches import Cost
 from tests.benchmarks.comparison import Result
 from tests.benchmarks.flat import Flatness
 from tests.benchmarks.many import Crowd
@@ -93,6 +95,26 @@ def flatness_table(found: Sequence[Flatness]) -> str:
                 ),
             ]
             for it in found
+        ],
+    )
+
+
+def batch_table(single: Cost, batch: Cost) -> str:
+    """Return what a batch costs beside a single request."""
+    ratio = batch.processor_seconds / single.processor_seconds
+    verdict = "kept" if ratio <= BATCH_BOUND else "BROKEN"
+    return table(
+        ("request", "service µs", "statements", "ratio", "at most", "verdict"),
+        [
+            [single.request, number(single.processor_seconds * 1e6, 0), number(single.statements, 2), "", "", ""],
+            [
+                batch.request,
+                number(batch.processor_seconds * 1e6, 0),
+                number(batch.statements, 2),
+                number(ratio, 2),
+                number(BATCH_BOUND, 0),
+                verdict,
+            ],
         ],
     )
 
