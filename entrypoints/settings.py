@@ -31,6 +31,7 @@ _EXAMPLES = MappingProxyType(
         "JWT_AUDIENCE": "hextasks",
         "ADMIN_PORT": "8001",
         "CORS_ORIGINS": "https://app.example.com,http://localhost:3000",
+        "APP_PAGE": "true",
         "DATABASE_POOL_PRE_PING": "true",
     }
 )
@@ -50,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     jwt_audience: str | None = None
     jwt_user_claim: str = "sub"
     cors_origins: tuple[str, ...] = ()
+    app_page: bool = False
     environment: Literal["development", "production"] = "development"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     host: str = "127.0.0.1"
@@ -110,6 +112,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     def in_production(self) -> bool:
         """Whether this is a production start, which requires explicit settings."""
         return self.environment == "production"
+
+    @property
+    def page_path(self) -> str | None:
+        """Where the page for users is; None: nowhere."""
+        if self.in_production:
+            return "/app" if self.app_page else None
+        return "/"
 
     @property
     def storage(self) -> Literal["memory", "postgres", "embedded"]:

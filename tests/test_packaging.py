@@ -118,9 +118,11 @@ def test_the_wheel_holds_the_packages_and_the_migrations_and_no_more(wheel: Path
     migrations = {name for name in names if name.startswith("adapters/postgres/alembic/")}
     sources = {path for path in (ROOT / "alembic").rglob("*") if path.suffix in (".py", ".mako")}
     assert migrations == {f"adapters/postgres/alembic/{path.relative_to(ROOT / 'alembic')}" for path in sources}
-    modules = {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
-    assert modules <= set(names)
-    assert all(name.endswith((".py", "/py.typed", ".mako")) for name in names if ".dist-info/" not in name)
+    modules = {path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    assets = set((ROOT / "entrypoints" / "http" / "page" / "assets").iterdir())
+    assert {str(path.relative_to(ROOT)) for path in modules | assets} <= set(names)
+    kinds = (".py", "/py.typed", ".mako", *{path.suffix for path in assets})
+    assert all(name.endswith(kinds) for name in names if ".dist-info/" not in name)
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 

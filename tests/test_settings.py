@@ -39,6 +39,7 @@ def test_the_defaults() -> None:
         "jwt_audience": None,
         "jwt_user_claim": "sub",
         "cors_origins": (),
+        "app_page": False,
         "environment": "development",
         "log_level": "INFO",
         "host": "127.0.0.1",
@@ -83,7 +84,11 @@ def test_the_defaults() -> None:
         ("DATA_DIR", "/var/lib/häx tasks", Path("/var/lib/häx tasks")),
         *[("DATABASE_POOL_SIZE", text, int(text)) for text in ("1", "100")],
         *[("DATABASE_MAX_OVERFLOW", text, int(text)) for text in ("0", "100")],
-        *[("DATABASE_POOL_PRE_PING", text, text in "true 1") for text in ("true", "false", "1", "0")],
+        *[
+            (name, text, text in "true 1")
+            for name in ("DATABASE_POOL_PRE_PING", "APP_PAGE")
+            for text in ("true", "false", "1", "0")
+        ],
         *[("DATABASE_POOL_RECYCLE", text, float(text)) for text in ("0.001", "60", "86400")],
         ("DATABASE_TIMEOUT", "3.3", 3.3),
         ("REQUEST_TIMEOUT", "4.6", 4.6),
@@ -130,7 +135,7 @@ def test_accepted_values(name: str, text: str, value: object) -> None:
         *[("WEB_CONCURRENCY", bad) for bad in ("0", "65", "tell-tale")],
         *[("DATABASE_POOL_SIZE", bad) for bad in ("-0", "1001", "tell-tale")],
         *[("DATABASE_MAX_OVERFLOW", bad) for bad in ("-7", "1001", "tell-tale")],
-        *[("DATABASE_POOL_PRE_PING", bad) for bad in ("tell-tale", "2")],
+        *[(name, bad) for name in ("DATABASE_POOL_PRE_PING", "APP_PAGE") for bad in ("tell-tale", "2")],
         *[("MAX_CONCURRENT_REQUESTS", bad) for bad in ("-0", "100001", "tell-tale")],
         *[("TOMBSTONE_DAYS", bad) for bad in ("-0", "3651", "0.5", "tell-tale")],
         *[("IDEMPOTENCY_HOURS", bad) for bad in ("-0", "8761", "0.5", "tell-tale")],
@@ -197,6 +202,13 @@ def test_a_folder_may_be_in_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(("url", "storage"), [("", "embedded"), ("memory://", "memory"), (URL, "postgres")])
 def test_which_storage_a_url_stands_for(url: str, storage: str) -> None:
     assert load(DATABASE_URL=url).storage == storage
+
+
+@pytest.mark.parametrize(
+    ("settings", "path"), [({}, "/"), (PRODUCTION, None), ({**PRODUCTION, "APP_PAGE": "true"}, "/app")]
+)
+def test_where_the_page_is(settings: dict[str, str], path: str | None) -> None:
+    assert load(**settings).page_path == path
 
 
 class TestTheFile:

@@ -183,8 +183,11 @@ def _announce(given: Settings, ready: Settings, port: int, admin_port: int | Non
     where = given.storage if given.storage != "embedded" else f"an embedded PostgreSQL in {given.data_dir / 'postgres'}"
     admin = f", for health probes on port {admin_port}" if admin_port else ""
     lines = [f"hextasks listens on {address}{admin}, with {where}", f"  docs   {address}/docs"]
-    if not given.in_production and given.key_source == "secret":
-        token = development_token(ready, "ada")
+    token = development_token(ready, "ada") if not given.in_production and given.key_source == "secret" else ""
+    if given.page_path:
+        # A browser sends no fragment to the server, so that the token is in no log.
+        lines.append(f"  page   {address}{given.page_path}" + (f"#token={token}" if token else ""))
+    if token:
         body = """-H 'Content-Type: application/json' -d '{"title": "Buy milk"}'"""
         lines.append(f"  try    curl -H 'Authorization: Bearer {token}' {body} {address}/api/ada/tasks")
     print("\n".join(lines))

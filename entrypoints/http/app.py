@@ -20,6 +20,7 @@ from entrypoints.http.api.rate_limit import RateLimit
 from entrypoints.http.api.tasks import tasks_router
 from entrypoints.http.docs.document import openapi_document
 from entrypoints.http.docs.page import docs_router
+from entrypoints.http.page.routes import page_router
 from entrypoints.http.server.descriptors import connection_limit
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.limits import ServerLimits
@@ -64,6 +65,8 @@ def create_litestar(
     `is_quiet` tells whether there is capacity for work that can wait.
     """
     storage: Storage = container.storage()
+    settings: Settings = container.settings()
+    pages = [page_router(settings.page_path, user_claim=settings.jwt_user_claim)] if settings.page_path else []
 
     @asynccontextmanager
     async def open_storage(_: Litestar) -> AsyncIterator[None]:
@@ -82,6 +85,7 @@ def create_litestar(
         [
             *api_routers(container),
             docs_router(api_document()),
+            *pages,
             options_handler(["/*"]),  # `OPTIONS *` is about the server as a whole
         ],
         lifespan=[open_storage],

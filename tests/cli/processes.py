@@ -110,9 +110,14 @@ class Served:
     def port(self) -> str:
         return self.address.rpartition(":")[2]
 
+    def line(self, name: str) -> str:
+        """Return what stands after a name: `docs`, `page` or `try`."""
+        (found,) = [line.split(maxsplit=1)[1] for line in self.lines[1:] if line.split()[0] == name]
+        return found
+
     @property
     def curl(self) -> str:
-        return self.lines[2].strip().partition(" ")[2].strip()
+        return self.line("try")
 
     @property
     def headers(self) -> dict[str, str]:
@@ -162,7 +167,7 @@ def serving(cwd: Path, stderr: int | None = None, limit: str = "", /, **settings
         try:
             for line in process.stdout:
                 served.lines.append(line.rstrip("\n"))
-                if len(served.lines) == (2 if settings.get("ENVIRONMENT") == "production" else 3):
+                if len(served.lines) == (2 if settings.get("ENVIRONMENT") == "production" else 4):
                     break
             else:
                 log.seek(0)

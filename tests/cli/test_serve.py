@@ -59,7 +59,8 @@ def run_curl(line: str) -> dict[str, object]:
 
 def test_it_prints_its_address_and_a_command_to_try(served: Served) -> None:
     assert ".data/postgres" in served.lines[0]
-    assert served.lines[1].split() == ["docs", f"{served.address}/docs"]
+    assert served.line("docs") == f"{served.address}/docs"
+    assert served.line("page").startswith(f"{served.address}/#token=")
     page = httpx.get(f"{served.address}/docs")
     assert (page.status_code, page.headers["content-type"].partition(";")[0]) == (200, "text/html")
     assert httpx.get(f"{served.address}/health/ready").status_code == 200

@@ -8,7 +8,10 @@ import pytest
 from tests.http.wire import raw
 from tests.services import Service, running_service
 
-PATHS = ["/docs", "/openapi.json", "/docs/assets/swagger.js", "/docs/assets/swagger.css", "/docs/assets/page.js"]
+PATHS = [
+    *["/docs", "/openapi.json", "/docs/assets/swagger.js", "/docs/assets/swagger.css", "/docs/assets/page.js"],
+    *["/", "/app/assets/main.js", "/app/assets/style.css"],
+]
 each_path = pytest.mark.parametrize("path", PATHS)
 
 

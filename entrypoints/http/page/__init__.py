@@ -1,0 +1,1 @@
+"""The page with which a user works on their tasks in a browser."""
