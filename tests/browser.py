@@ -46,14 +46,20 @@ class Browser:
 
     def call(self, method: str, session: str | None = None, **params: object) -> Any:
         """Run a command to its end and return its result."""
-        self._last_id += 1
-        command = {"id": self._last_id, "method": method, "params": params}
-        self._channel.sendall(json.dumps(command | ({"sessionId": session} if session else {})).encode() + b"\0")
-        while (message := self._receive()).get("id") != self._last_id:
-            if tab := self._tabs.get(message.get("sessionId", "")):
+        sent = self.send(method, session, **params)
+        while (message := self._receive()).get("id") != sent:
+            tab = self._tabs.get(message.get("sessionId", ""))
+            if tab and "method" in message:
                 tab.record(message["method"], message["params"])
         assert "error" not in message, (method, message["error"])
         return message["result"]
+
+    def send(self, method: str, session: str | None = None, **params: object) -> int:
+        """Send a command, and return the id of its result."""
+        self._last_id += 1
+        command = {"id": self._last_id, "method": method, "params": params}
+        self._channel.sendall(json.dumps(command | ({"sessionId": session} if session else {})).encode() + b"\0")
+        return self._last_id
 
     def _receive(self) -> Any:
         while b"\0" not in self._received:
@@ -73,6 +79,9 @@ class Tab:
     errors: list[str] = field(default_factory=list)
     """Exceptions, violations of the Content-Security-Policy, errors and warnings of the console."""
     failed_requests: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+    """The kinds of dialogs that were shown; each is accepted at once."""
+    loads: int = 0
 
     def call(self, method: str, **params: object) -> Any:
         return self.browser.call(method, self.session, **params)
@@ -82,6 +91,11 @@ class Tab:
             self.errors.append(json.dumps(about["exceptionDetails"]))
         elif event == "Runtime.consoleAPICalled" and about["type"] in ("error", "warning", "assert"):
             self.errors.append(json.dumps(about["args"]))
+        elif event == "Page.loadEventFired":
+            self.loads += 1
+        elif event == "Page.javascriptDialogOpening":
+            self.dialogs.append(about["type"])
+            self.browser.send("Page.handleJavaScriptDialog", self.session, accept=True)
         elif event == "Log.entryAdded" and about["entry"]["level"] in ("error", "warning"):
             entry = about["entry"]
             (self.failed_requests if entry["source"] == "network" else self.errors).append(entry["text"])
@@ -97,6 +111,16 @@ class Tab:
         deadline = time.monotonic() + DEADLINE_SECONDS
         while (found := self.evaluate(expression)) != value:
             assert time.monotonic() < deadline, f"{expression} is {found!r} and not {value!r}; {self.errors}"
+            time.sleep(0.02)
+
+    def reload(self) -> None:
+        """Load the page again, as a user does, who is asked first if the page wants that."""
+        loads = self.loads
+        self.evaluate("setTimeout(() => location.reload())")
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while self.loads == loads:
+            assert time.monotonic() < deadline, "the page does not load"
+            self.browser.call("Browser.getVersion")
             time.sleep(0.02)
 
     def close(self) -> None:

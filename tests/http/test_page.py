@@ -22,8 +22,8 @@ from tests.wires import free_port
 TITLES = "[...document.querySelectorAll('#list .title')].map(each => each.textContent)"
 NOTICES = "[...document.querySelectorAll('#notices span')].map(each => each.textContent)"
 STATUS = "document.querySelector('#status')?.textContent"
-FOCUSED = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
-SHOWN_FORM = "[...document.querySelectorAll('main > :not([hidden])')].map(each => each.id)"
+FOCUSED = "(e => e.getAttribute('aria-label') ?? (e.labels?.[0] ?? e).textContent)(document.activeElement)"
+SHOWN_FORM = "[...document.querySelectorAll('main > [id]:not([hidden])')].map(each => each.id)"
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +224,18 @@ class TestInABrowser:
             tab.until(TITLES, expected)
             assert tab.evaluate(f"{control('to complete', 'done')}.checked")
         assert backend.titles(user) == expected
+
+    def test_a_reload_keeps_what_is_not_saved_yet(self, tabs: tuple[Tab, Tab]) -> None:
+        one, two = tabs
+        one.call("Network.enable")
+        one.call("Network.setBlockedURLs", urls=["*/api/*"])
+        add(one, "unsaved")
+        one.reload()
+        one.until(TITLES, ["unsaved"])
+        assert one.dialogs == ["beforeunload"], "the user is asked first"
+        assert two.evaluate(TITLES) == []
+        one.call("Network.setBlockedURLs", urls=[])
+        two.until(TITLES, ["unsaved"])
 
     def test_it_asks_for_a_token_and_shows_none(self, browser: Browser, backend: Backend, user: str) -> None:
         tab = browser.open(backend.served.address)

@@ -76,6 +76,10 @@ export class Api {
 
 /** Return a new UUID, version 7: 48 bits of time, so that ids sort by it, and 74 random bits. */
 export function uuid7() {
-  const time = Date.now().toString(16).padStart(12, "0");
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${crypto.randomUUID().slice(15)}`;
+  const hex = (number, digits) => number.toString(16).padStart(digits, "0");
+  // Not randomUUID(), which exists over TLS and on localhost only.
+  const [a, b, c, d, e] = crypto.getRandomValues(new Uint16Array(5));
+  const time = hex(Date.now(), 12);
+  const variant = hex(0x8000 | (b & 0x3fff), 4);
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${hex(a & 0xfff, 3)}-${variant}-${hex(c, 4)}${hex(d, 4)}${hex(e, 4)}`;
 }

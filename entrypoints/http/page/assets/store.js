@@ -17,7 +17,7 @@ export class Replica {
   }
 }
 
-/** Dispatches `change` after each change. The queue is kept in the tab's storage, so that it survives a reload. */
+/** Dispatches `change` after each change. The queue survives a reload of the page. */
 export class Store extends EventTarget {
   replica = new Replica();
   token = null; // the state of the replica; null: it is to be loaded
@@ -31,9 +31,7 @@ export class Store extends EventTarget {
   }
 
   add(title) {
-    const id = uuid7();
-    this.#enqueue({ kind: "add", id, title });
-    return id;
+    this.#enqueue({ kind: "add", id: uuid7(), title });
   }
 
   /** Rename, complete or reopen a task; `seen` is the title that the user saw. */
@@ -46,19 +44,23 @@ export class Store extends EventTarget {
   }
 
   #enqueue(change) {
-    this.queue.push({ key: crypto.randomUUID(), ...change });
-    this.changed();
+    this.queue.push({ key: uuid7(), ...change });
+    this.keep();
   }
 
   /** Remove the first change of the queue: it was acknowledged or rejected. */
   settle() {
     this.queue.shift();
+    this.keep();
+  }
+
+  /** Keep the queue in the tab's storage, after it was changed. */
+  keep() {
+    sessionStorage.setItem(this.#name, JSON.stringify(this.queue));
     this.changed();
   }
 
-  /** Keep the queue, and notify the listeners. */
   changed() {
-    sessionStorage.setItem(this.#name, JSON.stringify(this.queue));
     this.dispatchEvent(new Event("change"));
   }
 

@@ -97,7 +97,7 @@ async function deliver(api, store, change) {
     if (!task) throw new Problem(404);
     if (task.title !== seen && (kind === "remove" || ![undefined, task.title].includes(changes.title))) throw new Problem(409);
     change.version = task.version;
-    store.changed();
+    store.keep();
   }
   headers["If-Match"] = `"${change.version}"`;
   if (kind === "remove") return api.call("DELETE", `/${id}`, { headers });

@@ -17,7 +17,7 @@ export function show(store) {
     setText(status, statusText(store));
     status.classList.toggle("live", store.isLive);
   };
-  store.addEventListener("change", render);
+  store.addEventListener("change", () => queueMicrotask(render)); // not while a row is removed, which ends its editing
   find.addEventListener("input", render);
   find.addEventListener("submit", (event) => event.preventDefault());
   add.addEventListener("submit", (event) => {
@@ -65,7 +65,7 @@ function renderRows(tasks) {
 
 /** Remove a row, and give its focus to the same control of a neighbour. */
 function removeRow(row) {
-  const focused = row.contains(document.activeElement) && document.activeElement.className;
+  const focused = row.contains(document.activeElement) && document.activeElement.className.replace("edit", "title");
   const neighbour = row.nextElementSibling ?? row.previousElementSibling;
   row.remove();
   if (focused) (neighbour?.querySelector(`.${focused}`) ?? add.title).focus();
@@ -89,7 +89,11 @@ function handleRows(store) {
     const row = rowOf(event);
     const control = event.target.closest(".done, .title, .delete")?.className;
     if (control === "done") store.change(row.dataset.id, titleIn(row), { is_completed: event.target.checked });
-    if (control === "title") openEdit(row);
+    if (control === "title") {
+      const edit = showEdit(row, true);
+      edit.value = row.dataset.seen = titleIn(row);
+      edit.focus();
+    }
     if (control === "delete") {
       const title = titleIn(row);
       store.remove(row.dataset.id, title);
@@ -113,17 +117,11 @@ function handleRows(store) {
   list.addEventListener("focusout", (event) => event.target.className === "edit" && closeEdit(event, true));
 }
 
-function openEdit(row) {
-  const [, name, edit] = row.children;
-  edit.value = row.dataset.seen = name.textContent;
-  showEdit(row, true);
-  edit.focus();
-}
-
 function showEdit(row, isOpen) {
   const [, name, edit] = row.children;
   edit.hidden = !isOpen;
   name.hidden = isOpen;
+  return edit;
 }
 
 function statusText({ isLive, queue }) {
