@@ -7,16 +7,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
 import pytest
 
+from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.tokens import issue_token
 from tests.browser import Browser, Tab, needs_chromium, running_browser
 from tests.cli.processes import Served, serving
-from tests.embedded_servers import end_servers
-from tests.http.wire import assert_problem, raw
-from tests.patience import REQUEST_TIMEOUT_SECONDS
-from tests.services import SECRET, Service, running_service
+from tests.embedded_servers import end_servers, query
+from tests.http.wire import assert_problem, pages, raw
+from tests.services import SECRET, Client, Service, running_service
 from tests.wires import free_port
 
 TITLES = "[...document.querySelectorAll('#list .title')].map(each => each.textContent)"
@@ -79,13 +78,12 @@ class Backend:
     def url(self, user: str) -> str:
         return f"{self.served.address}/#token={issue_token(SECRET, user)}"
 
+    def client(self, user: str) -> Client:
+        return Client(self.served.address, user, issue_token(SECRET, user))
+
     def titles(self, user: str) -> list[str]:
-        tasks = httpx.get(
-            f"{self.served.address}/api/{user}/tasks?limit=500",
-            headers={"Authorization": f"Bearer {issue_token(SECRET, user)}"},
-            timeout=REQUEST_TIMEOUT_SECONDS,
-        )
-        return [task["title"] for task in tasks.json()["tasks"]]
+        with self.client(user) as client:
+            return [task["title"] for page in pages(client, limit=500) for task in page]
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +234,32 @@ class TestInABrowser:
         assert two.evaluate(TITLES) == []
         one.call("Network.setBlockedURLs", urls=[])
         two.until(TITLES, ["unsaved"])
+
+    def test_a_long_list_is_read_page_by_page(self, browser: Browser, backend: Backend, user: str) -> None:
+        with backend.client(user) as client:
+            for hundred in range(11):
+                operations = [{"op": "create", "title": f"task {hundred}-{n}"} for n in range(100)]
+                client.post(f"{client.tasks}/batch", json={"operations": operations}).raise_for_status()
+        tab = browser.open(backend.url(user))
+        tab.until("document.querySelector('#count')?.textContent", "1100 in all; these are the newest 500")
+        assert tab.evaluate(TITLES) == backend.titles(user)[:500]
+        tab.evaluate("document.querySelector('#find [type=search]').focus()")
+        tab.type("task 0-99")
+        tab.until(TITLES, ["task 0-99"])
+        tab.close()
+
+    def test_a_restored_backup_replaces_what_is_shown(self, tabs: tuple[Tab, Tab], home: Path, user: str) -> None:
+        one, two = tabs
+        add(one, "lost")
+        two.until(TITLES, ["lost"])
+        one.until(STATUS, "Live")
+        restored = f"UPDATE task_counters SET epoch = epoch # 1, value = value + 1000 WHERE user_id = '{user}'"
+        with EmbeddedPostgres(home / ".data" / "postgres").running() as url:
+            query(url, f"DELETE FROM tasks WHERE user_id = '{user}'", restored)
+        for tab in tabs:
+            tab.until(TITLES, [])
+        add(one, "new")
+        two.until(TITLES, ["new"])
 
     def test_it_asks_for_a_token_and_shows_none(self, browser: Browser, backend: Backend, user: str) -> None:
         tab = browser.open(backend.served.address)
