@@ -241,7 +241,7 @@ class TestInABrowser:
                 operations = [{"op": "create", "title": f"task {hundred}-{n}"} for n in range(100)]
                 client.post(f"{client.tasks}/batch", json={"operations": operations}).raise_for_status()
         tab = browser.open(backend.url(user))
-        tab.until("document.querySelector('#count')?.textContent", "1100 in all; these are the newest 500")
+        tab.until("document.querySelector('#count')?.textContent", "1100 tasks; these are the newest 500")
         assert tab.evaluate(TITLES) == backend.titles(user)[:500]
         tab.evaluate("document.querySelector('#find [type=search]').focus()")
         tab.type("task 0-99")

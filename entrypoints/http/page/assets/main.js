@@ -42,6 +42,7 @@ function start(token) {
     sessionStorage.clear();
     location.reload();
   });
+  signOut.title = `You are ${api.user}`;
   tasks.hidden = signOut.hidden = false;
   show(store);
   synchronize(api, store, notify).catch((problem) => {
