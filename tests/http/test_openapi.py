@@ -1,8 +1,6 @@
 """The OpenAPI document, and the page that shows it without internet access."""
 
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 
 from domain import TASK_FIELDS, InvalidText
+from tests.browser import needs_chromium, running_browser
 from tests.fields import REJECTED, RULES
 from tests.http.wire import STATUS, raw
 from tests.services import Service, running_service
@@ -184,24 +183,13 @@ class TestPage:
                 assert not re.findall(r"@import|url\((?!['\"]?data:)", answer.text)
         assert not re.findall(r"""(?:https?:)?//[\w-]+\.[\w.-]+""", page.text)
 
-    @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+    @needs_chromium
     def test_a_browser_shows_the_operations(self, service: Service, tmp_path: Path) -> None:
-        chromium = "chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
-        offline = ["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=5000"]
-        page = subprocess.run(
-            [
-                *chromium.split(),
-                *offline,
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-                f"--user-data-dir={tmp_path}",
-                "--dump-dom",
-                f"{service.url}/docs",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        ).stdout
+        with running_browser(tmp_path) as browser:
+            tab = browser.open(f"{service.url}/docs")
+            tab.until("document.querySelectorAll('.opblock').length", len(OPERATIONS))
+            page = tab.evaluate("document.documentElement.outerHTML")
+            assert not tab.errors
         shown = re.findall(r'class="opblock opblock-(\w+)', page)
         assert sorted(shown) == sorted(method for _, method in OPERATIONS)
         for words in ("View all personal tasks", "Create a task", "Complete a task", "Authorize"):
