@@ -12,7 +12,7 @@ import pytest
 from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.tokens import issue_token
 from tests.browser import Browser, Tab, needs_chromium, running_browser
-from tests.cli.processes import Served, serving
+from tests.cli.processes import Served, hextasks, serving
 from tests.embedded_servers import end_servers, query
 from tests.http.wire import assert_problem, pages, raw
 from tests.services import SECRET, Client, Service, running_service
@@ -253,9 +253,9 @@ class TestInABrowser:
         add(one, "lost")
         two.until(TITLES, ["lost"])
         one.until(STATUS, "Live")
-        restored = f"UPDATE task_counters SET epoch = epoch # 1, value = value + 1000 WHERE user_id = '{user}'"
         with EmbeddedPostgres(home / ".data" / "postgres").running() as url:
-            query(url, f"DELETE FROM tasks WHERE user_id = '{user}'", restored)
+            query(url, f"DELETE FROM tasks WHERE user_id = '{user}'")
+        assert hextasks("restored", cwd=home).returncode == 0
         for tab in tabs:
             tab.until(TITLES, [])
         add(one, "new")

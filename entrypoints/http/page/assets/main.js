@@ -1,4 +1,4 @@
-/** Starts the page with the token of the address, which is removed from there, or with the one that this tab has kept. */
+/** Starts the page with the token in its address, which is removed from there, or with the one that the tab has kept. */
 
 import { Api } from "./api.js";
 import { Store } from "./store.js";

@@ -83,8 +83,8 @@ async function send(api, store, notify) {
 }
 
 /**
- * Send a change on the version of the task that is known when it is first sent; a retry is the same request, with the
- * same key. A title that the user has not seen is neither replaced nor deleted; otherwise the newest version is changed.
+ * Send a change of the version that is known when it is first sent; a retry is the same request, with the same key. A
+ * title that the user has not seen is neither replaced nor deleted; other changes are made to the newest version.
  */
 async function deliver(api, store, change) {
   const { kind, id, key, title, seen, changes } = change;
@@ -95,7 +95,8 @@ async function deliver(api, store, change) {
   if (!change.version) {
     const task = store.replica.tasks.get(id);
     if (!task) throw new Problem(404);
-    if (task.title !== seen && (kind === "remove" || ![undefined, task.title].includes(changes.title))) throw new Problem(409);
+    const isReplaced = kind === "remove" || ("title" in changes && changes.title !== task.title);
+    if (isReplaced && task.title !== seen) throw new Problem(409);
     change.version = task.version;
     store.keep();
   }
@@ -106,8 +107,8 @@ async function deliver(api, store, change) {
 }
 
 /** Drop a change that cannot be made, and offer what the user may have wanted instead. */
-function reject(store, { kind, id, seen, title = seen, changes }, problem, notify) {
-  const mine = changes?.title ?? title;
+function reject(store, { kind, id, seen, title, changes }, problem, notify) {
+  const mine = title ?? changes?.title ?? seen;
   const theirs = store.replica.tasks.get(id)?.title;
   if (problem.status === 404) {
     store.replica.apply({ op: "delete", id });
@@ -117,7 +118,8 @@ function reject(store, { kind, id, seen, title = seen, changes }, problem, notif
   } else if (kind === "remove") {
     notify(`“${mine}” was not deleted: it is now “${theirs}”.`, "Delete it", () => store.remove(id, theirs));
   } else {
-    notify(`“${mine}” was not saved: “${seen}” is now “${theirs}”.`, "Use mine", () => store.change(id, theirs, changes));
+    const useMine = () => store.change(id, theirs, changes);
+    notify(`“${mine}” was not saved: “${seen}” is now “${theirs}”.`, "Use mine", useMine);
   }
   store.settle();
 }

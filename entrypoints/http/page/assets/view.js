@@ -133,7 +133,8 @@ function statusText({ isLive, queue }) {
 function countText({ token }, all, found) {
   if (token === null && !all.length) return "Loading…";
   if (!all.length) return "No tasks yet.";
-  const counted = `${found.length < all.length ? `${found.length} of ` : ""}${all.length} ${all.length === 1 ? "task" : "tasks"}`;
+  const some = found.length < all.length ? `${found.length} of ` : "";
+  const counted = `${some}${all.length} ${all.length === 1 ? "task" : "tasks"}`;
   return found.length > MAX_ROWS ? `${counted}; these are the newest ${MAX_ROWS}` : counted;
 }
 
