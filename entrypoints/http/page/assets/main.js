@@ -1,4 +1,4 @@
-/** Starts the page with the token in its address, which is removed from there, or with the one that the tab has kept. */
+/** Starts the page with the token in its address, which is removed from there, or with the one that the tab kept. */
 
 import { Api } from "./api.js";
 import { Store } from "./store.js";
