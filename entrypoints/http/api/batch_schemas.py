@@ -17,7 +17,9 @@ from application import (
 )
 from entrypoints.http.api.schemas import CreateTaskRequest, Entry, Token, UpdateTaskRequest, entry
 
-IfVersion = Annotated[int, Meta(ge=1, description="Carry out the batch only if the task has this version.")]
+IfVersion = Annotated[
+    int, Meta(ge=1, le=2**63 - 1, description="Carry out the batch only if the task has this version.")
+]
 
 
 class CreateEntry(CreateTaskRequest, kw_only=True, tag="create", tag_field="op"):

@@ -16,15 +16,21 @@ from entrypoints.http.api.errors import InvalidInput
 from entrypoints.http.server.exchange import Exchange
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+_VISIBLE, _MAX = r"!-~\xa1-\xff", IDEMPOTENCY_KEY.max_length
+_PATTERN = (
+    rf'^("([ !#-\[\]-~\xa0-\xff]|\\["\\]){{1,{_MAX}}}"'
+    rf'|(?!""$)[{_VISIBLE}]([ \xa0{_VISIBLE}]{{0,{_MAX - 2}}}[{_VISIBLE}])?)$'
+)
+"""The documented form of a key: quoted, or bare."""
 _NAME = b"idempotency-key"
 _PARTS_OF_REQUEST = (b"if-match", b"if-none-match")
 IDEMPOTENCY_KEY_HEADER = Parameter(
     "Idempotency-Key",
     "header",
-    Schema(type=OpenAPIType.STRING, min_length=1, max_length=2 * IDEMPOTENCY_KEY.max_length + 2),
+    Schema(type=OpenAPIType.STRING, pattern=_PATTERN),
     description="A text that no other request has, quoted or bare. A retry with the same key gets the first response.",
 )
-"""For the OpenAPI document; handlers name it in `opt`. The length is that of a quoted key."""
+"""For the OpenAPI document; handlers name it in `opt`."""
 
 
 async def once(request: StrictRequest) -> Once | None:

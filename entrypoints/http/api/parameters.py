@@ -15,6 +15,7 @@ from application import MAX_PAGE_SIZE, SEARCH_TEXT, TOKEN_PATTERN, TaskNotFound
 from domain.rules import USER_ID
 from entrypoints.http.api.cursors import CURSOR_PATTERN
 from entrypoints.http.api.errors import InvalidInput
+from entrypoints.http.api.schemas import CONTROL
 
 UserId = Annotated[
     str,
@@ -40,7 +41,7 @@ SearchText = Annotated[
     str | None,
     QueryParameter(
         description="Only tasks whose title contains this text, regardless of case.",
-        schema_extra={"min_length": 1, "max_length": SEARCH_TEXT.max_length},
+        schema_extra={"pattern": f"^[^{CONTROL}]{{1,{SEARCH_TEXT.max_length}}}$"},
     ),
 ]
 Since = Annotated[
