@@ -53,5 +53,5 @@ def filter_failure(context: HookContext, failure: Failure, case: Case[Any], resp
             return not has_state and not any(name in case.headers for name in PRECONDITIONS)
         case 422:
             return "Idempotency-Key" not in case.headers
-    error = next(iter(response.json().get("errors", ())), {})
-    return bool(error.get("parameter") != "cursor")
+    errors = response.json().get("errors", [])
+    return not errors or bool(errors[0].get("parameter") != "cursor")
