@@ -20,7 +20,8 @@ from tests.tenancy import OWNED, judge
 
 pytestmark = pytest.mark.database
 
-PAGES = [page_statement(done, after=after, search=False) for done in (None, True, False) for after in (False, True)]
+EITHER = (False, True)
+PAGES = [page_statement(c, after=after, search=search) for c in (None, *EITHER) for after in EITHER for search in EITHER]
 SHARED = SharedStatements(one_user=True)
 # The first write of a user finds no counter, so that it runs alone, and so does a read that is not shared.
 REPOSITORY = {

@@ -16,15 +16,20 @@ from entrypoints.http.api.errors import InvalidInput
 from entrypoints.http.server.exchange import Exchange
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+_TEXT = r"\x20\x21\x23-\x5b\x5d-\x7e\xa0-\xff"  # what needs no escape
+_LENGTH = IDEMPOTENCY_KEY.max_length
 _NAME = b"idempotency-key"
 _PARTS_OF_REQUEST = (b"if-match", b"if-none-match")
 IDEMPOTENCY_KEY_HEADER = Parameter(
     "Idempotency-Key",
     "header",
-    Schema(type=OpenAPIType.STRING, min_length=1, max_length=2 * IDEMPOTENCY_KEY.max_length + 2),
+    Schema(
+        type=OpenAPIType.STRING,
+        pattern=rf'^("([{_TEXT}]|\\["\\]){{1,{_LENGTH}}}"|[{_TEXT}\\]["{_TEXT}\\]{{0,{_LENGTH - 1}}})$',
+    ),
     description="A text that no other request has, quoted or bare. A retry with the same key gets the first response.",
 )
-"""For the OpenAPI document; handlers name it in `opt`. The length is that of a quoted key."""
+"""For the OpenAPI document; handlers name it in `opt`."""
 
 
 async def once(request: StrictRequest) -> Once | None:
@@ -32,8 +37,12 @@ async def once(request: StrictRequest) -> Once | None:
     given = request.header(_NAME)
     if given is None:
         return None
-    quoted = _QUOTED.fullmatch(given)
-    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else given
+    key = given
+    if given.startswith('"'):
+        quoted = _QUOTED.fullmatch(given)
+        if not quoted:
+            raise InvalidInput('Send a key in quotation marks, with \\" and \\\\ within.', parameter="Idempotency-Key")
+        key = re.sub(r"\\(.)", r"\1", quoted[1])
     exchange = Exchange.of(request.scope)
     digest = sha256()
     for part in (exchange.method or "", exchange.path, *(request.header(name) or "" for name in _PARTS_OF_REQUEST)):

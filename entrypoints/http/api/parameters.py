@@ -40,7 +40,7 @@ SearchText = Annotated[
     str | None,
     QueryParameter(
         description="Only tasks whose title contains this text, regardless of case.",
-        schema_extra={"min_length": 1, "max_length": SEARCH_TEXT.max_length},
+        schema_extra={"min_length": 1, "max_length": SEARCH_TEXT.max_length, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"},
     ),
 ]
 Since = Annotated[
