@@ -44,18 +44,21 @@ def filter_failure(context: HookContext, failure: Failure, case: Case[Any], resp
     """Accept rejections of well-formed data that only the state of the service explains.
 
     These are a tag, a version or a state that is not the current one; a cursor or a token that was never issued; a key
-    that another request had; and a batch that names a task twice.
+    that another request had; and a batch that names a task twice, or has an update without a change.
     """
     if not isinstance(failure, RejectedPositiveData):
         return True
-    body = case.body if isinstance(case.body, dict) else {}
+    operations = case.body.get("operations", ()) if isinstance(case.body, dict) else ()
     match response.status_code:
         case 410:
             return "since" not in case.query and "Last-Event-ID" not in case.headers
         case 412:
-            versions = [operation.get("if_version") for operation in body.get("operations", ())]
-            return not ({*PRECONDITIONS} & {*case.headers} or "if_state" in body or any(versions))
+            versions = [operation.get("if_version") for operation in operations]
+            return not ({*PRECONDITIONS} & {*case.headers} or any(versions) or (operations and "if_state" in case.body))
         case 422:
             return IDEMPOTENCY_KEY_HEADER.name not in case.headers
-    blamed = {error.get("parameter") or error["code"] for error in response.json().get("errors", [])}
+    errors = response.json().get("errors", [])
+    if any(each["op"] == "update" and each.keys().isdisjoint({"title", "is_completed"}) for each in operations):
+        return [error["code"] for error in errors] != ["missing_field"]
+    blamed = {error.get("parameter") or error["code"] for error in errors}
     return not blamed or not blamed <= {"cursor", "task_repeated"}

@@ -127,7 +127,9 @@ class TestIfNoneMatchOfWrites:
     ) -> None:
         task = renamed(me)
         headers = {"If-None-Match": tag}
-        assert_problem(me.request(method, one(me, task) + end, json=body, headers=headers), "version_mismatch", current_version=2)
+        assert_problem(
+            me.request(method, one(me, task) + end, json=body, headers=headers), "version_mismatch", current_version=2
+        )
         assert listed(me) == [task]
 
     @pytest.mark.parametrize(("tag", "if_match"), [('"1"', None), ('"1", W/"3"', '"2"'), ('"x"', "*")])
