@@ -60,7 +60,6 @@ def check_since(since: State, state: State, *, purged_to: int) -> None:
 
     Raises StateExpired.
     """
-    if since != NOTHING and (
-        since.epoch != state.epoch or since.number > state.number or purged_to > max(since.number, since.walk)
-    ):
+    newest = max(since.number, since.walk)
+    if since != NOTHING and (since.epoch != state.epoch or newest > state.number or purged_to > newest):
         raise StateExpired

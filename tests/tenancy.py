@@ -48,6 +48,7 @@ async def judge(connection: asyncpg.Connection, sql: str, arguments: tuple[Any, 
     # Before version 17, the results of sub-selects are shown as $0, $1 and so on, too.
     results = set(re.findall(r"\$\d+", " ".join(node.get("Subplan Name", "") for node in nodes)))
     user_places = {f"${n}" for n, value in enumerate(arguments, start=1) if value == user} - results
+    user_places |= {f"ANY (${n})" for n, value in enumerate(arguments, start=1) if value == [user]}
     verdict = Verdict()
     for node in nodes:
         if table := node.get("Relation Name"):

@@ -55,8 +55,11 @@ def test_the_defaults() -> None:
         "database_coalescing": "all",
         "request_timeout": 10.0,
         "max_concurrent_requests": 100,
+        "require_if_match": False,
         "tombstone_days": 30,
         "idempotency_hours": 24,
+        "max_streams": 2000,
+        "max_streams_per_user": 20,
         "rate_limit_burst": 0,
         "rate_limit_per_second": 10.0,
     }

@@ -68,7 +68,8 @@ def test_the_document_is_valid_and_each_of_its_successes_is_called(description: 
         for status in operation["responses"]
         if int(status) < 400
     }
-    assert {(name, status) for name, status, *_ in CALLS} == successes
+    stream = ("followTasks", 200)  # which has no end: see test_events.py
+    assert {(name, status) for name, status, *_ in CALLS} | {stream} == successes
 
 
 @pytest.mark.parametrize(

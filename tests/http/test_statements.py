@@ -11,8 +11,9 @@ import asyncpg
 import pytest
 
 from adapters.postgres import Database, migrate
+from adapters.postgres.apply_statement import APPLY
 from adapters.postgres.shared_statements import SharedStatements
-from adapters.postgres.statements import ADD, GET, REMOVE, SAVE, page_statement
+from adapters.postgres.statements import ADD, CHANGES, GET, RECALL, REMOVE, SAVE, STATES, page_statement
 from tests.databases import Server, patient
 from tests.http.wire import made, one
 from tests.services import Client, Service, running_service
@@ -20,17 +21,22 @@ from tests.tenancy import OWNED, judge
 
 pytestmark = pytest.mark.database
 
-PAGES = [page_statement(done, after=after, search=False) for done in (None, True, False) for after in (False, True)]
+EITHER = (False, True)
+PAGES = [
+    page_statement(c, after=after, search=search) for c in (None, *EITHER) for after in EITHER for search in EITHER
+]
 SHARED = SharedStatements(one_user=True)
+SYNC = [APPLY, RECALL, CHANGES, STATES]
 # The first write of a user finds no counter, so that it runs alone, and so does a read that is not shared.
 REPOSITORY = {
-    "off": [ADD, GET, REMOVE, SAVE, *PAGES],
-    "user": [ADD, GET, SHARED.add, SHARED.get, SHARED.remove, SHARED.save, *PAGES],
+    "off": [ADD, GET, SHARED.get, REMOVE, SAVE, *SYNC, *PAGES],
+    "user": [ADD, GET, SHARED.add, SHARED.get, SHARED.remove, SHARED.save, *SYNC, *PAGES],
 }
 # What the start-up check reads beside its own settings, what the driver reads of array types, and what has no plan
 # because it touches no table.
 CATALOGUE = {"alembic_version", "pg_class", "pg_namespace", "pg_attribute", "pg_range", "pg_type"}
 COMMANDS = {"BEGIN", "COMMIT", "ROLLBACK", "SHOW"}
+FILTERS: list[dict[str, str]] = [{}, {"completed": "true"}, {"completed": "false"}]
 Sent = dict[str, tuple[Any, ...]]
 
 
@@ -79,9 +85,19 @@ def call_everything(service: Service, me: Client, stranger: Client) -> None:
         *(("DELETE", path, {"headers": stale}) for path in (paths[1], *missing)),
         *(("DELETE", path, {}) for path in (paths[1], paths[1], *missing)),
     ]
+    key = {"Idempotency-Key": "k"}
+    operations = [{"op": "delete", "id": tasks[4]["id"]}, {"op": "create", "title": "task"}]
+    calls += [
+        ("POST", me.tasks, {"json": {"title": "x", "id": tasks[0]["id"]}}),
+        *[("PUT", paths[0], {"json": {"title": "task", "is_completed": True}, "headers": key})] * 2,
+        ("PATCH", f"{paths[0]}/complete", {"headers": key}),
+        *[("POST", f"{me.tasks}/batch", {"json": {"operations": operations}})] * 2,
+        ("GET", f"{me.tasks}/changes", {}),
+        ("GET", f"{me.tasks}/changes", {"params": {"since": "000000000001-1"}}),
+    ]
     statuses = [me.request(method, path, **more).status_code for method, path, more in calls]
-    assert set(statuses) == {200, 204, 304, 400, 404, 412}
-    for query in ({}, {"completed": "true"}, {"completed": "false"}):
+    assert set(statuses) == {200, 204, 304, 400, 404, 409, 410, 412, 422}
+    for query in [{**search, **filter_} for search in ({}, {"q": "TASK"}) for filter_ in FILTERS]:
         page = me.get(me.tasks, params={"limit": 1, **query}).json()
         cursor = {"cursor": page["next_cursor"], **query}
         assert me.get(me.tasks, params=cursor).json()["tasks"]
@@ -89,6 +105,9 @@ def call_everything(service: Service, me: Client, stranger: Client) -> None:
         titles = [f"title {n}" for n in range(8)]
         answers = threads.map(lambda title: me.put(paths[5], json={"title": title}), titles)
         assert {answer.status_code for answer in answers} == {200}
+    with me.stream("GET", f"{me.tasks}/events") as events:
+        assert next(events.iter_lines())
+    calls += [("GET", f"{me.tasks}/events", {})]
     for method, path, more in calls:
         assert stranger.request(method, path, **more).status_code == 403
     assert me.get(paths[5]).status_code == 200
@@ -131,12 +150,13 @@ async def test_each_is_restricted_to_its_user_in_every_table(
         "SELECT * FROM tasks AS t WHERE t.user_id = $1 AND (t.id = $2 OR t.title = ') OR (')",
         "SELECT * FROM tasks JOIN task_counters USING (user_id) WHERE user_id = $1 AND id = $2",
         "DELETE FROM task_tombstones WHERE user_id = $1 AND task_id = $2",
+        "SELECT * FROM task_counters WHERE user_id = ANY ($3::text[]) AND $1 <> $2::uuid::text",
         "INSERT INTO task_tombstones SELECT $1, $2, value, now() FROM task_counters WHERE user_id = $1",
     ],
 )
 async def test_a_statement_restricted_to_the_user_is_accepted(database: Database, sql: str) -> None:
     async with database.connection() as connection:
-        assert (await judge(connection, sql, ("ada", uuid4()), "ada")).wrongs == []
+        assert (await judge(connection, sql, ("ada", uuid4(), ["ada"]), "ada")).wrongs == []
 
 
 @pytest.mark.parametrize(
@@ -148,6 +168,7 @@ async def test_a_statement_restricted_to_the_user_is_accepted(database: Database
         "SELECT * FROM tasks WHERE user_id = $1 OR id = $2",
         "SELECT * FROM tasks WHERE NOT (user_id = $1 AND id = $2)",
         "SELECT * FROM tasks WHERE user_id <= $1 AND id = $2",
+        "SELECT * FROM tasks WHERE user_id = ANY ($3::text[]) AND $1 <> $2::uuid::text",
         "SELECT * FROM tasks WHERE user_id LIKE $1 AND id = $2",
         "SELECT * FROM tasks WHERE lower(user_id) = $1 AND id = $2",
         "SELECT * FROM tasks WHERE user_id = $2::text AND title = $1",
@@ -166,7 +187,7 @@ async def test_a_statement_restricted_to_the_user_is_accepted(database: Database
 )
 async def test_a_statement_that_reaches_other_users_is_detected(database: Database, sql: str) -> None:
     async with database.connection() as connection:
-        assert (await judge(connection, sql, ("ada", uuid4()), "ada")).wrongs != []
+        assert (await judge(connection, sql, ("ada", uuid4(), ["ada", "grace"]), "ada")).wrongs != []
 
 
 @pytest.mark.parametrize("sql", ["TRUNCATE tasks", "SELECT 1; DELETE FROM tasks", "COPY tasks TO STDOUT"])

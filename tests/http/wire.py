@@ -85,7 +85,13 @@ def listed(client: Client, **query: str | int) -> list[Json]:
     return [task for page in pages(client, **query) for task in page]
 
 
-def assert_problem(answer: httpx.Response, code: str, *errors: tuple[str, str, str], body: bool = True) -> None:
+def assert_problem(
+    answer: httpx.Response,
+    code: str,
+    *errors: tuple[str, str, str],
+    body: bool = True,
+    current_version: int | None = None,
+) -> None:
     """Prove that an answer is the problem with this code; `errors` are ("pointer" or "parameter", where, code)."""
     assert answer.status_code == STATUS[code], answer.text
     assert answer.headers["content-type"].partition(";")[0] == "application/problem+json"
@@ -94,7 +100,9 @@ def assert_problem(answer: httpx.Response, code: str, *errors: tuple[str, str, s
         return
     problem = answer.json()
     expected = {"type", "title", "status", "detail", "instance", "code", "request_id"}
-    assert problem.keys() == (expected | {"errors"} if errors else expected), problem
+    optional = {"errors": errors, "current_version": current_version}
+    assert problem.keys() == expected | {name for name, value in optional.items() if value}, problem
+    assert problem.get("current_version") == current_version
     assert problem["code"] == code, problem
     assert problem["status"] == answer.status_code
     assert problem["request_id"] == answer.headers["x-request-id"]

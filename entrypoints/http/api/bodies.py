@@ -13,7 +13,7 @@ from entrypoints.http.server.exchange import Exchange
 
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _CODES = (
-    (re.compile("Expected `.*`, got `"), "wrong_type"),
+    (re.compile("Expected `[^`]*`(, got `|$)"), "wrong_type"),
     (re.compile("Object contains unknown field "), "unknown_field"),
     (re.compile("Object missing required field "), "missing_field"),
 )

@@ -39,7 +39,7 @@ HEADERS = (
 LAST_EVENT_ID = Parameter(
     "Last-Event-ID",
     "header",
-    Schema(type=OpenAPIType.STRING, pattern=TOKEN_PATTERN),
+    Schema(type=OpenAPIType.STRING, pattern=f"^$|{TOKEN_PATTERN}"),
     description="The `id` of the last event that was received. It takes precedence over `since`.",
 )
 _PING = b"event: ping\ndata: {}\n\n"

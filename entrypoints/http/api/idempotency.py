@@ -38,8 +38,12 @@ async def once(request: StrictRequest) -> Once | None:
     given = request.header(_NAME)
     if given is None:
         return None
-    quoted = _QUOTED.fullmatch(given)
-    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else given
+    key = given
+    if given.startswith('"'):
+        quoted = _QUOTED.fullmatch(given)
+        if not quoted:
+            raise InvalidInput('Send a key in quotation marks, with \\" and \\\\ within.', parameter="Idempotency-Key")
+        key = re.sub(r"\\(.)", r"\1", quoted[1])
     exchange = Exchange.of(request.scope)
     digest = sha256()
     for part in (exchange.method or "", exchange.path, *(request.header(name) or "" for name in _PARTS_OF_REQUEST)):

@@ -1,12 +1,13 @@
 """Reading many tasks: pages of the list, and pages of its changes."""
 
-from urllib.parse import quote, urlencode
+from contextlib import suppress
+from urllib.parse import quote
 from zlib import crc32
 
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
-from application import DEFAULT_PAGE_SIZE, PageRequest, State
+from application import DEFAULT_PAGE_SIZE, InvalidState, PageRequest, State
 from entrypoints.container import Container
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.cursors import decode_cursor, encode_cursor
@@ -64,9 +65,12 @@ def list_handlers(container: Container) -> list[HTTPRouteHandler]:
         if page.next is None:
             return ReadyResponse.json(200, TaskListResponse.of(page, None), tag)
         next_cursor = encode_cursor(page.next, user_id=user_id, completed=completed, text=q)
-        filters = {"completed": completed if completed is None else str(completed).lower(), "q": q}
-        query = {"limit": limit, "cursor": next_cursor, **{name: text for name, text in filters.items() if text}}
-        link = f'<{tasks_path(user_id)}?{urlencode(query)}>; rel="next"'
+        query = f"limit={limit}&cursor={next_cursor}"  # urlencode takes a tenth of the time of the whole request
+        if completed is not None:
+            query += f"&completed={str(completed).lower()}"
+        if q is not None:
+            query += f"&q={quote(q, safe='')}"
+        link = f'<{tasks_path(user_id)}?{query}>; rel="next"'
         return ReadyResponse.json(200, TaskListResponse.of(page, next_cursor), tag, (b"link", link.encode()))
 
     @get(
@@ -103,14 +107,9 @@ def _list_tag(state: State, digest: int) -> str:
 def _known_state(tags: list[str], digest: int) -> State | None:
     """Return the newest state whose response to the same query the client has."""
     end = f'-{digest:08x}"'
-    states = [
-        state for tag in tags if tag.endswith(end) and (state := _state_of(tag.removeprefix("W/")[1 : -len(end)]))
-    ]
-    return max(states, key=lambda state: state.number, default=None)
-
-
-def _state_of(token: str) -> State | None:
-    try:
-        return State.parse(token)
-    except ValueError:
-        return None
+    states = []
+    for tag in tags:
+        if tag.endswith(end):
+            with suppress(InvalidState):
+                states.append(State.parse(tag.removeprefix("W/")[1 : -len(end)]))
+    return max((state for state in states if not state.walk), key=lambda state: state.number, default=None)
