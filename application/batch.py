@@ -10,6 +10,7 @@ from uuid import UUID
 from application.access import only_own_tasks
 from application.errors import (
     ApplicationError,
+    StateMismatch,
     TaskAlreadyExists,
     TaskContended,
     TaskNotFound,
@@ -18,7 +19,7 @@ from application.errors import (
 from application.keyed import once_only
 from application.ports import Clock, TaskIds, TaskRepository
 from application.signal import ChangeSignal
-from application.states import State
+from application.states import NOTHING, State
 from application.update_task import MAX_ATTEMPTS
 from application.writes import Applied, Once, Write, WritesRejected
 from domain import DomainError, Task, TaskChange, TaskDraft
@@ -114,6 +115,8 @@ class ApplyBatch:
                         continue
             # A task that is to be created may exist with the same title. It is read only now, because few do.
             if created <= ids:
+                if if_state and (await self.tasks.states([user_id])).get(user_id, NOTHING) != if_state:
+                    raise StateMismatch
                 raise WritesRejected(errors)
             ids |= created
         raise TaskContended
