@@ -38,6 +38,7 @@ from domain import Task, TaskChange, TaskDraft
 from tests.contract.compared import Compared, compare
 from tests.contract.epochs import set_epochs
 from tests.contract.model import EPOCH
+from tests.contract.replicas import Replica
 from tests.contract.test_task_repository import walk
 from tests.databases import Server
 from tests.fields import changes, drafts
@@ -46,7 +47,7 @@ pytestmark = [pytest.mark.database, pytest.mark.unmeasured]
 
 USERS = ["ada", "Ada", "grace"]
 FILTERS = [None, True, False]
-NO_ID = UUID(int=0)
+NO_ID = UUID(int=1)
 
 users = st.sampled_from(["ada"] * 3 + USERS)
 strangers = st.sampled_from([None] * 27 + USERS)  # None is the owner, who calls far more often
@@ -88,6 +89,10 @@ class At:
 
 class Histories(Compared):
     """The stories, in any order, with arguments that often repeat."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.replicas: dict[tuple[str, int], Replica] = {}
 
     @rule(target=seen, user=users, actor=strangers, ids=ids, draft=drafts, tick=ticks)
     def create(
@@ -189,6 +194,14 @@ class Histories(Compared):
     @rule(epoch=st.integers(EPOCH, EPOCH + 1))
     def restore(self, epoch: int) -> None:
         self.apply(lambda tasks: set_epochs(tasks, epoch))
+
+    @rule(user=users, follower=st.integers(0, 1), limit=limits, repository=st.integers(0, 4))
+    def follow(self, user: str, follower: int, limit: int, repository: int) -> None:
+        """Read one page of changes. The last one makes the copy true, or its state had expired, and it starts again."""
+        tasks = [*self.repositories.values()][repository]
+        replica = self.replicas.setdefault((user, follower), Replica(user))
+        if not self.runner.run(replica.follow(tasks, limit)).has_more:
+            assert replica.tasks == {task.id: task for task in self.runner.run(walk(tasks, user, 500))}
 
     @invariant()
     def all_lists_and_feeds_are_the_same(self) -> None:
