@@ -13,7 +13,6 @@ from application.errors import (
     TaskAlreadyExists,
     TaskContended,
     TaskNotFound,
-    VersionConflict,
 )
 from application.keyed import once_only
 from application.ports import Clock, TaskIds, TaskRepository
@@ -24,6 +23,8 @@ from application.writes import Applied, Once, Write, WritesRejected
 from domain import DomainError, Task, TaskChange, TaskDraft
 
 MAX_OPERATIONS = 100
+_NEVER_STORED = TaskDraft(title="-")
+"""Of a task with version 0, which no stored task has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,51 +100,36 @@ class ApplyBatch:
         self, user_id: str, operations: Sequence[Operation], if_state: State | None, once: Once | None
     ) -> Applied:
         created = {each.task_id for each in operations if isinstance(each, CreateOperation) and each.task_id}
-        ids = {each.task_id for each in operations if not isinstance(each, CreateOperation)}
+        changed = {each.task_id for each in operations if not isinstance(each, CreateOperation)}
+        # A task that is to be created may exist with the same title. If nothing else has to be read, it is read only
+        # when it does exist.
+        ids = created | changed if changed else set()
         for _ in range(MAX_ATTEMPTS):
             stored = await self.tasks.get_many(user_id, ids) if ids else {}
             now = self.clock.now()
-            writes, errors = self._plan(user_id, operations, stored, now)
-            if not errors:
-                try:
-                    return await self.tasks.apply(user_id, writes, now=now, once=once, if_state=if_state)
-                except WritesRejected as rejected:
-                    errors = rejected.errors
-                    # A task that was read has changed meanwhile, unless the caller named the version.
-                    if any(_has_changed(operations[place], error) for place, error in errors.items()):
-                        continue
-            # A task that is to be created may exist with the same title. It is read only now, because few do.
-            if created <= ids:
-                raise WritesRejected(errors)
+            writes = [self._write(user_id, operation, stored, now) for operation in operations]
+            try:
+                return await self.tasks.apply(user_id, writes, now=now, once=once, if_state=if_state)
+            except WritesRejected as rejected:
+                if created <= ids and all(_is_final(operations[n], error) for n, error in rejected.errors.items()):
+                    raise
             ids |= created
         raise TaskContended
 
-    def _plan(
-        self, user_id: str, operations: Sequence[Operation], stored: Mapping[UUID, Task], now: datetime
-    ) -> tuple[list[Write], Mapping[int, ApplicationError]]:
-        writes: list[Write] = []
-        errors: dict[int, ApplicationError] = {}
-        for place, operation in enumerate(operations):
-            try:
-                writes.append(self._write(user_id, operation, stored, now))
-            except (TaskNotFound, TaskAlreadyExists, VersionConflict) as error:
-                errors[place] = error
-        return writes, errors
-
     def _write(self, user_id: str, operation: Operation, stored: Mapping[UUID, Task], now: datetime) -> Write:
+        """Return the write of an operation. One that cannot be carried out becomes a write that will be rejected.
+
+        So all operations at fault are found together, in one state.
+        """
         if isinstance(operation, CreateOperation):
             task_id = operation.task_id or self.ids.new()
             existing = stored.get(task_id)
-            if existing is None:
-                return Write(kind="add", task=Task.create(operation.draft, id=task_id, user_id=user_id, now=now))
-            if existing.title != operation.draft.title:
-                raise TaskAlreadyExists
-            return Write(kind="keep", task=existing)
+            if existing and existing.title == operation.draft.title:
+                return Write(kind="keep", task=existing)
+            return Write(kind="add", task=Task.create(operation.draft, id=task_id, user_id=user_id, now=now))
         task = stored.get(operation.task_id)
-        if task is None:
-            raise TaskNotFound
-        if operation.expected_version not in (None, task.version):
-            raise VersionConflict(task.version)
+        if task is None or operation.expected_version not in (None, task.version):
+            return Write(kind="keep", task=Task.create(_NEVER_STORED, id=operation.task_id, user_id=user_id, now=now))
         if isinstance(operation, DeleteOperation):
             return Write(kind="remove", task=task)
         changed = task.apply(operation.change, now=now)
@@ -161,7 +147,8 @@ def check_operations(operations: Sequence[Operation]) -> None:
             raise InvalidBatch("task_repeated", "A batch must name each task once.", field=f"operations/{place}/id")
 
 
-def _has_changed(operation: Operation, error: ApplicationError) -> bool:
+def _is_final(operation: Operation, error: ApplicationError) -> bool:
+    """Whether an operation was rejected for its own sake, and not because its task has changed since it was read."""
     if isinstance(operation, CreateOperation):
-        return not isinstance(error, TaskAlreadyExists)  # a task that exists already was to be kept
-    return operation.expected_version is None or isinstance(error, TaskNotFound)
+        return isinstance(error, TaskAlreadyExists)
+    return isinstance(error, TaskNotFound) or operation.expected_version is not None

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeVar
 
-from application.errors import ApplicationError, StorageUnavailable
+from application.errors import ApplicationError, IdempotencyKeyReused, StorageUnavailable
 from application.ports import TaskRepository
 from application.writes import Applied, Once, Write, WritesRejected, Written
 from domain import Task
@@ -45,10 +45,11 @@ async def apply_one(tasks: TaskRepository, write: Write, *, now: datetime, once:
 
 
 def written(applied: Applied) -> Written[Task]:
-    """Return the outcome of one write that is not a removal."""
-    (task,) = applied.results
-    assert isinstance(task, Task)  # noqa: S101
-    return Written(task=task, state=applied.changed_state, is_replayed=applied.is_replayed)
+    """Return the outcome of one write that is not a removal. Raises IdempotencyKeyReused for any other."""
+    match applied.results:
+        case (Task() as task,):
+            return Written(task=task, state=applied.changed_state, is_replayed=applied.is_replayed)
+    raise IdempotencyKeyReused
 
 
 def removed(applied: Applied) -> Written[None]:

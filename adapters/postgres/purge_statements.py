@@ -2,6 +2,9 @@
 
 They are the only ones that work on rows of all users. They skip what is locked, so that they delay nothing and cannot
 deadlock; what they skip is left to the next call.
+
+The planner does not know the limit, and expects a tenth of the table. So counters are found through their key by
+construction (LATERAL, ON CONFLICT), and rows, which never change, are deleted where they were read (ctid).
 """
 
 from adapters.postgres.statement import Statement
@@ -11,23 +14,20 @@ PURGE_REMOVALS = Statement(
     parameters=("removed_before", "limit"),
     sql="""
     WITH old AS (
-        SELECT user_id, task_id, version FROM task_tombstones WHERE removed_at < $1 ORDER BY removed_at LIMIT $2
+        SELECT ctid, user_id, version FROM task_tombstones WHERE removed_at < $1 ORDER BY removed_at LIMIT $2
     ),
+    highest AS (SELECT user_id, max(version) AS version FROM old GROUP BY user_id),
     floors AS (
-        SELECT counter.user_id FROM task_counters AS counter
-        WHERE counter.user_id IN (SELECT user_id FROM old)
-        FOR UPDATE SKIP LOCKED
+        SELECT highest.user_id, counter.value, highest.version FROM highest, LATERAL (
+            SELECT value FROM task_counters WHERE user_id = highest.user_id FOR UPDATE SKIP LOCKED
+        ) AS counter
     ),
     raised AS (
-        UPDATE task_counters AS counter SET purged_to = greatest(counter.purged_to, highest.version)
-        FROM (SELECT user_id, max(version) AS version FROM old JOIN floors USING (user_id) GROUP BY user_id) AS highest
-        WHERE counter.user_id = highest.user_id
-        RETURNING counter.user_id
+        INSERT INTO task_counters (user_id, value, purged_to) SELECT * FROM floors
+        ON CONFLICT (user_id) DO UPDATE SET purged_to = greatest(task_counters.purged_to, excluded.purged_to)
     ),
     gone AS (
-        DELETE FROM task_tombstones AS tombstone USING old, raised
-        WHERE old.user_id = raised.user_id
-            AND (tombstone.user_id, tombstone.task_id, tombstone.version) = (old.user_id, old.task_id, old.version)
+        DELETE FROM task_tombstones WHERE ctid = ANY (ARRAY(SELECT old.ctid FROM old JOIN floors USING (user_id)))
         RETURNING 1
     )
     SELECT count(*) FROM gone
@@ -40,12 +40,10 @@ PURGE_KEYS = Statement(
     parameters=("keys_before", "limit"),
     sql="""
     WITH old AS (
-        SELECT user_id, key FROM idempotency_keys WHERE stored_at < $1 ORDER BY stored_at LIMIT $2
-        FOR UPDATE SKIP LOCKED
+        SELECT ctid FROM idempotency_keys WHERE stored_at < $1 ORDER BY stored_at LIMIT $2 FOR UPDATE SKIP LOCKED
     ),
     gone AS (
-        DELETE FROM idempotency_keys USING old
-        WHERE (idempotency_keys.user_id, idempotency_keys.key) = (old.user_id, old.key)
+        DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(SELECT ctid FROM old))
         RETURNING 1
     )
     SELECT count(*) FROM gone

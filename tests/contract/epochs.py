@@ -13,6 +13,6 @@ async def set_epochs(tasks: TaskRepository, epoch: int) -> None:
         await fetch(tasks._database, "UPDATE task_counters SET epoch = $1", epoch)
     elif isinstance(tasks, MemoryTaskRepository):
         for user in tasks._users.values():
-            user.epoch = epoch
+            user.epoch = epoch if user.counter else user.epoch
     elif isinstance(tasks, ModelRepository):
-        tasks.epochs = dict.fromkeys(tasks.counters, epoch)
+        tasks.epochs = {user_id: epoch for user_id, number in tasks.counters.items() if number}

@@ -4,52 +4,50 @@ How many and how long is chosen by `--hypothesis-profile`, see `tests/conftest.p
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, get_args
+from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    MultipleResults,
-    RuleBasedStateMachine,
-    invariant,
-    multiple,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import Bundle, MultipleResults, invariant, multiple, rule
 
-from adapters.memory import MemoryTaskRepository
-from adapters.postgres import Coalescing, Database, PostgresTaskRepository, migrate
 from application import (
-    ApplicationError,
+    NOTHING,
+    ApplyBatch,
+    ChangeOperation,
     CompleteTask,
+    CreateOperation,
     CreateTask,
+    DeleteOperation,
     DeleteTask,
     GetTask,
+    ListChanges,
     ListTasks,
+    Once,
+    Operation,
     PageRequest,
     Position,
+    State,
     TaskRepository,
     UpdateTask,
 )
-from domain import DomainError, Task, TaskChange, TaskDraft
-from tests.contract.model import ModelRepository
-from tests.contract.test_task_repository import NOW, walk
-from tests.databases import Server, patient
+from domain import Task, TaskChange, TaskDraft
+from tests.contract.compared import Compared, compare
+from tests.contract.epochs import set_epochs
+from tests.contract.model import EPOCH
+from tests.contract.replicas import Replica
+from tests.contract.test_task_repository import walk
+from tests.databases import Server
 from tests.fields import changes, drafts
 
 pytestmark = [pytest.mark.database, pytest.mark.unmeasured]
 
 USERS = ["ada", "Ada", "grace"]
 FILTERS = [None, True, False]
-NO_ID = UUID(int=0)
-FRESH_ID = UUID(int=1)
-Story = Callable[[TaskRepository], Awaitable[Any]]
+NO_ID = UUID(int=1)
 
 users = st.sampled_from(["ada"] * 3 + USERS)
 strangers = st.sampled_from([None] * 27 + USERS)  # None is the owner, who calls far more often
@@ -60,7 +58,19 @@ filters = st.sampled_from(FILTERS)
 limits = st.sampled_from([1, 2, 3, 4, 500])
 seen: Bundle[Task] = Bundle("seen")  # tasks as they were returned: their versions may be stale, and they may be deleted
 places: Bundle[Position] = Bundle("places")  # where pages ended
+states: Bundle[State] = Bundle("states")  # of any user and any time
 versions = st.none() | st.just("seen") | st.integers(0, 8)
+numbers = st.none() | st.none() | st.integers(1, 12)
+keys = st.none() | st.builds(Once, key=st.sampled_from(["a", "b", "c"]), fingerprint=st.sampled_from([b"1", b"2"]))
+texts = st.none() | st.sampled_from(["b", "BUY MILK", "\U0001f600", "%"])
+operations = st.lists(
+    st.builds(CreateOperation, draft=drafts, task_id=st.none() | few_ids)
+    | st.builds(ChangeOperation, task_id=few_ids, change=changes, expected_version=numbers)
+    | st.builds(DeleteOperation, task_id=few_ids, expected_version=numbers),
+    min_size=1,
+    max_size=6,
+    unique_by=lambda operation: operation.task_id,
+)
 
 
 @dataclass
@@ -77,35 +87,32 @@ class At:
         return self.id
 
 
-class Histories(RuleBasedStateMachine):
-    """One history, applied to all repositories. Its clock steps back as often as forward."""
+class Histories(Compared):
+    """The stories, in any order, with arguments that often repeat."""
 
-    def __init__(self, runner: asyncio.Runner, databases: dict[Coalescing, Database]) -> None:
-        super().__init__()
-        self.runner = runner
-        self.repositories: dict[str, TaskRepository] = {"model": ModelRepository(), "memory": MemoryTaskRepository()}
-        self.now = NOW
-        for mode, database in databases.items():
-            runner.run(_empty(database))
-            self.repositories[f"postgres-{mode}"] = PostgresTaskRepository(database, coalescing=mode)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.replicas: dict[tuple[str, int], Replica] = {}
 
     @rule(target=seen, user=users, actor=strangers, ids=ids, draft=drafts, tick=ticks)
     def create(
         self, user: str, actor: str | None, ids: list[UUID], draft: TaskDraft, tick: timedelta
     ) -> MultipleResults[Task]:
         """Create several at the same time, so that the order of ids decides."""
-        now = self.after(tick)
-        made = [self.create_one(actor or user, user, draft, At(now, each)) for each in ids]
-        return multiple(*(task for task in made if isinstance(task, Task)))
+        named, now = {"actor": actor or user, "user_id": user, "draft": draft}, self.after(tick)
+        made = [self.shown(_create(named, At(now, each))) for each in ids]
+        return multiple(*(task for each in made for task in each.values))
 
-    def create_one(self, actor: str, user: str, draft: TaskDraft, at: At) -> Any:
-        return self.apply(
-            lambda tasks: CreateTask(tasks=tasks, clock=at, ids=at)(actor=actor, user_id=user, draft=draft)
-        )
+    @rule(target=seen, user=users, id=few_ids, draft=drafts, tick=ticks, once=keys)
+    def create_with_an_id(
+        self, user: str, id: UUID, draft: TaskDraft, tick: timedelta, once: Once | None
+    ) -> MultipleResults[Task]:
+        named = {"actor": user, "user_id": user, "draft": draft, "task_id": id, "once": once}
+        return self.shown(_create(named, At(self.after(tick), NO_ID)))
 
     @rule(target=seen, task=seen, owner=strangers, actor=strangers)
     def get(self, task: Task, owner: str | None, actor: str | None) -> MultipleResults[Task]:
-        return self.shows(lambda tasks: GetTask(tasks=tasks)(**_named(task, owner, actor)))
+        return self.shown(lambda tasks: GetTask(tasks=tasks)(**_named(task, owner, actor)))
 
     @rule(
         target=places,
@@ -114,13 +121,12 @@ class Histories(RuleBasedStateMachine):
         limit=limits,
         completed=filters,
         after=st.none() | places | seen.map(Position.of),
+        text=texts,
+        known=st.none() | states,
     )
-    def list(
-        self, user: str, actor: str | None, limit: int, completed: bool | None, after: Position | None
-    ) -> MultipleResults[Position]:
-        page = PageRequest(limit=limit, after=after, completed=completed)
-        answer = self.apply(lambda tasks: ListTasks(tasks=tasks)(actor=actor or user, user_id=user, page=page))
-        following = getattr(answer, "next", None)
+    def list(self, user: str, actor: str | None, known: State | None, **request: Any) -> MultipleResults[Position]:
+        named: Any = {"actor": actor or user, "user_id": user, "page": PageRequest(**request), "known": known}
+        following = getattr(self.apply(lambda tasks: ListTasks(tasks=tasks)(**named)), "next", None)
         return multiple(following) if following else multiple()
 
     @rule(
@@ -131,6 +137,7 @@ class Histories(RuleBasedStateMachine):
         change=changes,
         version=versions,
         tick=ticks,
+        once=keys,
     )
     def update(
         self,
@@ -140,75 +147,75 @@ class Histories(RuleBasedStateMachine):
         change: TaskChange,
         version: int | str | None,
         tick: timedelta,
+        once: Once | None,
     ) -> MultipleResults[Task]:
         clock = At(self.after(tick), NO_ID)
-        named = _named(task, owner, actor) | _expected(task, version)
-        return self.shows(lambda tasks: UpdateTask(tasks=tasks, clock=clock)(**named, change=change))
+        named = _named(task, owner, actor) | _expected(task, version) | {"once": once}
+        return self.shown(lambda tasks: UpdateTask(tasks=tasks, clock=clock)(**named, change=change))
 
     @rule(target=seen, task=seen, owner=strangers, actor=strangers, version=versions, tick=ticks)
     def complete(
         self, task: Task, owner: str | None, actor: str | None, version: int | str | None, tick: timedelta
     ) -> MultipleResults[Task]:
         named, clock = _named(task, owner, actor) | _expected(task, version), At(self.after(tick), NO_ID)
-        return self.shows(lambda tasks: CompleteTask(tasks=tasks, clock=clock)(**named))
+        return self.shown(lambda tasks: CompleteTask(tasks=tasks, clock=clock)(**named))
 
-    @rule(task=seen, owner=strangers, actor=strangers, version=versions)
-    def delete(self, task: Task, owner: str | None, actor: str | None, version: int | str | None) -> None:
+    @rule(target=states, task=seen, owner=strangers, actor=strangers, version=versions, once=keys)
+    def delete(
+        self, task: Task, owner: str | None, actor: str | None, version: int | str | None, once: Once | None
+    ) -> MultipleResults[State]:
         named, clock = _named(task, owner, actor) | _expected(task, version), At(self.now, NO_ID)
-        self.apply(lambda tasks: DeleteTask(tasks=tasks, clock=clock)(**named))
+        return self.reached(lambda tasks: DeleteTask(tasks=tasks, clock=clock)(**named, once=once), "state")
+
+    @rule(target=states, user=users, operations=operations, tick=ticks, if_state=st.none() | states, once=keys)
+    def apply_batch(
+        self, user: str, operations: Sequence[Operation], tick: timedelta, if_state: State | None, once: Once | None
+    ) -> MultipleResults[State]:
+        at = At(self.after(tick), NO_ID)
+        named: Any = {"actor": user, "user_id": user, "operations": operations, "if_state": if_state, "once": once}
+        return self.reached(lambda tasks: ApplyBatch(tasks=tasks, clock=at, ids=at)(**named), "state")
 
     @rule(target=seen, task=seen, change=changes, tick=ticks)
     def save_what_was_seen(self, task: Task, change: TaskChange, tick: timedelta) -> MultipleResults[Task]:
         """Act as a use-case that reads, and saves after another writer."""
         changed = task.apply(change, now=self.after(tick))
-        return self.shows(lambda tasks: tasks.save(changed))
+        return self.shown(lambda tasks: tasks.save(changed))
+
+    @rule(target=states, user=users, since=st.none() | states, limit=limits)
+    def list_changes(self, user: str, since: State | None, limit: int) -> MultipleResults[State]:
+        named: Any = {"actor": user, "user_id": user, "since": since, "limit": limit}
+        return self.reached(lambda tasks: ListChanges(tasks=tasks)(**named), "next")
+
+    @rule(removals=ticks, keys=ticks)
+    def purge(self, removals: timedelta, keys: timedelta) -> None:
+        before = {"removed_before": self.now + removals, "keys_before": self.now + keys}
+        self.apply(lambda tasks: tasks.purge(**before, limit=500))
+
+    @rule(epoch=st.integers(EPOCH, EPOCH + 1))
+    def restore(self, epoch: int) -> None:
+        self.apply(lambda tasks: set_epochs(tasks, epoch))
+
+    @rule(user=users, follower=st.integers(0, 1), limit=limits, repository=st.integers(0, 4))
+    def follow(self, user: str, follower: int, limit: int, repository: int) -> None:
+        """Read one page of changes. The last one makes the copy true, or its state had expired, and it starts again."""
+        tasks = [*self.repositories.values()][repository]
+        replica = self.replicas.setdefault((user, follower), Replica(user))
+        if not self.runner.run(replica.follow(tasks, limit)).has_more:
+            assert replica.tasks == {task.id: task for task in self.runner.run(walk(tasks, user, 500))}
 
     @invariant()
-    def all_lists_are_the_same(self) -> None:
-        self.apply(_all_lists)
-
-    def teardown(self) -> None:
-        """Let every user write once more, because only a new number shows the value of their counter."""
-        for user in USERS:
-            self.create_one(user, user, TaskDraft(title="last"), At(self.now, FRESH_ID))
-
-    def after(self, tick: timedelta) -> datetime:
-        self.now += tick
-        return self.now
-
-    def shows(self, story: Story) -> MultipleResults[Task]:
-        answer = self.apply(story)
-        return multiple(answer) if isinstance(answer, Task) else multiple()
-
-    def apply(self, story: Story) -> Any:
-        """Apply a call to all repositories, and return the outcome of each."""
-        came_to = self.runner.run(_outcomes(story, self.repositories))
-        expected = came_to["model"]
-        assert came_to == dict.fromkeys(came_to, expected)
-        return expected
+    def all_lists_and_feeds_are_the_same(self) -> None:
+        self.apply(_everything)
 
 
-async def _outcomes(story: Story, repositories: dict[str, TaskRepository]) -> dict[str, Any]:
-    outcomes = await asyncio.gather(*(_outcome(story(tasks)) for tasks in repositories.values()))
-    return dict(zip(repositories, outcomes, strict=True))
+def _create(named: dict[str, Any], at: At) -> Any:
+    return lambda tasks: CreateTask(tasks=tasks, clock=at, ids=at)(**named)
 
 
-async def _outcome(call: Awaitable[Any]) -> Any:
-    try:
-        return await call
-    except (ApplicationError, DomainError) as refusal:
-        return type(refusal), str(refusal)
-
-
-async def _all_lists(tasks: TaskRepository) -> object:
-    return await asyncio.gather(*(walk(tasks, user, 3, completed) for user in USERS for completed in FILTERS))
-
-
-async def _empty(database: Database) -> None:
-    async with database.connection() as connection:
-        await connection.execute(
-            "DELETE FROM tasks; DELETE FROM task_counters; DELETE FROM task_tombstones; DELETE FROM idempotency_keys"
-        )
+async def _everything(tasks: TaskRepository) -> object:
+    lists = [walk(tasks, user, 3, completed) for user in USERS for completed in FILTERS]
+    feeds = [tasks.changes(user, since=NOTHING, limit=500) for user in USERS]
+    return await asyncio.gather(*lists, *feeds, tasks.states(USERS))
 
 
 def _named(task: Task, owner: str | None, actor: str | None) -> dict[str, Any]:
@@ -228,19 +235,4 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 def test_all_repositories_return_the_same_results(server: Server, runner: asyncio.Runner) -> None:
-    databases: dict[Coalescing, Database] = {
-        mode: patient(runner.run(server.new_database())) for mode in get_args(Coalescing)
-    }
-
-    class Here(Histories):
-        def __init__(self) -> None:
-            super().__init__(runner, databases)
-
-    try:
-        for database in databases.values():
-            runner.run(migrate(database))
-        few = settings().max_examples // 3  # fewer than elsewhere, but long ones, which find more
-        run_state_machine_as_test(Here, settings=settings(max_examples=few))
-    finally:
-        for database in databases.values():
-            runner.run(database.close())
+    compare(Histories, server, runner)
