@@ -27,6 +27,7 @@ OPERATIONS = {
     ("/api/{user_id}/tasks", "post"): (201, ALWAYS | BODY | {409, 422}),
     ("/api/{user_id}/tasks/batch", "post"): (200, ITEM | BODY | {409, 412, 422}),
     ("/api/{user_id}/tasks/changes", "get"): (200, ALWAYS | {410}),
+    ("/api/{user_id}/tasks/events", "get"): (200, ALWAYS),
     ("/api/{user_id}/tasks/{task_id}", "get"): (200, ITEM),
     ("/api/{user_id}/tasks/{task_id}", "put"): (200, ITEM | BODY | WRITE | {428}),
     ("/api/{user_id}/tasks/{task_id}/complete", "patch"): (200, ITEM | WRITE),
