@@ -102,4 +102,8 @@ def test_a_success_matches_the_document(
     else:
         (media_type,) = described["content"]
         assert answer.headers["content-type"].partition(";")[0] == media_type
-        check(document, described["content"][media_type]["schema"], content if name == "followTasks" else json.loads(content))
+        check(
+            document,
+            described["content"][media_type]["schema"],
+            content if name == "followTasks" else json.loads(content),
+        )
