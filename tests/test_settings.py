@@ -140,6 +140,8 @@ def test_accepted_values(name: str, text: str, value: object) -> None:
         *[("DATABASE_MAX_OVERFLOW", bad) for bad in ("-7", "1001", "tell-tale")],
         *[(name, bad) for name in ("DATABASE_POOL_PRE_PING", "APP_PAGE") for bad in ("tell-tale", "2")],
         *[("MAX_CONCURRENT_REQUESTS", bad) for bad in ("-0", "100001", "tell-tale")],
+        *[("MAX_STREAMS", bad) for bad in ("-0", "100001", "tell-tale")],
+        *[("MAX_STREAMS_PER_USER", bad) for bad in ("-0", "100001", "tell-tale")],
         *[("TOMBSTONE_DAYS", bad) for bad in ("-0", "3651", "0.5", "tell-tale")],
         *[("IDEMPOTENCY_HOURS", bad) for bad in ("-0", "8761", "0.5", "tell-tale")],
         *[("RATE_LIMIT_BURST", bad) for bad in ("-7", "1000001", "tell-tale")],

@@ -15,6 +15,7 @@ from tests.benchmarks.comparison import Comparison, Plan, Result
 from tests.benchmarks.contenders import ROOT, TOOLS, Contender
 from tests.benchmarks.flat import flatness
 from tests.benchmarks.library import import_milliseconds, memory_flatness, use_cases_beside_a_dict
+from tests.benchmarks.listeners import beside_load
 from tests.benchmarks.load import require_wrk
 from tests.benchmarks.many import crowds, start_seconds
 from tests.benchmarks.postgres import Postgres, running_postgres
@@ -28,7 +29,7 @@ MAKERS = {
     "fastify": contenders.fastify,
 }
 NAMES = (*MAKERS, "database")
-SECTIONS = ("compare", "batches", "flat", "many", "library")
+SECTIONS = ("compare", "batches", "flat", "many", "listeners", "library")
 
 
 class Benchmarks:
@@ -108,6 +109,20 @@ class Benchmarks:
             ready = start_seconds(contender, self._postgres, self._folder, starts=2 if quick else 5)
             self._add(f"Start to ready, {contender.name}", f"{ready:.2f} s")
             self._others[f"many {contender.name}"] = {"crowds": found, "start_seconds": ready}
+
+    def _listeners(self) -> None:
+        quick = self._arguments.quick
+        for contender in self._ours:
+            found = beside_load(
+                contender,
+                self._postgres,
+                self._folder,
+                listeners=200 if quick else 2000,
+                rounds=self._arguments.rounds,
+                seconds=1.0 if quick else 5.0,
+            )
+            self._add(f"Event streams beside load, {contender.name}", report.listener_table(found))
+            self._others[f"listeners {contender.name}"] = found
 
     def _library(self) -> None:
         tasks = 10_000 if self._arguments.quick else 100_000

@@ -13,6 +13,7 @@ from tests.benchmarks.batches import BOUND as BATCH_BOUND
 from tests.benchmarks.batches import Cost
 from tests.benchmarks.comparison import Result
 from tests.benchmarks.flat import Flatness
+from tests.benchmarks.listeners import Listeners
 from tests.benchmarks.many import Crowd
 from tests.benchmarks.plot import bar_charts
 
@@ -132,6 +133,25 @@ def crowd_table(found: Sequence[Crowd]) -> str:
                 number(it.p99_milliseconds, 1),
                 number(it.memory_megabytes),
                 str(it.connections),
+                str(it.failed),
+            ]
+            for it in found
+        ],
+    )
+
+
+def listener_table(found: Sequence[Listeners]) -> str:
+    """Return what requests and listeners had beside each other, round by round."""
+    head = ("listeners", "requests/s", "p99 ms", "events/s", "KB each", "failed")
+    return table(
+        head,
+        [
+            [
+                number(it.listeners),
+                number(it.requests_per_second),
+                number(it.p99_milliseconds, 1),
+                number(it.events_per_second),
+                number(it.kilobytes_each, 1),
                 str(it.failed),
             ]
             for it in found

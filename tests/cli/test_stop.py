@@ -46,6 +46,31 @@ def test_half_a_request_does_not_delay_a_stop(tmp_path: Path, half: str) -> None
     assert answers.count(b" 503 ") == answers.count(b'"shutting_down"') == ("body" in half)
 
 
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "unread"])
+def test_streams_do_not_delay_a_stop(tmp_path: Path, reads: bool) -> None:
+    with (
+        serving(tmp_path, DATABASE_URL="memory://") as served,
+        socket.create_connection(("127.0.0.1", int(served.port)), timeout=DEADLINE_SECONDS) as connection,
+    ):
+        operations = [{"op": "create", "title": "\U0001f600" * 500}] * 100
+        for _ in range(0 if reads else 30):  # six megabytes, more than the system keeps
+            httpx.post(f"{served.address}/api/ada/tasks/batch", headers=served.headers, json={"operations": operations})
+        path = "/api/ada/tasks/events?since=000000000000-0"
+        authorization = served.headers["Authorization"]
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\n\r\n".encode())
+        received = b""
+        while b"event: ready" not in received:
+            received += connection.recv(4096)
+        time.sleep(0 if reads else 1)  # until all that may be kept is kept
+        began = time.monotonic()
+        assert served.stop() == 0
+        assert time.monotonic() - began < 5  # on a busy machine; a second on a calm one
+        if reads:
+            while more := connection.recv(65_536):
+                received += more
+            assert received.endswith(b"data: {}\n\n\r\n0\r\n\r\n"), "the stream is complete"
+
+
 @contextmanager
 def shell(command: str, cwd: Path, **settings: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """Run a shell command in which `$SERVE` serves; yields the process and the service's address."""

@@ -124,7 +124,7 @@ class TestStart:
             assert [event.data.get("task") for event in stream.take(2)] == [None, two.json()]
 
     def test_a_first_synchronization_may_break_off_within_a_page(self, me: Client) -> None:
-        """Tasks that are changed and deleted meanwhile, in part before they were received, are as in the list at the end."""
+        """Tasks that are changed and deleted meanwhile, some before they came, are as in the list at the end."""
         fill(me, 250)
         chance, token, replica = random.Random(7), START, dict[str, Any]()
         for _ in range(12):

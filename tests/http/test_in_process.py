@@ -60,7 +60,7 @@ def stuck(container: Container, monkeypatch: pytest.MonkeyPatch) -> Iterator[asy
     """Make reads of tasks wait forever; returns a semaphore that each of them releases when it begins."""
     entered = asyncio.Semaphore(0)
 
-    async def wait(*_: object) -> None:
+    async def wait(*_: object, **__: object) -> None:
         entered.release()
         await asyncio.sleep(60)
 

@@ -32,6 +32,7 @@ def test_the_service_conforms_to_its_document(service: Service, tmp_path: Path) 
         "run",
         f"{service.url}/openapi.json",
         *["--checks=all", "--mode=all", "--max-examples=20", "--seed=1"],
+        "--exclude-operation-id=followTasks",  # which has no end
         *os.environ.get("TEST_SCHEMATHESIS_ARGS", "").split(),
     ]
     ran = subprocess.run(

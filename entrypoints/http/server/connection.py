@@ -101,7 +101,7 @@ class HttpConnection(asyncio.Protocol):
         self._wait()
 
     def shutdown(self) -> None:
-        """End streams, and close after the requests that have arrived; reject one that is arriving. Called at a stop."""
+        """End streams, reject a request that is arriving, and close after those that have. Called at a stop."""
         self._app.admission.streams.end()
         if not self._pipeline:
             self.close()
