@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.http.wire import JSON, Headers, Json, assert_problem, bearer, listed, made, one, raw, some_id
-from tests.services import Client, Service
+from tests.services import Client, Service, running_service
 
 WRITES = [("PUT", "", {"title": "changed"}), ("PATCH", "/complete", None), ("DELETE", "", None)]
 SUCCESS = {"PUT": 200, "PATCH": 200, "DELETE": 204}
@@ -184,3 +184,24 @@ class TestIfNoneMatch:
 
     def test_a_missing_task_is_not_found(self, me: Client) -> None:
         assert_problem(me.get(f"{me.tasks}/{some_id()}", headers={"If-None-Match": "*"}), "task_not_found")
+
+
+@each_write
+def test_if_match_may_be_required_of_what_overwrites(method: str, end: str, body: Body) -> None:
+    with running_service(DATABASE_URL="memory://", REQUIRE_IF_MATCH="true") as service, service.client() as me:
+        task = made(me)
+        path = one(me, task) + end
+        if method == "PATCH":
+            assert me.patch(path).status_code == 200
+            return
+        for headers in ({}, {"If-None-Match": '"7"'}, {"Idempotency-Key": "k"}):
+            assert_problem(me.request(method, path, json=body, headers=headers), "precondition_required")
+        assert_problem(me.request(method, f"{me.tasks}/{some_id()}", json=body), "precondition_required")
+        if body:
+            wrong = me.request(method, path, json={"title": ""})
+            assert_problem(wrong, "validation_error", ("pointer", "/title", "title_empty"))
+        assert listed(me) == [task]
+        for version in ('"7"', '"1"'):
+            answer = me.request(method, path, json=body, headers={"If-Match": version})
+            assert answer.status_code == (412 if version == '"7"' else SUCCESS[method])
+        assert made(me)["version"] == 3
