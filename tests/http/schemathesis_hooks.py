@@ -48,13 +48,14 @@ def filter_failure(context: HookContext, failure: Failure, case: Case[Any], resp
     """
     if not isinstance(failure, RejectedPositiveData):
         return True
-    operations = case.body.get("operations", ()) if isinstance(case.body, dict) else ()
+    body: Any = case.body if isinstance(case.body, dict) else {}
+    operations = body.get("operations", ())
     match response.status_code:
         case 410:
             return "since" not in case.query and "Last-Event-ID" not in case.headers
         case 412:
             versions = [operation.get("if_version") for operation in operations]
-            return not ({*PRECONDITIONS} & {*case.headers} or any(versions) or (operations and "if_state" in case.body))
+            return not ({*PRECONDITIONS} & {*case.headers} or any(versions) or (operations and "if_state" in body))
         case 422:
             return IDEMPOTENCY_KEY_HEADER.name not in case.headers
     errors = response.json().get("errors", [])
