@@ -1,7 +1,9 @@
 """Fixtures for all tests. The database server starts with the first test that uses it."""
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, get_args
 
@@ -9,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from adapters.memory import MemoryTaskRepository
-from adapters.postgres import Coalescing, Database, PostgresTaskRepository, migrate
+from adapters.postgres import Coalescing, Database, PostgresTaskRepository
 from application import TaskRepository
 from tests.cli.processes import COVERAGE
 from tests.databases import Server, patient, running_server, server_kind
+from tests.embedded_servers import RUN_FOLDER
 
 # How much Hypothesis tries by default, and with --hypothesis-profile=torture.
 settings.register_profile(
@@ -25,6 +28,13 @@ REPOSITORIES = [
     "memory",
     *(pytest.param(mode, id=f"postgres-{mode}", marks=pytest.mark.database) for mode in get_args(Coalescing)),
 ]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that the processes of this run share."""
+    if RUN_FOLDER not in os.environ:
+        os.environ[RUN_FOLDER] = folder = tempfile.mkdtemp(prefix="hextasks-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(folder))
 
 
 def pytest_collection_finish() -> None:
@@ -68,8 +78,7 @@ async def server(server_url: str) -> AsyncIterator[Server]:
 @pytest.fixture(scope="session")
 async def database(server: Server) -> AsyncIterator[Database]:
     """One migrated database for the whole run; `empty_database` empties it for each test."""
-    database = patient(await server.new_database())
-    await migrate(database)
+    database = patient(await server.migrated_database())
     yield database
     await database.close()
 

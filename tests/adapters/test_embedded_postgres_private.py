@@ -72,7 +72,7 @@ def test_a_process_of_the_servers_user_has_no_access_by_path() -> None:
     with tempfile.TemporaryDirectory() as name:  # pytest's own folder is closed to others
         above, folder = Path(name), Path(name) / "pg"
         above.chmod(0o755)
-        with EmbeddedPostgres(folder).running():
+        with EmbeddedPostgres(with_cluster(folder)).running():
             assert may("-x", above)
             for path in (*folder.iterdir(), folder / "data" / ".s.PGSQL.5432"):
                 assert not may("-e", path), path
@@ -81,7 +81,7 @@ def test_a_process_of_the_servers_user_has_no_access_by_path() -> None:
 def test_wider_access_to_an_existing_folder_is_removed_and_logged_once(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with EmbeddedPostgres(folder).running() as url:
+    with EmbeddedPostgres(with_cluster(folder)).running() as url:
         query(url, "CREATE TABLE kept AS SELECT 42 AS value")
     wide = sorted([folder, *files(folder)])
     for path in wide:

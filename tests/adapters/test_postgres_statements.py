@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters.postgres import Coalescing, Database, PostgresTaskRepository, migrate
+from adapters.postgres import Coalescing, Database, PostgresTaskRepository
 from adapters.postgres.shared_statements import SharedStatements
 from adapters.postgres.statement import Statement
 from adapters.postgres.statements import ADD, GET, REMOVE, SAVE, page_statement
@@ -34,8 +34,7 @@ SHARED: dict[Coalescing, list[Statement]] = {
 @pytest.fixture(scope="session")
 async def crowded(server: Server) -> AsyncIterator[Database]:
     """Tasks of 2,000 users, of whom ada has 20,000, every tenth open, with statistics fresh."""
-    database = patient(await server.new_database())
-    await migrate(database)
+    database = patient(await server.migrated_database())
     async with database.connection() as connection:
         await connection.execute(
             """
