@@ -1,5 +1,6 @@
 """Fixtures for all tests. The database server starts with the first test that uses it."""
 
+import gc
 import os
 import shutil
 import sys
@@ -17,10 +18,14 @@ from tests.cli.processes import COVERAGE
 from tests.databases import Server, patient, running_server, server_kind
 from tests.embedded_servers import RUN_FOLDER
 
-# How much Hypothesis tries by default, and with --hypothesis-profile=torture.
+# Until all tests are collected, because the collector would inspect all that is loaded again and again.
+gc.disable()
+
+# How much Hypothesis tries by default, and with --hypothesis-profile=fast or =torture.
 settings.register_profile(
     "test", max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("fast", settings.get_profile("test"), max_examples=10)
 settings.register_profile("torture", settings.get_profile("test"), max_examples=5000, stateful_step_count=60)
 settings.load_profile("test")
 
@@ -40,6 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_finish() -> None:
     """Do not measure processes that tests start, unless they ask for it: coverage slows their start."""
     os.environ.pop(COVERAGE, None)
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
