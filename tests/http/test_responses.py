@@ -233,7 +233,8 @@ def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
 
 
 def test_a_connection_beyond_the_limit_is_closed_if_all_others_have_a_request_in_progress() -> None:
-    begun, is_over = [], threading.Event()
+    begun: list[None] = []
+    is_over = threading.Event()
 
     async def app(_: Scope, __: Receive, send: Send) -> None:
         begun.append(None)
