@@ -15,7 +15,7 @@ from adapters.memory import MemoryTaskRepository
 from adapters.postgres import Coalescing, Database, PostgresTaskRepository
 from application import TaskRepository
 from tests.cli.processes import COVERAGE
-from tests.databases import Server, patient, running_server, server_kind
+from tests.databases import Server, migrated, patient, running_server, server_kind
 from tests.embedded_servers import RUN_FOLDER
 
 # Until all tests are collected, because the collector would inspect all that is loaded again and again.
@@ -85,7 +85,7 @@ async def server(server_url: str) -> AsyncIterator[Server]:
 @pytest.fixture(scope="session")
 async def database(server: Server) -> AsyncIterator[Database]:
     """One migrated database for the whole run; `empty_database` empties it for each test."""
-    database = patient(await server.migrated_database())
+    database = patient(await migrated(server))
     yield database
     await database.close()
 

@@ -59,6 +59,17 @@ def patient(url: str) -> Database:
     return Database(url, PoolSettings(timeout=DATABASE_TIMEOUT_SECONDS))
 
 
+async def migrated(server: "Server") -> str:
+    """Return the URL of a new database with the newest schema: a copy, because a migration takes longer."""
+    if not server.template:
+        url = await server.new_database()
+        database = patient(url)
+        await migrate(database)
+        await database.close()
+        server.template = url
+    return await server.copy(server.template)
+
+
 def _docker_answers() -> bool:
     try:
         return subprocess.run(["docker", "version"], capture_output=True, timeout=10, check=False).returncode == 0
@@ -72,22 +83,17 @@ class Server:
     def __init__(self, url: str) -> None:
         self.url = url
         self._made: list[str] = []
-        self._migrated = ""
+        self.template = ""
+        """The URL of a database with the newest schema, to which nothing connects."""
 
     async def new_database(self, encoding: str = "UTF8") -> str:
         """Create a database and return its URL."""
         locale = "" if encoding == "UTF8" else " LOCALE 'C'"  # the only one that fits every encoding
-        return self._url(await self._create(f'TEMPLATE template0 ENCODING "{encoding}"{locale}'))
+        return await self._create(f'TEMPLATE template0 ENCODING "{encoding}"{locale}')
 
-    async def migrated_database(self) -> str:
-        """Create a database with the newest schema and return its URL."""
-        if not self._migrated:
-            name = await self._create("TEMPLATE template0 ENCODING UTF8")
-            database = patient(self._url(name))
-            await migrate(database)
-            await database.close()
-            self._migrated = name
-        return self._url(await self._create(f"TEMPLATE {self._migrated}"))
+    async def copy(self, url: str) -> str:
+        """Create a copy of a database to which nothing is connected, and return its URL."""
+        return await self._create(f"TEMPLATE {urlsplit(url).path[1:]}")
 
     async def drop_all(self) -> None:
         """Drop the databases created here."""
@@ -97,9 +103,6 @@ class Server:
     async def _create(self, options: str) -> str:
         self._made.append(name := f"hextasks_test_{uuid4().hex[:12]}")
         await self._run(f"CREATE DATABASE {name} {options}")
-        return name
-
-    def _url(self, name: str) -> str:
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
 
     async def _run(self, sql: str) -> None:

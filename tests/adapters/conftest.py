@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from adapters.postgres import Database, PoolSettings
-from tests.databases import Server, patient
+from tests.databases import Server, migrated, patient
 from tests.issuers import Issuer, running_issuer
 
 
 @pytest.fixture
 async def url(server: Server) -> str:
     """A migrated database of its own."""
-    return await server.migrated_database()
+    return await migrated(server)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from adapters.postgres import Database, PoolSettings
 from adapters.postgres.dsn import connect_arguments
 from application import StorageUnavailable
 from tests.adapters.test_postgres_pool import backend
-from tests.databases import Server
+from tests.databases import Server, migrated
 from tests.patience import until
 from tests.sql import fetch
 from tests.wires import wired
@@ -23,7 +23,7 @@ Count = Callable[[], Awaitable[int]]
 @pytest.fixture(scope="module")
 async def url(server: Server) -> str:
     """One database for all tests here, each of which closes its connections."""
-    return await server.migrated_database()
+    return await migrated(server)
 
 
 @pytest.fixture

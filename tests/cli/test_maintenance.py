@@ -6,7 +6,7 @@ import pytest
 
 from adapters.postgres import Database
 from tests.cli.processes import hextasks, said
-from tests.databases import Server, patient
+from tests.databases import Server, migrated, patient
 from tests.sql import fetch
 
 pytestmark = pytest.mark.database
@@ -25,7 +25,7 @@ SECRET = "a secret that is thirty-two bytes"
 
 @pytest.fixture
 async def url(server: Server) -> str:
-    return await server.migrated_database()
+    return await migrated(server)
 
 
 async def filled(url: str, *statements: str) -> Database:

@@ -18,7 +18,7 @@ import pytest
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository
 from adapters.postgres.statement import Statement
 from tests.contract.test_task_repository import LATER, a_task, add, save
-from tests.databases import Server
+from tests.databases import Server, migrated
 from tests.http.wire import made, one
 from tests.patience import DATABASE_TIMEOUT_SECONDS
 from tests.services import Client, running_service
@@ -65,7 +65,7 @@ class TestStatements:
     async def test_the_number_of_prepared_statements_does_not_depend_on_the_number_of_calls(
         self, server: Server
     ) -> None:
-        url = await server.migrated_database()
+        url = await migrated(server)
         database = Database(url, PoolSettings(size=1, max_overflow=0, timeout=DATABASE_TIMEOUT_SECONDS))
         tasks = PostgresTaskRepository(database)
         counts = []

@@ -12,7 +12,7 @@ from application import PURGE_BATCH, Purge, StateExpired, TaskRepository
 from entrypoints import purging
 from entrypoints.storage import MemoryStorage
 from tests.contract.test_task_repository import a_task
-from tests.databases import Server, patient
+from tests.databases import Server, migrated, patient
 from tests.patience import DATABASE_TIMEOUT_SECONDS, until
 from tests.services import running_service
 from tests.sql import fetch
@@ -49,7 +49,7 @@ async def is_empty(database: Database) -> bool:
 
 @pytest.mark.database
 async def test_processes_purge_side_by_side_while_they_serve(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    url = await server.migrated_database()
+    url = await migrated(server)
     database = patient(url)
     for statement in FILL:
         await fetch(database, statement)
