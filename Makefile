@@ -22,8 +22,8 @@ test: $(READY)  ## Run every test and check the coverage
 	.venv/bin/coverage report --omit='domain/*,application/*' --fail-under=90
 
 # What is ignored contains no such test, and takes long to load.
-test-fast: $(READY)  ## Run the tests that need neither a database nor a running service
-	.venv/bin/pytest -q -m 'not database and not service' --ignore=tests/http --ignore=tests/torture --ignore-glob='*_migrations.py'
+test-fast: $(READY)  ## Run the tests that need no database, no running service and no long waits
+	.venv/bin/pytest -q -m 'not database and not service and not slow' --hypothesis-profile=fast --ignore=tests/http --ignore=tests/torture --ignore-glob='*_migrations.py'
 
 clients: $(READY) .clients/.ready  ## Lint the OpenAPI document, and test clients that are generated from it; needs npm
 	.venv/bin/pytest -q tests/http/test_clients.py

@@ -1,7 +1,10 @@
 """Fixtures for all tests. The database server starts with the first test that uses it."""
 
+import gc
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, get_args
 
@@ -9,15 +12,20 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from adapters.memory import MemoryTaskRepository
-from adapters.postgres import Coalescing, Database, PostgresTaskRepository, migrate
+from adapters.postgres import Coalescing, Database, PostgresTaskRepository
 from application import TaskRepository
 from tests.cli.processes import COVERAGE
-from tests.databases import Server, patient, running_server, server_kind
+from tests.databases import Server, migrated, patient, running_server, server_kind
+from tests.embedded_servers import RUN_FOLDER
 
-# How much Hypothesis tries by default, and with --hypothesis-profile=torture.
+# Until all tests are collected, because the collector would inspect all that is loaded again and again.
+gc.disable()
+
+# How much Hypothesis tries by default, and with --hypothesis-profile=fast or =torture.
 settings.register_profile(
     "test", max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("fast", settings.get_profile("test"), max_examples=10)
 settings.register_profile("torture", settings.get_profile("test"), max_examples=5000, stateful_step_count=60)
 settings.load_profile("test")
 
@@ -27,9 +35,18 @@ REPOSITORIES = [
 ]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that the processes of this run share."""
+    if RUN_FOLDER not in os.environ:
+        os.environ[RUN_FOLDER] = folder = tempfile.mkdtemp(prefix="hextasks-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(folder))
+
+
 def pytest_collection_finish() -> None:
     """Do not measure processes that tests start, unless they ask for it: coverage slows their start."""
     os.environ.pop(COVERAGE, None)
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -68,8 +85,7 @@ async def server(server_url: str) -> AsyncIterator[Server]:
 @pytest.fixture(scope="session")
 async def database(server: Server) -> AsyncIterator[Database]:
     """One migrated database for the whole run; `empty_database` empties it for each test."""
-    database = patient(await server.new_database())
-    await migrate(database)
+    database = patient(await migrated(server))
     yield database
     await database.close()
 

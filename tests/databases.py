@@ -16,6 +16,7 @@ import pytest
 from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.postgres import Database, PoolSettings, migrate
 from adapters.postgres.dsn import connect_arguments
+from tests.embedded_servers import with_cluster
 from tests.patience import DATABASE_TIMEOUT_SECONDS
 
 STORAGES = ["memory", pytest.param("postgres", marks=pytest.mark.database)]
@@ -45,8 +46,12 @@ def running_server() -> Iterator[str]:
         with PostgresContainer(POSTGRES_IMAGE, driver=None) as container:
             yield container.get_connection_url()
     else:
-        with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder)).running() as url:
-            yield url
+        with tempfile.TemporaryDirectory() as name:
+            folder = with_cluster(Path(name))
+            with (folder / "data" / "postgresql.auto.conf").open("a") as settings:
+                settings.write("fsync = off\nfull_page_writes = off\n")  # it need not survive a crash of the machine
+            with EmbeddedPostgres(folder).running() as url:
+                yield url
 
 
 def patient(url: str) -> Database:
@@ -55,12 +60,14 @@ def patient(url: str) -> Database:
 
 
 async def migrated(server: "Server") -> str:
-    """Return the URL of a new database with the newest schema."""
-    url = await server.new_database()
-    database = patient(url)
-    await migrate(database)
-    await database.close()
-    return url
+    """Return the URL of a new database with the newest schema: a copy, because a migration takes longer."""
+    if not server.template:
+        url = await server.new_database()
+        database = patient(url)
+        await migrate(database)
+        await database.close()
+        server.template = url
+    return await server.copy(server.template)
 
 
 def _docker_answers() -> bool:
@@ -76,19 +83,27 @@ class Server:
     def __init__(self, url: str) -> None:
         self.url = url
         self._made: list[str] = []
+        self.template = ""
+        """The URL of a database with the newest schema, to which nothing connects."""
 
     async def new_database(self, encoding: str = "UTF8") -> str:
         """Create a database and return its URL."""
-        name = f"hextasks_test_{uuid4().hex[:12]}"
         locale = "" if encoding == "UTF8" else " LOCALE 'C'"  # the only one that fits every encoding
-        await self._run(f'CREATE DATABASE {name} TEMPLATE template0 ENCODING "{encoding}"{locale}')
-        self._made.append(name)
-        return urlsplit(self.url)._replace(path=f"/{name}").geturl()
+        return await self._create(f'TEMPLATE template0 ENCODING "{encoding}"{locale}')
+
+    async def copy(self, url: str) -> str:
+        """Create a copy of a database to which nothing is connected, and return its URL."""
+        return await self._create(f"TEMPLATE {urlsplit(url).path[1:]}")
 
     async def drop_all(self) -> None:
         """Drop the databases created here."""
         for name in self._made:
-            await self._run(f"DROP DATABASE {name} WITH (FORCE)")
+            await self._run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    async def _create(self, options: str) -> str:
+        self._made.append(name := f"hextasks_test_{uuid4().hex[:12]}")
+        await self._run(f"CREATE DATABASE {name} {options}")
+        return urlsplit(self.url)._replace(path=f"/{name}").geturl()
 
     async def _run(self, sql: str) -> None:
         connection = await asyncpg.connect(**connect_arguments(self.url))

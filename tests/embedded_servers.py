@@ -1,9 +1,8 @@
 """The embedded server from outside: its process, its log, its lock; and ways to kill it."""
 
 import asyncio
-import atexit
+import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -23,15 +22,22 @@ from tests import patience
 from tests.patience import SERVER_DEADLINE_SECONDS
 
 eventually = partial(patience.eventually, seconds=SERVER_DEADLINE_SECONDS)
+RUN_FOLDER = "TEST_RUN_FOLDER"
+"""The variable that holds the folder which all processes of a test run share."""
 needs_proc = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc")
 
 
 @cache
 def _cluster() -> Path:
-    folder = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder)
-    with EmbeddedPostgres(folder).running():
-        return folder / "data"
+    """Return the data of a server that has started and stopped once, created once for all processes of a run."""
+    run = Path(os.environ.get(RUN_FOLDER) or tempfile.mkdtemp())
+    folder = run / "pg"
+    with (run / "pg.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            with EmbeddedPostgres(folder).running():
+                pass
+    return folder / "data"
 
 
 def with_cluster(folder: Path) -> Path:

@@ -96,7 +96,7 @@ def running_issuer() -> Iterator[Issuer]:
 @contextmanager
 def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.001})
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/jwks"
         server.shutdown()

@@ -28,6 +28,7 @@ def test_an_operation_that_succeeds_once_is_sent_once_for_an_existing_task(opera
     assert not requests.may_cycle
 
 
+@pytest.mark.slow
 def test_an_update_never_sets_the_title_that_a_task_has() -> None:
     titles: dict[bytes, bytes] = {}
     updates = list(Requests.lasting(1, run=1, operation=Operation.UPDATE))
@@ -38,6 +39,7 @@ def test_an_update_never_sets_the_title_that_a_task_has() -> None:
         titles[path] = body
 
 
+@pytest.mark.slow
 def test_consecutive_requests_concern_different_users() -> None:
     for operation in Operation:
         if operation != Operation.MIX:  # whose tasks to complete and delete are counted apart

@@ -88,7 +88,7 @@ def test_a_missing_wrong_or_exchanged_letter_is_recognised(setting: str, at: int
         assert misspelt(setting[:at] + letter + setting[at + 1 :], NAMES) == setting
 
 
-@pytest.mark.parametrize("name", ["DATABASE_UR\nL", "D" * 1_000_000, "_" * 1_000_000, "\ud800", "ENVIRONMENT\x00"])
+@pytest.mark.parametrize("name", ["DATABASE_UR\nL", "D" * 100_000, "_" * 100_000, "\ud800", "ENVIRONMENT\x00"])
 def test_a_name_that_no_line_can_show_or_that_is_long_is_none(name: str) -> None:
     assert misspelt(name, NAMES) is None
 

@@ -63,6 +63,7 @@ class TestWriter:
         assert read(reading, 1) == b"alone\n"
 
     @pytest.mark.parametrize("bounds", [{"max_lines": 100}, {"max_bytes": 100_000}])
+    @pytest.mark.slow
     def test_a_stalled_reader_costs_lines_and_neither_time_nor_memory(
         self, pipe: tuple[int, int], bounds: dict[str, int]
     ) -> None:
@@ -71,7 +72,7 @@ class TestWriter:
         began = time.monotonic()
         for _ in range(10_000):
             writer.write(FILLING)
-        writer.flush(0.2)
+        writer.flush(0.05)
         assert time.monotonic() - began < 5
         received = b""
         while b"log_lines_dropped" not in received:
@@ -196,6 +197,7 @@ class TestFailures:
             "internal_error",
         ]
 
+    @pytest.mark.slow
     def test_kinds_are_bounded(self, failures: FailureLog, lines: Lines) -> None:
         for n in range(3000):
             failures.expected(f"code {n}", outage())

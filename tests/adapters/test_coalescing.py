@@ -93,6 +93,7 @@ async def test_calls_of_different_users_share_no_statement_in_mode_user() -> Non
 
 
 @pytest.mark.parametrize("seed", range(5))
+@pytest.mark.slow
 async def test_each_user_is_served_in_order_by_one_statement_at_a_time(seed: int) -> None:
     """Random calls, durations, rejections and cancellations."""
     chance = random.Random(seed)
@@ -106,7 +107,7 @@ async def test_each_user_is_served_in_order_by_one_statement_at_a_time(seed: int
         assert len({call.operation for call in calls}) == 1
         under_way.update(users)
         try:
-            await asyncio.sleep(chance.uniform(0, 0.003))
+            await asyncio.sleep(chance.uniform(0, 0.001))
         finally:
             under_way.subtract(users)
         if len(calls) > 1 and chance.random() < 0.2:

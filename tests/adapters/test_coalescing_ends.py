@@ -5,6 +5,8 @@ import gc
 import weakref
 from uuid import UUID
 
+import pytest
+
 from application import StorageUnavailable, TaskContended
 from tests.adapters.coalesced import ADD, SAVE, Statements, outcomes
 
@@ -52,17 +54,18 @@ class TestCancellation:
         assert statements.cancelled == 1
 
 
+@pytest.mark.slow
 class TestDeadlines:
     async def test_each_call_has_its_own(self) -> None:
-        statements = Statements(timeout=0.2, most_under_way=1)
+        statements = Statements(timeout=0.1, most_under_way=1)
         early = statements.call("ada", 1)
         await statements.started(1)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.05)
         late = statements.call("grace", 2)
         began = asyncio.get_running_loop().time()
         assert isinstance((await outcomes(early))[0], StorageUnavailable)
         assert isinstance((await outcomes(late))[0], StorageUnavailable)
-        assert asyncio.get_running_loop().time() - began > 0.19, "the second waited for as long as the first"
+        assert asyncio.get_running_loop().time() - began > 0.09, "the second waited for as long as the first"
         assert len(statements.shared) == 1, "what expired was not sent"
 
     async def test_a_call_queued_behind_the_same_user_raises_task_contended(self) -> None:
@@ -90,6 +93,7 @@ class TestDeadlines:
         await asyncio.sleep(0)
 
 
+@pytest.mark.slow
 async def test_nothing_leaks() -> None:
     class Argument:
         pass

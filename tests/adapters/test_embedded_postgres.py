@@ -38,14 +38,14 @@ def cluster(folder: Path) -> Path:
     return with_cluster(folder)
 
 
-def test_committed_writes_survive_a_restart(folder: Path) -> None:
-    with EmbeddedPostgres(folder).running() as url:
+def test_committed_writes_survive_a_restart(cluster: Path) -> None:
+    with EmbeddedPostgres(cluster).running() as url:
         query(url, "CREATE TABLE kept AS SELECT 42 AS value")
         assert query(url, "SHOW server_version_num") >= "180000"
         assert query(url, "SHOW server_encoding") == "UTF8"
         assert [query(url, f"SHOW {name}") for name in ("fsync", "synchronous_commit")] == ["on", "on"]
-    assert not is_running(folder)
-    with EmbeddedPostgres(folder).running() as url:
+    assert not is_running(cluster)
+    with EmbeddedPostgres(cluster).running() as url:
         assert query(url, "SELECT value FROM kept") == 42
 
 
@@ -102,7 +102,8 @@ def test_the_server_runs_until_its_last_user_leaves(folder: Path) -> None:
 
 
 def test_two_folders_are_two_servers(folder: Path) -> None:
-    with EmbeddedPostgres(folder / "a").running() as a, EmbeddedPostgres(folder / "b").running() as b:
+    one, other = with_cluster(folder / "a"), with_cluster(folder / "b")
+    with EmbeddedPostgres(one).running() as a, EmbeddedPostgres(other).running() as b:
         assert query(a, "CREATE TABLE only_a ()", "SELECT to_regclass('only_a')") is not None
         assert query(b, "SELECT to_regclass('only_a')") is None
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, server, shared
+from adapters.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, locks, server, shared
 from adapters.embedded_postgres.server import server_identity
 from tests.embedded_servers import end_servers, is_alive, query, starts, with_cluster
 from tests.patience import SERVER_DEADLINE_SECONDS
@@ -72,7 +72,7 @@ def test_a_process_of_the_servers_user_has_no_access_by_path() -> None:
     with tempfile.TemporaryDirectory() as name:  # pytest's own folder is closed to others
         above, folder = Path(name), Path(name) / "pg"
         above.chmod(0o755)
-        with EmbeddedPostgres(folder).running():
+        with EmbeddedPostgres(with_cluster(folder)).running():
             assert may("-x", above)
             for path in (*folder.iterdir(), folder / "data" / ".s.PGSQL.5432"):
                 assert not may("-e", path), path
@@ -81,7 +81,7 @@ def test_a_process_of_the_servers_user_has_no_access_by_path() -> None:
 def test_wider_access_to_an_existing_folder_is_removed_and_logged_once(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with EmbeddedPostgres(folder).running() as url:
+    with EmbeddedPostgres(with_cluster(folder)).running() as url:
         query(url, "CREATE TABLE kept AS SELECT 42 AS value")
     wide = sorted([folder, *files(folder)])
     for path in wide:
@@ -154,8 +154,11 @@ def test_a_start_waits_for_a_lock_for_a_bounded_time_and_names_the_holder(
     folder: Path, name: str, how: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with_cluster(folder)
-    monkeypatch.setattr(shared, "GATE_TIMEOUT_SECONDS", 2.0)
-    monkeypatch.setattr(server, "START_TIMEOUT_SECONDS", 2)
+    monkeypatch.setattr(shared, "GATE_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(server, "START_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(server, "STOP_TIMEOUT_SECONDS", 0.5)
+    for module in (locks, server):
+        monkeypatch.setattr(module, "LOG_AFTER_SECONDS", 0.1)
     with held(folder / name, how) as holder:
         with pytest.raises(EmbeddedPostgresError) as failed, EmbeddedPostgres(folder).running():
             pass
@@ -163,6 +166,7 @@ def test_a_start_waits_for_a_lock_for_a_bounded_time_and_names_the_holder(
         assert str(folder / name) in str(failed.value)
         (waiting,) = [record.getMessage() for record in caplog.records if "Waiting" in record.getMessage()]
         assert holder in waiting
+    monkeypatch.undo()
     with EmbeddedPostgres(folder).running() as url:
         assert query(url, "SELECT 42") == 42
     assert not is_alive(folder)
@@ -179,14 +183,16 @@ def test_a_start_goes_on_when_the_lock_is_released(folder: Path) -> None:
 
 @needs_proc_locks
 def test_a_stop_waits_for_a_lock_for_a_bounded_time_and_the_next_one_stops_the_server(
-    folder: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(shared, "STOP_TIMEOUT_SECONDS", 0.5)
     with ExitStack() as holding:
         with EmbeddedPostgres(with_cluster(folder)).running():
             holder = holding.enter_context(held(folder / "gate.lock"))
         (error,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
         assert holder in error
         assert is_alive(folder)
+    monkeypatch.undo()
     with EmbeddedPostgres(folder).running() as url:
         assert query(url, "SELECT 42") == 42
     assert starts(folder) == 1

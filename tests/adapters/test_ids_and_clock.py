@@ -33,6 +33,7 @@ def test_ids_strictly_increase() -> None:
 
 
 @pytest.mark.parametrize("step", [0, -1, -1_000_000, -3600 * 10**9], ids=["still", "-1 ns", "-1 ms", "-1 h"])
+@pytest.mark.slow
 def test_ids_grow_when_the_clock_does_not(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     ids, clock = Uuid7Ids(), [INSTANT]
     monkeypatch.setattr(time, "time_ns", lambda: clock[-1])

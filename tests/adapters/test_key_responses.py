@@ -38,11 +38,12 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.slow
 async def test_no_response_ends_the_refresher_or_the_use_of_known_keys(
     issuer: Issuer, caplog: pytest.LogCaptureFixture, body: bytes
 ) -> None:
     caplog.set_level("INFO", "hextasks.keys")
-    judge = verifier(keys := RemoteKeySet(issuer.url, refresh=0.01, cool_down=30))
+    judge = verifier(keys := RemoteKeySet(issuer.url, refresh=0.001, cool_down=30))
     async with keys.running():
         await judge.user_id(withdrawn := token("EdDSA"))
         issuer.body = body
@@ -78,7 +79,7 @@ async def test_after_a_failure_a_withdrawn_key_is_rejected_without_waiting_for_t
 
 async def test_an_issuer_without_a_usable_key_at_first_is_asked_until_it_has_one(issuer: Issuer) -> None:
     issuer.body = b'{"keys": []}'
-    judge = verifier(keys := RemoteKeySet(issuer.url, refresh=0.01, cool_down=0.0))
+    judge = verifier(keys := RemoteKeySet(issuer.url, refresh=0.001, cool_down=0.0))
     async with keys.running():
         with pytest.raises(KeysUnavailable):
             await judge.user_id(token())
@@ -115,6 +116,7 @@ async def test_the_last_known_keys_are_used_while_the_issuer_is_unavailable(
     assert await judge.user_id(token("ES256")) == "ada"
 
 
+@pytest.mark.slow
 async def test_a_compressed_response_is_not_expanded(issuer: Issuer) -> None:
     issuer.body = gzip.compress(b" " * 30_000_000)
     issuer.headers = {"Content-Encoding": "gzip"}
@@ -127,6 +129,7 @@ async def test_a_compressed_response_is_not_expanded(issuer: Issuer) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 async def test_a_response_in_many_small_pieces_is_bounded_in_time(
     issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,13 +8,13 @@ from typing import get_args
 
 import pytest
 
-from adapters.postgres import Coalescing, Database, PoolSettings, PostgresTaskRepository, migrate
+from adapters.postgres import Coalescing, Database, PoolSettings, PostgresTaskRepository
 from adapters.postgres.deadline import Deadline
 from application import PageRequest, StorageUnavailable
 from domain import Task
 from tests.adapters.test_postgres_pool import backend, two_backends
 from tests.contract.test_task_repository import a_task, add
-from tests.databases import Server, patient
+from tests.databases import Server, migrated, patient
 from tests.patience import until
 from tests.sql import fetch
 
@@ -26,8 +26,7 @@ ACTIVE = "SELECT count(*) AS number FROM pg_stat_activity WHERE query = 'SELECT 
 
 @pytest.fixture
 async def small(server: Server) -> AsyncIterator[Database]:
-    database = Database(await server.new_database(), PoolSettings(size=2, max_overflow=1, timeout=0.5))
-    await migrate(database)
+    database = Database(await migrated(server), PoolSettings(size=2, max_overflow=1, timeout=0.5))
     yield database
     await database.close()
 

@@ -126,6 +126,7 @@ async def test_one_that_waits_too_long_for_the_lock_names_the_session_that_holds
 async def test_one_that_waits_for_a_table_soon_gives_up_because_all_requests_queue_behind_it(
     empty: Database, other: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(session, "SILENCE_SECONDS", DEADLINE_SECONDS)
     monkeypatch.setattr(session, "TABLE_LOCK_TIMEOUT_SECONDS", 0.5)
     await other.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
     async with other.transaction():

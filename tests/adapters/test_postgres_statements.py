@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from adapters.postgres import Coalescing, Database, PostgresTaskRepository, migrate
+from adapters.postgres import Coalescing, Database, PostgresTaskRepository
 from adapters.postgres.shared_statements import SharedStatements
 from adapters.postgres.statement import Statement
 from adapters.postgres.statements import ADD, GET, REMOVE, SAVE, page_statement
 from adapters.postgres.tables import metadata
 from domain import TaskChange
 from tests.contract.test_task_repository import LATER, a_task, add, save
-from tests.databases import Server, patient
+from tests.databases import Server, migrated, patient
 from tests.tenancy import generic_plan
 
 pytestmark = pytest.mark.database
@@ -34,8 +34,7 @@ SHARED: dict[Coalescing, list[Statement]] = {
 @pytest.fixture(scope="session")
 async def crowded(server: Server) -> AsyncIterator[Database]:
     """Tasks of 2,000 users, of whom ada has 20,000, every tenth open, with statistics fresh."""
-    database = patient(await server.new_database())
-    await migrate(database)
+    database = patient(await migrated(server))
     async with database.connection() as connection:
         await connection.execute(
             """

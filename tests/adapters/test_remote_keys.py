@@ -28,6 +28,7 @@ async def test_forged_tokens_are_rejected(issuer: Issuer) -> None:
     assert issuer.asked <= 2, "an unknown key triggers one fetch"
 
 
+@pytest.mark.slow
 async def test_unknown_keys_do_not_keep_many_waiting_for_a_slow_issuer(issuer: Issuer) -> None:
     judge = verifier(RemoteKeySet(issuer.url, cool_down=0.0))
     assert await judge.user_id(token("EdDSA")) == "ada"
@@ -110,6 +111,7 @@ async def test_the_cache_of_tokens_is_bounded(issuer: Issuer, monkeypatch: pytes
     assert keys.needed == 4
 
 
+@pytest.mark.slow
 async def test_the_first_token_waits_for_the_first_keys(issuer: Issuer) -> None:
     issuer.delay = 0.2
     keys = RemoteKeySet(issuer.url)

@@ -76,7 +76,7 @@ UNSIGNED = {
     for name, rest in (("no signature", ""), ("a signature", signature))
 }
 NO_TIMES: list[Any] = [
-    *[None, "tell-tale", ["tell-tale"], {"tell-tale": 1}, "", f"{now + HOUR}", "9" * 400],
+    *[None, "tell-tale", ["tell-tale"], {"tell-tale": 1}, "", "9" * 400],
     *[10**12, 10**400, 1e300, float("inf"), float("nan")],
 ]
 INVALID = {
@@ -98,6 +98,7 @@ INVALID = {
     "no signature": f"{header}.{claims}.",
     "no exp": token(without="exp"),
     **{f"{name} is {value!r:.20}": token(**{name: value}) for name in ("exp", "nbf", "iat") for value in NO_TIMES},
+    **{f"{name} is a future time as text": token(**{name: f"{now + HOUR}"}) for name in ("exp", "nbf", "iat")},
     "nbf is true": token(nbf=True),
     "nbf is text": token(nbf=f"{now - HOUR}"),
     "iat is true": token(iat=True),
@@ -160,7 +161,10 @@ def test_an_exp_before_the_epoch_is_expired(value: float) -> None:
     assert refusal(token(exp=value)).code == "token_expired"
 
 
-@pytest.mark.parametrize(("claim", "value"), [("exp", MAX_TIME), ("exp", now + HOUR + 0.5), ("nbf", 0), ("iat", -1.5)])
+@pytest.mark.parametrize(
+    ("claim", "value"),
+    [("exp", MAX_TIME), pytest.param("exp", now + HOUR + 0.5, id="exp-half a second"), ("nbf", 0), ("iat", -1.5)],
+)
 def test_times_are_numbers(claim: str, value: float) -> None:
     claims: dict[str, Any] = {claim: value}
     assert user_of(token(**claims)) == "tell-tale"

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.cli.processes import Served, hextasks, said, serving
-from tests.databases import Server
+from tests.databases import Server, migrated
 from tests.patience import DEADLINE_SECONDS, eventually
 from tests.wires import free_port
 
@@ -117,7 +117,7 @@ class TestAdmin:
     async def test_several_processes_share_it_and_each_has_raised_its_limit(
         self, tmp_path: Path, server: Server
     ) -> None:
-        port, settings = str(free_port()), {"WEB_CONCURRENCY": "2", "DATABASE_URL": await server.new_database()}
+        port, settings = str(free_port()), {"WEB_CONCURRENCY": "2", "DATABASE_URL": await migrated(server)}
         with serving(tmp_path, None, "-Sn 200", ADMIN_PORT=port, **settings) as served:
             eventually(lambda: is_answered(f"http://127.0.0.1:{port}"))
             assert status(f"http://127.0.0.1:{port}", "/health/ready") == 200

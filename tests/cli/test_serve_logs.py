@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cli.processes import Served, serving
-from tests.databases import Server
+from tests.databases import Server, migrated
 from tests.patience import DEADLINE_SECONDS, eventually
 
 pytestmark = pytest.mark.service
@@ -99,7 +99,7 @@ def test_dropped_lines_are_counted_when_the_reader_is_back(tmp_path: Path) -> No
 @pytest.mark.database
 @pytest.mark.parametrize("processes", ["1", "2"])
 async def test_no_line_is_lost_at_the_end(tmp_path: Path, server: Server, processes: str) -> None:
-    settings = {"DATABASE_URL": await server.new_database(), "WEB_CONCURRENCY": processes}
+    settings = {"DATABASE_URL": await migrated(server), "WEB_CONCURRENCY": processes}
     with served(tmp_path, **settings) as (service, reader):
         reader.start()
         for _ in range(20):

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.embedded_postgres import EmbeddedPostgres
 from tests.cli.processes import hextasks, hextasks_each, said
-from tests.embedded_servers import end_servers, query
+from tests.embedded_servers import end_servers, query, with_cluster
 from tests.patience import eventually
 
 pytestmark = pytest.mark.database
@@ -134,7 +134,7 @@ def test_other_commands_fail_as_clearly(tmp_path: Path, command: str) -> None:
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that requires passwords; yields the URL of `guest`, who may only connect, with `{}` for the password."""
     folder = tmp_path_factory.mktemp("guarded")
-    with EmbeddedPostgres(folder).running() as url:
+    with EmbeddedPostgres(with_cluster(folder)).running() as url:
         (folder / "data" / "pg_hba.conf").write_text("local all guest scram-sha-256\nlocal all postgres trust\n")
         query(url, f"CREATE ROLE guest LOGIN PASSWORD '{PASSWORD}'", "SELECT pg_reload_conf()")
         eventually(lambda: _refuses(url.replace("postgres@/", "guest:wrong@/")))

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.cli.processes import end_group, environment, serving
-from tests.databases import Server
+from tests.databases import Server, migrated
 from tests.patience import DEADLINE_SECONDS, eventually
 from tests.wires import free_port
 
@@ -111,7 +111,7 @@ def workers(pid: int) -> set[str]:
 @pytest.mark.database
 @pytest.mark.parametrize("processes", ["1", "2"])
 async def test_nohup_survives_the_end_of_the_terminal(tmp_path: Path, server: Server, processes: str) -> None:
-    settings = {"DATABASE_URL": await server.new_database(), "WEB_CONCURRENCY": processes}
+    settings = {"DATABASE_URL": await migrated(server), "WEB_CONCURRENCY": processes}
     with shell("exec nohup $SERVE", tmp_path, **settings) as (process, address):
         before = workers(process.pid)
         os.killpg(process.pid, signal.SIGHUP)
@@ -125,7 +125,7 @@ async def test_nohup_survives_the_end_of_the_terminal(tmp_path: Path, server: Se
 
 @pytest.mark.database
 async def test_without_it_several_processes_end_with_their_terminal_as_one_does(tmp_path: Path, server: Server) -> None:
-    with serving(tmp_path, DATABASE_URL=await server.new_database(), WEB_CONCURRENCY="2") as served:
+    with serving(tmp_path, DATABASE_URL=await migrated(server), WEB_CONCURRENCY="2") as served:
         os.killpg(served.process.pid, signal.SIGHUP)
         assert served.process.wait(DEADLINE_SECONDS) == 0
 
@@ -136,7 +136,7 @@ async def test_without_it_several_processes_end_with_their_terminal_as_one_does(
 async def test_a_stop_is_a_success_where_the_reader_of_its_output_has_gone(
     tmp_path: Path, server: Server, reader: str, processes: str
 ) -> None:
-    settings = {"DATABASE_URL": await server.new_database(), "WEB_CONCURRENCY": processes, "LOG_LEVEL": "DEBUG"}
+    settings = {"DATABASE_URL": await migrated(server), "WEB_CONCURRENCY": processes, "LOG_LEVEL": "DEBUG"}
     serve = "{ $SERVE & echo $! > pid; wait $!; echo $? > status; }"
     with shell(f"{serve} 2>&1 | {reader}; wait", tmp_path, **settings) as (_, address):
         assert is_live(address)  # and a line in the log

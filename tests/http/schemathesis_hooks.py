@@ -8,14 +8,14 @@ from schemathesis import Case, HookContext, Response
 from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 
-from entrypoints.http.api.idempotency import IDEMPOTENCY_KEY_HEADER
+from entrypoints.http.api.idempotency import IDEMPOTENCY_KEY_HEADER, KEY_PATTERN
 from entrypoints.http.api.preconditions import TAGS_PATTERN
 
 PRECONDITIONS = ("If-Match", "If-None-Match")
 
 schemathesis.openapi.format(
     "idempotency-keys",
-    st.uuids().map(str) | st.from_regex(IDEMPOTENCY_KEY_HEADER.schema.pattern, fullmatch=True),
+    st.uuids().map(str) | st.from_regex(KEY_PATTERN, fullmatch=True),
 )
 schemathesis.openapi.format(
     "entity-tags",

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.fields import REJECTED
-from tests.http.wire import JSON, Json, assert_problem, listed, made, one
+from tests.http.wire import JSON, Json, assert_problem, in_memory, listed, made, one
 from tests.services import Client
 
 LIMIT = 65_536
@@ -64,6 +64,7 @@ def place(me: Client, request: pytest.FixtureRequest) -> Place:
         '{"title": "x"}'.encode("utf-16"),
     ],
 )
+@in_memory
 def test_a_body_that_is_not_json_in_utf_8_is_malformed(place: Place, body: bytes) -> None:
     place.refuses(body, "malformed_json")
 
@@ -99,6 +100,7 @@ def test_a_body_that_is_not_json_in_utf_8_is_malformed(place: Place, body: bytes
         (b'{"": "x"}', WHOLE, "unknown_field"),
     ],
 )
+@in_memory
 def test_json_of_another_type_is_not_valid(place: Place, body: bytes, where: tuple[str, str], code: str) -> None:
     place.refuses(body, "validation_error", (*where, code))
 
@@ -113,6 +115,7 @@ def test_an_id_must_be_a_uuid(me: Client, value: object, code: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["true", "false", "1", 1, 0, 1.0, None, "", [], {}, [True]])
+@in_memory
 def test_is_completed_must_be_a_boolean(me: Client, value: object) -> None:
     task = made(me)
     answer = me.put(one(me, task), json={"is_completed": value})
@@ -125,6 +128,7 @@ def test_is_completed_must_be_a_boolean(me: Client, value: object) -> None:
     [(b"1e999", "invalid_value"), (b"-1e999", "invalid_value"), (b"1e-999", "wrong_type"), (BIG, "invalid_value")],
     ids=["big", "low", "tiny", "long"],
 )
+@in_memory
 def test_is_completed_must_not_be_a_huge_number(me: Client, number: bytes, code: str) -> None:
     task = made(me)
     answer = me.put(one(me, task), content=b'{"is_completed": ' + number + b"}", headers=JSON)
@@ -132,6 +136,7 @@ def test_is_completed_must_not_be_a_huge_number(me: Client, number: bytes, code:
     assert listed(me) == [task]
 
 
+@in_memory
 def test_a_task_cannot_be_created_completed(me: Client) -> None:
     answer = me.post(me.tasks, json={"title": "x", "is_completed": True})
     assert_problem(answer, "validation_error", (*WHOLE, "unknown_field"))
@@ -146,11 +151,13 @@ def test_a_task_cannot_be_created_completed(me: Client) -> None:
         if field != "user_id" and not code.endswith("_surrogate")
     ],
 )
+@in_memory
 def test_values_that_a_rule_rejects_are_not_valid(place: Place, field: str, value: object, code: str) -> None:
     body = {"title": "Buy milk", field: value}
     place.refuses(json.dumps(body).encode(), "validation_error", ("pointer", f"/{field}", code))
 
 
+@in_memory
 def test_control_characters_are_rejected(place: Place) -> None:
     for code in (*range(0x20), *range(0x7F, 0xA0)):
         body = json.dumps({"title": f"a{chr(code)}b"}).encode()
@@ -172,6 +179,7 @@ def test_every_white_space_and_nothing_else_is_stripped(place: Place) -> None:
 
 
 @pytest.mark.parametrize("title", ["\\ud800", "a\\udfff", "\\ude00\\ud83d", "\\ud83d\\ud83d\\ude00", "\\uD800 x"])
+@in_memory
 def test_a_lone_surrogate_is_rejected(place: Place, title: str) -> None:
     place.refuses(f'{{"title": "{title}"}}'.encode(), "malformed_json")
 
@@ -185,10 +193,12 @@ def test_a_lone_surrogate_is_rejected(place: Place, title: str) -> None:
         b'{"title": "a", "title": "b", "title": "c"}',
     ],
 )
+@in_memory
 def test_a_repeated_field_is_rejected_because_parsers_differ(place: Place, body: bytes) -> None:
     place.refuses(body, "malformed_json")
 
 
+@in_memory
 def test_a_repeated_field_beside_another_is_rejected(me: Client) -> None:
     task = made(me)
     for body in (
@@ -220,6 +230,7 @@ def test_escapes_stand_for_their_characters(place: Place, title: str, kept: str)
     "content_type",
     ["", "text/plain", "application/x-www-form-urlencoded", "text/json", "application/jsonx", "*/*", "application"],
 )
+@in_memory
 def test_another_content_type_is_rejected(place: Place, content_type: str) -> None:
     headers = {"Content-Type": content_type} if content_type else {"X-No-Content-Type": "sent"}
     for body in (b'{"title": "x"}', b"title=x", b"{"):
@@ -244,6 +255,7 @@ class TestSize:
 
     @pytest.mark.parametrize("chunked", [False, True])
     @pytest.mark.parametrize("size", [LIMIT + 1, 1_000_000])
+    @in_memory
     def test_one_byte_more_is_too_large(self, place: Place, size: int, chunked: bool) -> None:
         assert_problem(place.send(self.body(size, chunked)), "body_too_large")
         assert listed(place.client) == [place.task]

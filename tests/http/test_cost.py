@@ -15,10 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, migrate
+from adapters.postgres import Database, PoolSettings, PostgresTaskRepository
 from adapters.postgres.statement import Statement
 from tests.contract.test_task_repository import LATER, a_task, add, save
-from tests.databases import Server
+from tests.databases import Server, migrated
 from tests.http.wire import made, one
 from tests.patience import DATABASE_TIMEOUT_SECONDS
 from tests.services import Client, running_service
@@ -84,9 +84,8 @@ class TestStatements:
     async def test_the_number_of_prepared_statements_does_not_depend_on_the_number_of_calls(
         self, server: Server
     ) -> None:
-        url = await server.new_database()
+        url = await migrated(server)
         database = Database(url, PoolSettings(size=1, max_overflow=0, timeout=DATABASE_TIMEOUT_SECONDS))
-        await migrate(database)
         tasks = PostgresTaskRepository(database)
         counts = []
         for many in (1, 2, 3, 7, 50, 200):

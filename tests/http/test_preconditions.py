@@ -6,7 +6,7 @@ import time
 import httpx
 import pytest
 
-from tests.http.wire import JSON, Headers, Json, assert_problem, bearer, listed, made, one, raw, some_id
+from tests.http.wire import JSON, Headers, Json, assert_problem, bearer, in_memory, listed, made, one, raw, some_id
 from tests.services import Client, Service, running_service
 
 WRITES = [("PUT", "", {"title": "changed"}), ("PATCH", "/complete", None), ("DELETE", "", None)]
@@ -64,6 +64,7 @@ class TestIfMatch:
     @pytest.mark.parametrize(
         "if_match", ["2", "", ",", "garbage", '"2', '2"', "w/2", '"2" x', "**", '"2", *', '"2" "2"']
     )
+    @in_memory
     def test_a_malformed_entity_tag_is_not_valid(
         self, me: Client, method: str, end: str, body: Body, if_match: str
     ) -> None:
@@ -73,6 +74,7 @@ class TestIfMatch:
         assert listed(me) == [task]
 
     @pytest.mark.parametrize(("if_match", "is_valid"), [(b' "2" \t', True), (b'\xa0"2"', False), (b'"2"\x85', False)])
+    @in_memory
     def test_white_space_around_a_tag_is_ignored(
         self, service: Service, me: Client, method: str, end: str, body: Body, if_match: bytes, is_valid: bool
     ) -> None:
@@ -97,6 +99,7 @@ class TestIfMatch:
     @pytest.mark.parametrize(
         ("lines", "status"), [(['"1"', '"2"'], 200), (['"2"', '"1"'], 200), (['"1"', '"3"'], 412), (["*", '"2"'], 400)]
     )
+    @in_memory
     def test_all_lines_count(
         self, service: Service, me: Client, method: str, end: str, body: Body, lines: list[str], status: int
     ) -> None:
@@ -107,6 +110,7 @@ class TestIfMatch:
 
     @pytest.mark.parametrize(("name", "last"), [("If-Match", '"1"'), ("If-None-Match", '"2"')])
     @pytest.mark.parametrize("many", [100, 101, 5_000])
+    @in_memory
     def test_the_number_of_tags_is_bounded(
         self, me: Client, method: str, end: str, body: Body, name: str, last: str, many: int
     ) -> None:
@@ -146,6 +150,7 @@ class TestIfNoneMatchOfWrites:
         path = f"{me.tasks}/{some_id()}{end}"
         assert_problem(me.request(method, path, json=body, headers={"If-None-Match": tag}), "task_not_found")
 
+    @in_memory
     def test_a_malformed_entity_tag_is_not_valid(self, me: Client, method: str, end: str, body: Body) -> None:
         path = one(me, renamed(me)) + end
         answer = me.request(method, path, json=body, headers={"If-None-Match": "garbage"})
@@ -153,11 +158,13 @@ class TestIfNoneMatchOfWrites:
 
 
 class TestIfNoneMatch:
+    @in_memory
     def test_all_lines_count(self, service: Service, me: Client) -> None:
         path = one(me, renamed(me))
         headers = [bearer(me), ("If-None-Match", '"1"'), ("If-None-Match", '"2"')]
         assert raw(service, "GET", path, headers).status_code == 304
 
+    @in_memory
     def test_the_number_of_tags_is_bounded(self, me: Client) -> None:
         path = one(me, renamed(me))
         assert me.get(path, headers={"If-None-Match": '"",' * 99 + '"2"'}).status_code == 304
@@ -165,6 +172,7 @@ class TestIfNoneMatch:
             answer = me.get(path, headers={"If-None-Match": '"",' * many + '"2"'})
             assert_problem(answer, "validation_error", ("parameter", "If-None-Match", "invalid_value"))
 
+    @in_memory
     def test_white_space_is_read_in_linear_time(self, me: Client) -> None:
         path, began = one(me, renamed(me)), time.process_time()  # of the service, too
         assert me.get(path, headers={"If-None-Match": '"2",' + " " * 32_000 + "x"}).status_code == 200

@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.http.wire import connected, statuses
+from tests.http.wire import connected, in_memory, statuses
 from tests.services import Service
 
+pytestmark = in_memory
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
 POST = b"POST /health/live HTTP/1.1\r\nHost: x\r\n"  # which is answered with 405
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -232,14 +232,25 @@ def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
         assert 2.4 < time.monotonic() - began < 10
 
 
-def test_one_connection_too_many_is_closed() -> None:
-    with (
-        serving(responding(start((b"content-length", b"0")), body(b"")), connections=2) as served,
-        served.connected() as one,
-        served.connected() as two,
-    ):
+def test_a_connection_beyond_the_limit_is_closed_if_all_others_have_a_request_in_progress() -> None:
+    begun: list[None] = []
+    is_over = threading.Event()
+
+    async def app(_: Scope, __: Receive, send: Send) -> None:
+        begun.append(None)
+        while not is_over.is_set():
+            await asyncio.sleep(0.01)
+        await send(start((b"content-length", b"2")))
+        await send(body(b"ok"))
+
+    with serving(app, connections=2) as served, served.connected() as one, served.connected() as two:
         for connection in (one, two):
             connection.sendall(GET)
-            assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        eventually(lambda: len(begun) == 2)
+        began = time.monotonic()
         with served.connected() as three:
             assert three.recv(4096) == b""
+        assert time.monotonic() - began < LIMITS.request_seconds, "a limit of time closed it"
+        is_over.set()
+        for connection in (one, two):
+            assert connection.recv(4096).endswith(b"\r\n\r\nok")

@@ -5,9 +5,10 @@ from typing import ClassVar
 
 import pytest
 
-from tests.http.wire import JSON, assert_problem, bearer, listed, made, raw, some_id
+from tests.http.wire import JSON, assert_problem, bearer, in_memory, listed, made, raw, some_id
 from tests.services import Client, Service
 
+pytestmark = in_memory
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
 ROUTES = {
     "/api/{user}/tasks": {"GET", "HEAD", "POST", "OPTIONS"},

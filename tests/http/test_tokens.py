@@ -6,9 +6,10 @@ import time
 import pytest
 
 from tests.forgeries import NONE_IN_EVERY_CASE
-from tests.http.wire import Headers, assert_problem, claims, listed, made, raw, token
+from tests.http.wire import Headers, assert_problem, claims, in_memory, listed, made, raw, token
 from tests.services import Client, Service
 
+pytestmark = in_memory
 USER = "grace"
 PATH = f"/api/{USER}/tasks"
 HOUR = 3600

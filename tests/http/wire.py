@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
 
 from entrypoints.http.api.documented import ERROR_CODES
 from tests.patience import REQUEST_TIMEOUT_SECONDS
@@ -24,6 +25,8 @@ Headers = Iterable[tuple[str, str | bytes]]
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 JSON = {"Content-Type": "application/json"}
+in_memory = pytest.mark.parametrize("service", ["memory"], indirect=True)
+"""For tests of what does not depend on the adapter, because it is decided before one is reached."""
 STATUS = {
     "malformed_json": 400,
     "validation_error": 400,

@@ -12,9 +12,9 @@ from uuid import uuid4
 
 import asyncpg
 
-from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.embedded_postgres.server import DATA, binaries, server_identity
 from adapters.postgres import Database, migrate
+from tests.embedded_servers import with_cluster
 from tests.wires import free_port
 
 START_SECONDS = 60.0
@@ -34,8 +34,7 @@ class OwnPostgres:
 
     def __init__(self, folder: Path) -> None:
         """Create the cluster."""
-        with EmbeddedPostgres(folder).running():
-            self._data = folder / "data"
+        self._data = with_cluster(folder) / "data"
         self.port = free_port()
         self._log = folder / "own.log"
         self._process: subprocess.Popen[bytes] | None = None

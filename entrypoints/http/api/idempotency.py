@@ -17,7 +17,7 @@ from entrypoints.http.server.exchange import Exchange
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _VISIBLE, _MAX = r"!-~\xa1-\xff", IDEMPOTENCY_KEY.max_length
-_PATTERN = (
+KEY_PATTERN = (
     rf'^("([ !#-\[\]-~\xa0-\xff]|\\["\\]){{1,{_MAX}}}"'
     rf'|(?!""$)[{_VISIBLE}]([ \xa0{_VISIBLE}]{{0,{_MAX - 2}}}[{_VISIBLE}])?)$'
 )
@@ -27,7 +27,7 @@ _PARTS_OF_REQUEST = (b"if-match", b"if-none-match")
 IDEMPOTENCY_KEY_HEADER = Parameter(
     "Idempotency-Key",
     "header",
-    Schema(type=OpenAPIType.STRING, pattern=_PATTERN),
+    Schema(type=OpenAPIType.STRING, pattern=KEY_PATTERN),
     description="A text that no other request has, quoted or bare. A retry with the same key gets the first response.",
 )
 """For the OpenAPI document; handlers name it in `opt`."""
