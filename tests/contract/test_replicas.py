@@ -19,7 +19,7 @@ from tests.databases import Server, migrated, patient
 
 WRITERS = 20
 AFTER = LATER + timedelta(seconds=1)
-ROUNDS = {"test": 50, "torture": 1000}
+ROUNDS = {"fast": 10, "test": 50, "torture": 1000}
 PAIRS: list[tuple[Coalescing, Coalescing]] = [("all", "all"), ("all", "user"), ("off", "all")]
 pytestmark = pytest.mark.unmeasured
 
