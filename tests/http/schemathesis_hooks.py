@@ -27,8 +27,10 @@ schemathesis.openapi.format(
 def before_load_schema(context: HookContext, raw_schema: Any) -> None:
     """Generate entity tags and keys as above: by default Schemathesis puts no quotation mark into a header.
 
-    Events are not JSON, which Schemathesis expects of them.
+    Events are not JSON, which Schemathesis expects of them. A version is not written as 1.0, which it generates.
     """
+    for name in ("UpdateEntry", "CompleteEntry", "RemoveEntry"):
+        raw_schema["components"]["schemas"][name]["properties"]["if_version"]["enum"] = [1, 2, 3]
     for operation in [each for path in raw_schema["paths"].values() for each in path.values()]:
         for parameter in operation.get("parameters", ()):
             if parameter["name"] in PRECONDITIONS:

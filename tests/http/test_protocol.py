@@ -28,7 +28,7 @@ ACCEPTED = {
     "another expectation": (POST + b"Expect: tea\r\nContent-Length: 1\r\n\r\nx", 405),
     "an absolute target": (b"GET http://h/health/live HTTP/1.1\r\nHost: x\r\n\r\n", 200),
     "an absolute target in capitals": (b"GET HTTPS://[::1]:80/health/live?q HTTP/1.1\r\nHost: x\r\n\r\n", 200),
-    "an absolute target without a path": (b"GET http://h?q HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+    "an absolute target without a path": (b"GET http://h?q HTTP/1.1\r\nHost: x\r\n\r\n", 200),  # the page
     "OPTIONS of the server": (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 204),
     "two names in a Host": (b"GET /health/live HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
     "a list of Hosts": (b"GET /health/live HTTP/1.1\r\nHost: a:1, b\r\n\r\n", 400),
