@@ -2,19 +2,30 @@
 
 import json
 import random
+import re
+import shutil
+import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from entrypoints.http.api import events
+from tests.cli.processes import ROOT
 from tests.http.wire import assert_problem, listed, made, one, raw
 from tests.services import Client, Service
 from tests.streams import Event, following
 
 START = "000000000000-0"
 """The token of a user who has never written."""
+DRIVER = """
+const [url, token, lastId] = process.argv.slice(2);
+const change = ({ op, task }) => console.log(op, task.title);
+await follow(url, () => token, lastId, { change, resync: (id) => console.log("resync", id) });
+"""
+"""Runs the client of docs/events.md."""
 FOREIGN = "ffffffffffff-7"
 """A token of another epoch."""
 
@@ -213,3 +224,19 @@ class TestResponse:
         service.access_lines.clear()
         assert (lines[1]["route"], lines[1]["status"]) == ("/api/{user_id}/tasks/events", 200)
         assert lines[1]["duration_ms"] > 300
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
+def test_the_documented_client_follows_changes(me: Client, tmp_path: Path) -> None:
+    (client,) = re.findall(r"```js\n(.*?)```", (ROOT / "docs" / "events.md").read_text(), re.DOTALL)
+    (tmp_path / "client.mjs").write_text(f"{client}\n{DRIVER}")
+    authorization = me.headers["Authorization"].removeprefix("Bearer ")
+    command = ["node", "client.mjs", f"{me.base_url}{me.tasks}/events", authorization, FOREIGN]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            assert process.stdout.readline() == f"resync {START}\n"
+            made(me, "one: two")
+            assert process.stdout.readline() == "put one: two\n"
+        finally:
+            process.kill()

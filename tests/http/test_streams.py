@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from adapters.postgres.epochs import renew_epochs
 from adapters.tokens import LEEWAY_SECONDS, remote_keys
 from entrypoints.http.server.streams import Streams
+from tests.databases import Server, patient
 from tests.http.test_events import fill, put
 from tests.http.wire import assert_problem, bearer, claims, connected, made, received_until_end, token
 from tests.issuers import AUDIENCE, ISSUER, published, running_issuer
@@ -193,3 +195,18 @@ class TestSignal:
                 began = time.monotonic()
                 assert next(stream) == created
                 assert time.monotonic() - began < 5  # on a busy machine; half a second on a calm one
+
+    @pytest.mark.database
+    async def test_a_restored_backup_is_a_resync(self, server: Server) -> None:
+        url = await server.new_database()
+        with running_service(DATABASE_URL=url) as service, service.client() as ada, following(ada) as stream:
+            next(stream)
+            before = put(ada.post(ada.tasks, json={"title": "x"}))
+            assert before == next(stream)
+            database = patient(url)
+            assert await renew_epochs(database) == 1
+            await database.close()
+            resync = next(stream)
+            assert resync.name == "resync"
+            assert resync.id not in (None, before.id)
+            assert put(ada.post(ada.tasks, json={"title": "y"})) == next(stream)
