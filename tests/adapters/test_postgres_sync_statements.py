@@ -14,7 +14,7 @@ import pytest
 
 from adapters.clock import SystemClock
 from adapters.ids import Uuid7Ids
-from adapters.postgres import Coalescing, Database, PostgresTaskRepository, migrate
+from adapters.postgres import Coalescing, Database, PoolSettings, PostgresTaskRepository, migrate
 from adapters.postgres.apply_statement import APPLY, apply_arguments
 from adapters.postgres.purge_statements import PURGE_KEYS, PURGE_REMOVALS
 from adapters.postgres.shared_statements import SharedStatements
@@ -34,6 +34,7 @@ from application.update_task import COMPLETION
 from domain import Task, TaskChange, TaskDraft
 from tests.contract.test_task_repository import LATER, a_task
 from tests.databases import Server, patient
+from tests.patience import DATABASE_TIMEOUT_SECONDS
 from tests.tenancy import generic_plan
 
 pytestmark = pytest.mark.database
@@ -180,8 +181,9 @@ MODES: list[Coalescing] = ["all", "user", "off"]
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_round_trips_of_batches_and_keyed_writes(empty_database: Database, mode: Coalescing) -> None:
-    tasks = PostgresTaskRepository(empty_database, coalescing=mode)
+async def test_round_trips_of_batches_and_keyed_writes(url: str, mode: Coalescing) -> None:
+    database = Database(url, PoolSettings(size=1, max_overflow=0, timeout=DATABASE_TIMEOUT_SECONDS))
+    tasks = PostgresTaskRepository(database, coalescing=mode)
     batch = ApplyBatch(tasks=tasks, clock=SystemClock(), ids=Uuid7Ids())
     create = CreateTask(tasks=tasks, clock=SystemClock(), ids=Uuid7Ids())
     sent: list[str] = []
@@ -197,7 +199,7 @@ async def test_round_trips_of_batches_and_keyed_writes(empty_database: Database,
 
     creates: list[Operation] = [CreateOperation(draft=TaskDraft(title=f"{n}")) for n in range(100)]
     await batch(actor="ada", user_id="ada", operations=creates)  # has the driver learn about types
-    async with empty_database.connection() as connection:  # the one the pool will lend again, last in, first out
+    async with database.connection() as connection:  # the only one
         connection.add_query_logger(note)
     try:
         made = await cost(batch(actor="ada", user_id="ada", operations=creates, once=Once(key="k", fingerprint=b"")))
@@ -210,7 +212,7 @@ async def test_round_trips_of_batches_and_keyed_writes(empty_database: Database,
             await cost(create(actor="ada", user_id="ada", draft=TaskDraft(title="x"), once=once))
             assert sent == statements
     finally:
-        connection.remove_query_logger(note)
+        await database.close()
 
 
 def _operation(place: int, task_id: UUID) -> Operation:
