@@ -101,16 +101,16 @@ async def test_rows_are_found_through_an_index(crowded: Database, statement: Sta
 
 
 @pytest.mark.parametrize("statement", [APPLY, GET_MANY], ids=lambda statement: statement.name)
-async def test_each_task_is_found_by_two_columns(
-    crowded: Database, empty_database: Database, statement: Statement
-) -> None:
+async def test_each_task_is_found_by_two_columns(crowded: Database, url: str, statement: Statement) -> None:
     """By its id, or by its version, which is unique among those of its user; in a new table, too."""
-    for database in (crowded, empty_database):
+    blank = patient(url)
+    for database in (crowded, blank):
         async with database.connection() as connection:
             lines = [line[0] for line in await generic_plan(connection, statement.sql, "FORMAT TEXT")]
         conditions = [condition for scan, condition in pairwise(lines) if "Scan using tasks_" in scan]
         assert len(conditions) == (4 if statement is APPLY else 1)
         assert all(re.search(r"Index Cond: \(\(user_id = .+\) AND \((id|version) = .+", each) for each in conditions)
+    await blank.close()
 
 
 async def buffers(connection: asyncpg.Connection, statement: Statement, *arguments: Any) -> int:
