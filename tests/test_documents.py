@@ -20,6 +20,7 @@ README = (ROOT / "README.md").read_text()
 MASKS = {
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}": "<id>",
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z": "<time>",
+    r"\b(?!0{12})[0-9a-f]{12}-(?=\d)": "<epoch>-",
 }
 
 
@@ -56,10 +57,11 @@ def served(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.database
-def test_the_tour_answers_as_the_readme_shows(served: dict[str, str]) -> None:
-    (tour,) = blocks("A tour in six calls", "console")
-    steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", tour, re.MULTILINE)
-    assert len(steps) == 11
+@pytest.mark.parametrize(("title", "count"), [("A tour in six calls", 11), ("A copy that stays equal", 14)])
+def test_calls_answer_as_the_readme_shows(served: dict[str, str], title: str, count: int) -> None:
+    (calls,) = blocks(title, "console")
+    steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", calls, re.MULTILINE)
+    assert len(steps) == count
     script = "".join(f"{command}\necho ---\n" for command, _ in steps).replace("8000", served["PORT"])
     ran = subprocess.run(
         ["bash", "-eu", "-c", script], cwd=ROOT, env=served, capture_output=True, text=True, check=True
