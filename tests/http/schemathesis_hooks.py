@@ -46,7 +46,7 @@ def filter_failure(context: HookContext, failure: Failure, case: Case[Any], resp
     """Accept rejections of well-formed data that only the state of the service explains.
 
     These are a tag, a version or a state that is not the current one; a cursor or a token that was never issued; a key
-    that another request had; and a batch that names a task twice, or has an update without a change, or 2.0 as a version.
+    that another request had; and a batch that names a task twice, has an update without a change, or 2.0 as a version.
     """
     if not isinstance(failure, RejectedPositiveData):
         return True
