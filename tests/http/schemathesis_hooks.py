@@ -46,7 +46,7 @@ def filter_failure(context: HookContext, failure: Failure, case: Case[Any], resp
     """Accept rejections of well-formed data that only the state of the service explains.
 
     These are a tag, a version or a state that is not the current one; a cursor or a token that was never issued; a key
-    that another request had; and a batch that names a task twice, or has an update without a change.
+    that another request had; and a batch that names a task twice, has an update without a change, or 2.0 as a version.
     """
     if not isinstance(failure, RejectedPositiveData):
         return True
@@ -61,7 +61,10 @@ def filter_failure(context: HookContext, failure: Failure, case: Case[Any], resp
         case 422:
             return IDEMPOTENCY_KEY_HEADER.name not in case.headers
     errors = response.json().get("errors", [])
-    if any(each["op"] == "update" and each.keys().isdisjoint({"title", "is_completed"}) for each in operations):
-        return [error["code"] for error in errors] != ["missing_field"]
+    codes = [error["code"] for error in errors]
+    if codes == ["missing_field"]:
+        return not any(each["op"] == "update" and {"title", "is_completed"}.isdisjoint(each) for each in operations)
+    if codes == ["wrong_type"]:
+        return not any(isinstance(each.get("if_version"), float) for each in operations)
     blamed = {error.get("parameter") or error["code"] for error in errors}
     return not blamed or not blamed <= {"cursor", "task_repeated"}
