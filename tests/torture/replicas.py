@@ -56,7 +56,7 @@ async def replicas(folder: Path, postgres: OwnPostgres, *, seconds: float) -> li
     database = await postgres.new_database()
     service = Service(folder, postgres, database)
     user = f"user-{uuid4()}"
-    files = [_new_file(folder / f"{user}-{n}.db") for n in range(REPLICAS)]
+    files = [new_file(folder / f"{user}-{n}.db") for n in range(REPLICAS)]
     token = issue_token(SECRET, user)
 
     def start(file: Path) -> "subprocess.Popen[bytes]":
@@ -105,7 +105,8 @@ async def replicas(folder: Path, postgres: OwnPostgres, *, seconds: float) -> li
     ]
 
 
-def _new_file(file: Path) -> Path:
+def new_file(file: Path) -> Path:
+    """Create the file of a replica that also notes its answers."""
     with closing(sqlite3.connect(file)) as db:
         db.executescript(SCHEMA + ANSWERED)
     return file
