@@ -22,7 +22,9 @@ from tests.torture.kill import kills
 from tests.torture.outages import outages
 from tests.torture.overload import overload
 from tests.torture.postgres import OwnPostgres, own_postgres
+from tests.torture.replicas import replicas
 from tests.torture.report import Finding, table
+from tests.torture.retries import retries
 from tests.torture.service import COALESCING
 from tests.torture.soak import soak
 from tests.torture.stop import stop
@@ -36,6 +38,8 @@ SCENARIOS: dict[str, Scenario] = {
         folder, postgres, limit=Settings().max_concurrent_requests, seconds=10.0, is_strict=True
     ),
     "hostile": lambda folder, postgres, _: hostile(folder, postgres, seconds=20.0, connections=300, is_strict=True),
+    "retries": lambda folder, postgres, size: retries(folder, postgres, rounds=size.rounds),
+    "replicas": lambda folder, postgres, _: replicas(folder, postgres, seconds=60.0),
     "stop": lambda folder, postgres, size: stop(folder, postgres, rounds=size.few),
     "soak": lambda folder, postgres, size: soak(folder, postgres, minutes=size.minutes),
 }

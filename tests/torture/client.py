@@ -47,6 +47,11 @@ class Answer:
         """The code of a problem, or an empty string."""
         return str(self.json()["code"]) if self.status >= 400 else ""
 
+    def header(self, name: str) -> str:
+        """Return the value of a header, or an empty string."""
+        found = re.search(rf"\r\n{name}: ([^\r]*)".encode(), self.head, re.IGNORECASE)
+        return found[1].decode() if found else ""
+
     @property
     def is_last(self) -> bool:
         """Whether the server is going to close the connection."""
@@ -58,8 +63,7 @@ class Answer:
 
     @property
     def retry_after(self) -> int:
-        found = re.search(rb"\r\nretry-after: (\d+)", self.head, re.IGNORECASE)
-        return int(found[1]) if found else 0
+        return int(self.header("Retry-After") or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,10 +155,11 @@ class Client:
         self._common = f"Host: {url.netloc}\r\nAuthorization: Bearer {issue_token(SECRET, user)}\r\n"
         self.connection = Connection()
 
-    def request(self, method: str, end: str = "", body: Json | None = None) -> bytes:
-        """Return a request for the user's tasks, or for a path under /health."""
+    def request(self, method: str, end: str = "", body: Json | None = None, key: str = "") -> bytes:
+        """Return a request for the user's tasks, or for a path under /health; perhaps with an idempotency key."""
         content = b"" if body is None else json.dumps(body).encode()
         kind = "" if body is None else f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+        kind += f"Idempotency-Key: {key}\r\n" if key else ""
         path = end if end.startswith("/health/") else self._tasks + end
         return f"{method} {path} HTTP/1.1\r\n{self._common}{kind}\r\n".encode() + content
 
@@ -172,11 +177,11 @@ class Client:
         except OSError as error:
             raise NotSent(repr(error)) from error
 
-    async def ask(self, method: str, end: str = "", body: Json | None = None) -> Answer:
+    async def ask(self, method: str, end: str = "", body: Json | None = None, key: str = "") -> Answer:
         """Send a request and wait for its answer. Raises NoAnswer."""
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                return await (await self.send(self.request(method, end, body)))
+                return await (await self.send(self.request(method, end, body, key)))
         except TimeoutError:
             self.connection.close()
             raise NoAnswer("timeout") from None
