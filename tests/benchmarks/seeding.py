@@ -27,7 +27,7 @@ class Schema:
 
 HEXTASKS = Schema(
     fill=(
-        "TRUNCATE tasks, task_counters, task_tombstones, idempotency_keys",
+        "TRUNCATE tasks, task_counters, task_tombstones",
         "INSERT INTO tasks (user_id, id, title, created_at, updated_at, version)"
         " SELECT user_id, id, title, moment, moment, version FROM ({rows}) AS rows",
         "INSERT INTO task_counters (user_id, value)"
