@@ -61,11 +61,12 @@ class FollowChanges:
         """Return the changes after a page as soon as there are any, or an empty page after `idle_seconds`."""
         has_more, page = page.has_more, replace(page, changes=(), has_more=False)
         idle_at = None if idle_seconds is None else asyncio.get_running_loop().time() + idle_seconds
-        while has_more or await listener.wait(until=idle_at):
+        while True:
+            if not has_more and not await listener.wait(until=idle_at):
+                return page
             has_more = False
             with suppress(StorageUnavailable):  # polling wakes the listener when the storage is available
                 page = await self.tasks.changes(user_id, since=page.next, limit=limit)
                 listener.seen = page.next
-                if page.changes:
-                    break
-        return page
+            if page.changes:
+                return page

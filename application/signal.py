@@ -14,27 +14,31 @@ POLL_SECONDS = 0.5
 class Listener:
     """Waits for a user's state to change. However many changes there were meanwhile, it wakes once."""
 
-    __slots__ = ("_woken", "seen")
+    __slots__ = ("_has_news", "_woken", "seen")
 
     def __init__(self) -> None:
         self.seen: State | None = None
         """The state up to which the changes are known; any other one wakes the listener."""
+        self._has_news = False
         self._woken = asyncio.Event()
 
     def notice(self, state: State) -> None:
         """Wake, unless the state has been seen."""
         if state != self.seen:
+            self._has_news = True
             self._woken.set()
 
     async def wait(self, *, until: float | None = None) -> bool:
         """Wait until another state than `seen`, newer or older, was noticed; or in vain until a time of the loop's."""
+        timer = None if until is None else asyncio.get_running_loop().call_at(until, self._woken.set)
         try:
-            async with asyncio.timeout_at(until):
-                await self._woken.wait()
-        except TimeoutError:
-            return False
+            await self._woken.wait()
+        finally:
+            if timer:
+                timer.cancel()
         self._woken.clear()
-        return True
+        has_news, self._has_news = self._has_news, False
+        return has_news
 
 
 class ChangeSignal:

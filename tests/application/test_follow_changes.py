@@ -118,6 +118,21 @@ async def test_an_empty_page_comes_after_a_time_without_changes(fragile: Fragile
             assert await next_page(pages) == ChangePage(changes=(), next=state, has_more=False)
 
 
+async def test_an_older_state_that_is_noticed_late_brings_no_page(fragile: Fragile, signal: ChangeSignal) -> None:
+    follow, writer = FollowChanges(tasks=fragile, signal=signal), create(fragile, signal)
+    async with aclosing(follow(actor="ada", user_id="ada", since=NOTHING, limit=1)) as pages:
+        old = (await next_page(pages)).next
+        await created(writer, "one")
+        await next_page(pages)
+        waiting = asyncio.create_task(next_page(pages))
+        await asyncio.sleep(0)
+        signal.publish("ada", old)
+        await asyncio.sleep(2 * POLL_SECONDS)
+        assert not waiting.done()
+        await created(writer, "two")
+        assert len((await waiting).changes) == 1
+
+
 async def test_all_listeners_are_polled_together_and_nothing_is_polled_without_any(
     fragile: Fragile, signal: ChangeSignal
 ) -> None:
@@ -183,3 +198,13 @@ async def test_one_can_go_on_after_each_change_of_a_page(tasks: TaskRepository) 
     *_, (_, end) = last.steps(page.next)
     assert end == last.next
     assert end.walk == 0
+
+
+async def test_a_listener_that_leaves_does_not_disturb_another_of_the_same_user(
+    fragile: Fragile, signal: ChangeSignal
+) -> None:
+    with signal.listening("ada", tasks=fragile) as stays:
+        with signal.listening("ada", tasks=fragile):
+            pass
+        await created(create(fragile, signal), "one")
+        assert await stays.wait(until=asyncio.get_running_loop().time() + 20)
