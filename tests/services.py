@@ -53,10 +53,13 @@ class Client(httpx.Client):
 
 
 @contextmanager
-def running_service(limits: Mapping[str, Any] = MappingProxyType({}), /, **environment: str) -> Iterator[Service]:
+def running_service(
+    limits: Mapping[str, Any] = MappingProxyType({}), /, *, is_measured: bool = True, **environment: str
+) -> Iterator[Service]:
     """Run the service in a thread of this process, on a free port, until the end of the block.
 
-    `limits` are fields of ServerLimits that differ from those of the settings.
+    `limits` are fields of ServerLimits that differ from those of the settings. Unless `is_measured`, the coverage of
+    its code is not measured, which takes half of the time.
     """
     settings = Settings.load({"JWT_SECRET": SECRET, **GENEROUS, **environment}, dotenv=None)
     container = Container(settings=settings)
@@ -70,7 +73,13 @@ def running_service(limits: Mapping[str, Any] = MappingProxyType({}), /, **envir
     server = uvicorn.Server(server_config(app))
     with listen("127.0.0.1", 0, unread_seconds=app.limits.read_seconds) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
+        measure = threading.gettrace()
+        if not is_measured:
+            threading.settrace(None)
+        try:
+            thread.start()
+        finally:
+            threading.settrace(measure)
         try:
             while not server.started:
                 assert thread.is_alive(), "the service did not start"

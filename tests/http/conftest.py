@@ -24,9 +24,13 @@ async def service_database_url(server: Server) -> str:
 
 @pytest.fixture(scope="session", params=STORAGES)
 def service(request: pytest.FixtureRequest) -> Iterator[Service]:
-    """The whole service on a real socket, once with every adapter. Each test uses users of its own."""
-    url = "memory://" if request.param == "memory" else request.getfixturevalue("service_database_url")
-    with running_service(DATABASE_URL=url, CORS_ORIGINS="https://app.example.com") as service:
+    """The whole service on a real socket, once with every adapter. Each test uses users of its own.
+
+    The coverage is measured with the memory adapter only; that of the PostgreSQL adapter by the contract tests.
+    """
+    is_memory = request.param == "memory"
+    url = "memory://" if is_memory else request.getfixturevalue("service_database_url")
+    with running_service(is_measured=is_memory, DATABASE_URL=url, CORS_ORIGINS="https://app.example.com") as service:
         yield service
 
 
