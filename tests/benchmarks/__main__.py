@@ -13,6 +13,7 @@ from tests.benchmarks import contenders, report
 from tests.benchmarks.batches import batch_costs
 from tests.benchmarks.comparison import Comparison, Plan, Result
 from tests.benchmarks.contenders import ROOT, TOOLS, Contender
+from tests.benchmarks.delivery import deliveries
 from tests.benchmarks.flat import flatness
 from tests.benchmarks.library import import_milliseconds, memory_flatness, use_cases_beside_a_dict
 from tests.benchmarks.listeners import beside_load
@@ -122,7 +123,9 @@ class Benchmarks:
                 seconds=1.0 if quick else 5.0,
             )
             self._add(f"Event streams beside load, {contender.name}", report.listener_table(found))
-            self._others[f"listeners {contender.name}"] = found
+            delivered = deliveries(contender, self._postgres, self._folder, writes=20 if quick else 100)
+            self._add(f"From a write to its event, {contender.name}", report.delivery_table(delivered))
+            self._others[f"listeners {contender.name}"] = {"beside_load": found, "deliveries": delivered}
 
     def _library(self) -> None:
         tasks = 10_000 if self._arguments.quick else 100_000

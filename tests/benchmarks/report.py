@@ -12,6 +12,7 @@ import msgspec
 from tests.benchmarks.batches import BOUND as BATCH_BOUND
 from tests.benchmarks.batches import Cost
 from tests.benchmarks.comparison import Result
+from tests.benchmarks.delivery import Delivery
 from tests.benchmarks.flat import Flatness
 from tests.benchmarks.listeners import Listeners
 from tests.benchmarks.many import Crowd
@@ -134,6 +135,24 @@ def crowd_table(found: Sequence[Crowd]) -> str:
                 number(it.memory_megabytes),
                 str(it.connections),
                 str(it.failed),
+            ]
+            for it in found
+        ],
+    )
+
+
+def delivery_table(found: Sequence[Delivery]) -> str:
+    """Return how long changes took to their listener."""
+    head = ("written by", "median ms", "longest ms", "at most ms", "verdict")
+    return table(
+        head,
+        [
+            [
+                it.written_by,
+                number(it.middle * 1000, 1),
+                number(it.longest * 1000, 1),
+                number(it.bound * 1000, 0),
+                "kept" if it.longest <= it.bound else "BROKEN",
             ]
             for it in found
         ],
