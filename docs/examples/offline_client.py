@@ -13,7 +13,7 @@ idempotency key, and leaves the queue when the feed contains it. Conflicts are r
 - A deletion of a task that was edited elsewhere, by an edit not yet seen here, is rejected: the edit wins.
 
 A rejected change stays in the queue, without effect, for the user to see. Each step is one transaction, so that the
-process may be killed at any point. A file is for one process at a time.
+process may be killed at any point. A file is for one process at a time. It needs Python 3.11 and httpx.
 """
 
 import asyncio
