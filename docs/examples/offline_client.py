@@ -21,6 +21,7 @@ import json
 import os
 import random
 import secrets
+import signal
 import sqlite3
 import sys
 import time
@@ -247,4 +248,5 @@ async def main(url: str, user: str, path: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python would wait for the next line
     asyncio.run(main(*sys.argv[1:]))
