@@ -13,7 +13,7 @@ idempotency key, and leaves the queue when the feed contains it. Conflicts are r
 - A deletion of a task that was edited elsewhere, by an edit not yet seen here, is rejected: the edit wins.
 
 A rejected change stays in the queue, without effect, for the user to see. Each step is one transaction, so that the
-process may be killed at any point. A file is for one process at a time.
+process may be killed at any point. A file is for one process at a time. It needs Python 3.11 and httpx.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ import json
 import os
 import random
 import secrets
+import signal
 import sqlite3
 import sys
 import time
@@ -247,4 +248,5 @@ async def main(url: str, user: str, path: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python would wait for the next line
     asyncio.run(main(*sys.argv[1:]))

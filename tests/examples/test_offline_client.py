@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import sys
 import time
@@ -225,6 +226,21 @@ async def test_the_command_exchanges_changes_while_it_runs(
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
+
+
+async def test_ctrl_c_ends_the_command_while_it_waits_for_a_line(tmp_path: Path) -> None:
+    command = await asyncio.create_subprocess_exec(
+        *(sys.executable, offline_client.__file__, "http://127.0.0.1:9", "ada", tmp_path / "command.db"),
+        env={"PATH": os.environ["PATH"], "TOKEN": "any"},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert command.stdin
+    assert command.stdout
+    command.stdin.write(b"+ Buy milk\n")
+    assert await command.stdout.readline()
+    command.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(command.wait(), 5) == -signal.SIGINT
 
 
 def test_ids_are_uuids_of_version_7_in_the_order_of_time() -> None:
