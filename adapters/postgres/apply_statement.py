@@ -171,7 +171,8 @@ def _result(write: Write, number: int) -> Change:
 def encode_result(writes: Sequence[Write]) -> str:
     """Return writes as text, from which `decode_result` makes them again."""
     return json.dumps(
-        [[write.kind, *(_encoded(getattr(write.task, name)) for name in TASK_FIELDS)] for write in writes]
+        [[write.kind, *(_encoded(getattr(write.task, name)) for name in TASK_FIELDS)] for write in writes],
+        ensure_ascii=False,  # which takes up to three times the bytes
     )
 
 

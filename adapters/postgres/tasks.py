@@ -4,6 +4,7 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 from uuid import UUID
 
@@ -78,22 +79,18 @@ class PostgresTaskRepository:
         mixes_users = coalescing != "user"
         # One user at a time needs many statements at once, for which the pool has a bound of its own.
         most_under_way, enough = (MOST_UNDER_WAY, ENOUGH_CALLS) if mixes_users else (sys.maxsize, 1)
-        self._reads = Coalescer(
-            self._run_together,
-            self._run_alone,
+        shared_calls = partial(
+            Coalescer, timeout=database.timeout, mixes_users=mixes_users, most_under_way=most_under_way, enough=enough
+        )
+        self._reads = shared_calls(self._run_together, self._run_alone, is_read=True)
+        self._writes = shared_calls(self._run_together if self._is_shared else None, self._run_alone)
+        # One user's searches, which may each read all of the user's tasks, run one after another.
+        self._searches = Coalescer(
+            None,
+            lambda call: database.fetch(call.operation, call.arguments, deadline=call.deadline),
             timeout=database.timeout,
             is_read=True,
-            mixes_users=mixes_users,
-            most_under_way=most_under_way,
-            enough=enough,
-        )
-        self._writes = Coalescer(
-            self._run_together if self._is_shared else None,
-            self._run_alone,
-            timeout=database.timeout,
-            mixes_users=mixes_users,
-            most_under_way=most_under_way,
-            enough=enough,
+            mixes_users=False,
         )
 
     async def add(self, task: Task) -> Written[Task]:
@@ -131,7 +128,12 @@ class PostgresTaskRepository:
             "after_id": page.after and page.after.id,
             "text": page.text and search_key(page.text),
         }
-        state, rows = beside_counter(await self._database.fetch(statement, statement.arguments(values)))
+        arguments = statement.arguments(values)
+        if page.text is None:
+            found = await self._database.fetch(statement, arguments)
+        else:
+            found = await self._searches.call(statement, user_id, _NO_ID, tuple(arguments))
+        state, rows = beside_counter(found)
         return TaskPage.cut([Task.restore(row[2:]) for row in rows], page.limit, state)
 
     async def save(self, task: Task) -> Written[Task]:

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 
-from adapters.postgres import Database, PoolSettings
+from adapters.postgres import Database, PoolSettings, PostgresTaskRepository
 from adapters.postgres.dsn import connect_arguments
-from application import StorageUnavailable
+from application import PageRequest, StorageUnavailable
 from tests.adapters.test_postgres_pool import backend
 from tests.databases import Server, migrated
 from tests.patience import until
@@ -153,3 +153,19 @@ async def test_a_second_event_loop_is_rejected(small: Database) -> None:
     await backend(small)
     with pytest.raises(RuntimeError, match="event loop"):
         await asyncio.to_thread(asyncio.run, backend(small))
+
+
+async def test_the_searches_of_one_user_leave_the_connections_to_others(url: str) -> None:
+    database = Database(url, PoolSettings(size=2, max_overflow=0, timeout=30))
+    tasks = PostgresTaskRepository(database)
+    blocker = await asyncpg.connect(**connect_arguments(url))
+    async with blocker.transaction():
+        await blocker.execute("LOCK TABLE tasks")
+        search = PageRequest(limit=1, text="milk")
+        searches = [asyncio.create_task(tasks.list("ada", search)) for _ in range(8)]
+        await asyncio.sleep(0.1)
+        await asyncio.wait_for(tasks.states(["bob"]), 10)
+    for page in await asyncio.gather(*searches):
+        assert page.tasks == ()
+    await blocker.close()
+    await database.close()

@@ -15,7 +15,7 @@ import pytest
 from adapters.clock import SystemClock
 from adapters.ids import Uuid7Ids
 from adapters.postgres import Coalescing, Database, PoolSettings, PostgresTaskRepository, migrate
-from adapters.postgres.apply_statement import APPLY, apply_arguments
+from adapters.postgres.apply_statement import APPLY, apply_arguments, decode_result, encode_result
 from adapters.postgres.purge_statements import PURGE_KEYS, PURGE_REMOVALS
 from adapters.postgres.shared_statements import SharedStatements
 from adapters.postgres.statement import Statement
@@ -224,3 +224,10 @@ def _operation(place: int, task_id: UUID) -> Operation:
         case 2:
             return CreateOperation(draft=TaskDraft(title=f"{place}"), task_id=task_id)  # exists with this title
     return CreateOperation(draft=TaskDraft(title="new"))
+
+
+def test_a_stored_result_takes_little_more_than_its_titles() -> None:
+    title = "\N{GRINNING FACE}" * 500
+    writes = [Write(kind="add", task=a_task(title=title))]
+    assert len(encode_result(writes).encode()) < len(title.encode()) + 300
+    assert decode_result(encode_result(writes)) == writes

@@ -4,11 +4,13 @@ import itertools
 import re
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from tests.cli.processes import Served, serving
@@ -135,3 +137,22 @@ def test_unfinished_heads_keep_little_more_than_their_bytes(served: Served) -> N
             connection.sendall(get(b"/health/live?" + unlike(8_000), b"X: " + unlike(32_000))[:-2])
         answered(connections.enter_context(connect(served)), [get(b"/health/live")])
         assert memory(served) - before < 200 * 60_000
+
+
+def test_streams_that_are_not_read_keep_little(tmp_path: Path) -> None:
+    with serving(tmp_path, MAX_STREAMS_PER_USER="100") as served:
+        wide = {"op": "create", "title": "\N{GRINNING FACE}" * 500}
+        batch = httpx.post(
+            f"{served.address}/api/ada/tasks/batch", headers=served.headers, json={"operations": [wide] * 100}
+        )
+        assert batch.status_code == 200
+        token = f"Authorization: {served.headers['Authorization']}".encode()
+        before = memory(served)
+        with ExitStack() as connections:
+            for _ in range(100):
+                connection = connections.enter_context(connect(served))
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                connection.sendall(get(b"/api/ada/tasks/events?since=000000000000-0", token))
+                assert connection.recv(12) == b"HTTP/1.1 200"
+            time.sleep(1)  # for the streams to write what fits
+            assert memory(served) - before < 100 * 300_000

@@ -26,6 +26,8 @@ from entrypoints.http.server.asgi import CLOSE, Send
 from entrypoints.http.server.exchange import Exchange
 
 PING_SECONDS = 15.0
+PAGE_SIZE = 20
+"""Changes that are read together. A stream keeps them while its client does not read."""
 PART_BYTES = 16_384
 """Events are sent together up to this size; the next part follows when the client has read."""
 RETRY_MILLISECONDS = range(1_000, 5_000)
@@ -112,7 +114,7 @@ async def _events(follow: FollowChanges, user_id: str, since: State | None) -> A
     """Yield events without end. The first one raises what FollowChanges raises, except for StateExpired."""
     first = ["ready"]
     while True:
-        pages = follow(actor=user_id, user_id=user_id, since=since, idle_seconds=PING_SECONDS)
+        pages = follow(actor=user_id, user_id=user_id, since=since, limit=PAGE_SIZE, idle_seconds=PING_SECONDS)
         try:
             async with aclosing(pages):
                 async for page in pages:
