@@ -12,6 +12,8 @@ INTERVAL_SECONDS = 300.0
 """On average. It is random, so that processes that were started together do not purge together."""
 PAUSE_SECONDS = 0.1
 """Between two batches."""
+BUSY_PAUSE_SECONDS = 5.0
+"""Between two batches while the service is not quiet, which a client that sends slowly can prevent."""
 
 _log = logging.getLogger("hextasks.storage")
 
@@ -20,7 +22,7 @@ _log = logging.getLogger("hextasks.storage")
 async def purging(
     purge: Purge, *, check: Callable[[], Awaitable[None]], is_quiet: Callable[[], bool]
 ) -> AsyncIterator[None]:
-    """Purge every few minutes during the block: one batch, and further ones while the service is quiet.
+    """Purge every few minutes during the block: batch by batch, with longer pauses while the service is not quiet.
 
     `check` raises StorageUnavailable while the storage is not ready.
     """
@@ -33,13 +35,14 @@ async def purging(
 
 
 async def _run(purge: Purge, check: Callable[[], Awaitable[None]], is_quiet: Callable[[], bool]) -> None:
-    goes_on = False
+    pause = 0.0
     while True:
-        await asyncio.sleep(PAUSE_SECONDS if goes_on else INTERVAL_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
-        goes_on = False
+        await asyncio.sleep(pause or INTERVAL_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
+        pause = 0.0
         try:
             await check()
-            goes_on = await purge() > 0 and is_quiet()
+            if await purge() > 0:
+                pause = PAUSE_SECONDS if is_quiet() else BUSY_PAUSE_SECONDS
         except StorageUnavailable:
             continue  # readiness reports it
         except Exception:

@@ -93,3 +93,26 @@ async def test_memory_is_purged_too_and_a_busy_service_as_well(is_quiet: bool) -
     assert not await has_expired()
     async with purging.purging(purge(tasks), check=MemoryStorage().check, is_quiet=lambda: is_quiet):
         await until(has_expired)
+
+
+async def test_a_busy_service_goes_on_until_nothing_old_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purging, "BUSY_PAUSE_SECONDS", 0.01)
+    tasks, left = MemoryTaskRepository(), 3
+    for _ in range(left):
+        added = await tasks.add(a_task(now=OLD))
+        await tasks.remove("ada", added.task.id, removed_at=OLD)
+
+    class PurgeOne(Purge):
+        async def __call__(self) -> int:
+            nonlocal left
+            monkeypatch.setattr(purging, "INTERVAL_SECONDS", 3600.0)
+            gone = await self.tasks.purge(removed_before=self.clock.now(), keys_before=self.clock.now(), limit=1)
+            left -= gone
+            return gone
+
+    async def is_purged() -> bool:
+        return left == 0
+
+    once = PurgeOne(tasks=tasks, clock=SystemClock(), keep_removals=timedelta(), keep_keys=timedelta())
+    async with purging.purging(once, check=MemoryStorage().check, is_quiet=lambda: False):
+        await until(is_purged)
