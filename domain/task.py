@@ -109,6 +109,11 @@ class Task:
         restored: Task = task
         return restored
 
+    def stored(self, version: int, *, created_at: datetime | None = None) -> "Task":
+        """Return this task, which was checked when it was made, as a repository has stored it."""
+        fields = (self.id, self.user_id, self.title, created_at or self.created_at, self.updated_at, self.completed_at)
+        return Task.restore((*fields, version))
+
     @property
     def is_completed(self) -> bool:
         """Whether the task is done: true exactly when `completed_at` is set."""

@@ -1,7 +1,7 @@
 """One user's tasks."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from secrets import randbits
@@ -41,7 +41,7 @@ class UserTasks:
     def add(self, task: Task) -> Task:
         """Store a new task with the next number."""
         self.counter += 1
-        stored = self.by_id[task.id.int] = replace(task, version=self.counter)
+        stored = self.by_id[task.id.int] = task.stored(self.counter)
         place = place_of(task.created_at, task.id)
         self.all.add(place)
         self.by_state[task.is_completed].add(place)
@@ -51,7 +51,7 @@ class UserTasks:
     def save(self, before: Task, task: Task) -> Task:
         """Replace a task, with the next number."""
         self.counter += 1
-        stored = replace(task, created_at=before.created_at, version=self.counter)
+        stored = task.stored(self.counter, created_at=before.created_at)
         self.by_id[task.id.int] = stored
         if stored.is_completed != before.is_completed:
             place = place_of(stored.created_at, stored.id)

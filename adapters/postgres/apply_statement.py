@@ -165,7 +165,7 @@ def _result(write: Write, number: int) -> Change:
         return task
     if write.kind == "remove":
         return Removal(id=task.id, version=number)
-    return Task.restore([*(getattr(task, name) for name in TASK_FIELDS[:-1]), number])
+    return task.stored(number)
 
 
 def encode_result(writes: Sequence[Write]) -> str:

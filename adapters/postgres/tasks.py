@@ -101,7 +101,7 @@ class PostgresTaskRepository:
         row = await self._writes.call(self._add, task.user_id, task.id, _arguments_of_add(task))
         if row is None:
             raise TaskAlreadyExists
-        return outcome_of_write(replace(task, version=row["version"]), row)
+        return outcome_of_write(task.stored(row["version"]), row)
 
     async def get(self, user_id: str, task_id: UUID) -> Task:
         """See TaskRepository.get."""
@@ -140,7 +140,7 @@ class PostgresTaskRepository:
         if row is None:
             stored = await self.get(task.user_id, task.id)  # raises TaskNotFound if that is the reason
             raise VersionConflict(stored.version)
-        return outcome_of_write(replace(task, created_at=row["created_at"], version=row["version"]), row)
+        return outcome_of_write(task.stored(row["version"], created_at=row["created_at"]), row)
 
     async def remove(
         self, user_id: str, task_id: UUID, *, removed_at: datetime, expected_version: int | None = None

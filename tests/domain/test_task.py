@@ -80,6 +80,12 @@ def test_a_stored_task_is_restored_from_its_fields(task: Task) -> None:
             Task.restore(other)
 
 
+@pytest.mark.parametrize("task", [TASK, DONE])
+def test_a_task_as_stored_has_its_version_and_the_time_of_its_creation(task: Task) -> None:
+    assert task.stored(7) == replace(task, version=7)
+    assert task.stored(7, created_at=NOW - TICK) == replace(task, version=7, created_at=NOW - TICK)
+
+
 def test_a_task_cannot_be_changed_in_place() -> None:
     with pytest.raises(FrozenInstanceError):
         TASK.title = "Buy tea"  # type: ignore[misc]

@@ -38,8 +38,11 @@ class StrictRequest(Request[str, Any, Any]):
 
         Litestar's mapping of all headers takes longer to make than the handler runs.
         """
-        values = [value for given, value in self.scope["headers"] if given == name]
-        return b", ".join(values).decode("latin-1") if values else None
+        found: bytes | None = None
+        for given, value in self.scope["headers"]:
+            if given == name:
+                found = value if found is None else b"%b, %b" % (found, value)
+        return None if found is None else found.decode("latin-1")
 
     @property
     def content_length(self) -> int | None:
