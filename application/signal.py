@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from application.errors import StorageUnavailable
 from application.ports import TaskRepository
@@ -22,9 +22,9 @@ class Listener:
         self._has_news = False
         self._woken = asyncio.Event()
 
-    def notice(self, state: State) -> None:
-        """Wake, unless the state has been seen."""
-        if state != self.seen:
+    def notice(self, state: State | None) -> None:
+        """Wake, unless the state has been seen. None stands for an unknown one."""
+        if state is None or state != self.seen:
             self._has_news = True
             self._woken.set()
 
@@ -54,8 +54,8 @@ class ChangeSignal:
         self._listeners: dict[str, set[Listener]] = {}
         self._poller: asyncio.Task[None] | None = None
 
-    def publish(self, user_id: str, state: State) -> None:
-        """Wake the user's listeners: a write has led to this state. Costs a lookup if there are none."""
+    def publish(self, user_id: str, state: State | None) -> None:
+        """Wake the user's listeners, unless they have seen this state. None stands for an unknown one."""
         for listener in self._listeners.get(user_id, ()):
             listener.notice(state)
 
@@ -80,7 +80,13 @@ class ChangeSignal:
             if not self._listeners:
                 return
             user_ids = [*self._listeners]
-            with suppress(StorageUnavailable):
+            try:
                 states = await tasks.states(user_ids)
-                for user_id in user_ids:
-                    self.publish(user_id, states.get(user_id, NOTHING))
+            except StorageUnavailable:
+                continue
+            except Exception:  # not to leave them waiting: the fault, if it lasts, is raised where they read
+                noticed: dict[str, State | None] = dict.fromkeys(user_ids)
+            else:
+                noticed = {user_id: states.get(user_id, NOTHING) for user_id in user_ids}
+            for user_id, state in noticed.items():
+                self.publish(user_id, state)

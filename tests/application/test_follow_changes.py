@@ -28,16 +28,19 @@ POLL_SECONDS = 0.02
 
 
 class Fragile(MemoryTaskRepository):
-    """Counts polls, and is unavailable at times."""
+    """Counts polls, and at times is unavailable, or fails otherwise to read states."""
 
     def __init__(self) -> None:
         super().__init__()
         self.is_available = True
+        self.has_fault = False
         self.polled: list[set[str]] = []
 
     async def states(self, user_ids: Collection[str]) -> dict[str, State]:
         self.polled.append({*user_ids})
         self._check()
+        if self.has_fault:
+            raise RuntimeError("an operator has dropped a column")
         return await super().states(user_ids)
 
     async def changes(self, user_id: str, *, since: State, limit: int) -> ChangePage:
@@ -170,6 +173,18 @@ async def test_an_unavailable_storage_only_delays(fragile: Fragile, signal: Chan
         await asyncio.sleep(5 * POLL_SECONDS)
         fragile.is_available = True
         assert (await waiting).changes == (both[1],)
+
+
+async def test_a_fault_of_polling_neither_ends_it_nor_hides_changes(fragile: Fragile, signal: ChangeSignal) -> None:
+    async with aclosing(FollowChanges(tasks=fragile, signal=signal)(actor="ada", user_id="ada")) as pages:
+        await next_page(pages)
+        for has_fault in (True, False):
+            fragile.has_fault = has_fault
+            waiting = asyncio.create_task(next_page(pages))
+            await asyncio.sleep(5 * POLL_SECONDS)
+            assert not waiting.done()
+            task = await created(create(fragile), "one")
+            assert (await waiting).changes == (task,)
 
 
 async def test_what_the_first_page_raises(fragile: Fragile, signal: ChangeSignal) -> None:
