@@ -100,10 +100,7 @@ class ApplyBatch:
         self, user_id: str, operations: Sequence[Operation], if_state: State | None, once: Once | None
     ) -> Applied:
         created = {each.task_id for each in operations if isinstance(each, CreateOperation) and each.task_id}
-        changed = {each.task_id for each in operations if not isinstance(each, CreateOperation)}
-        # A task that is to be created may exist with the same title. If nothing else has to be read, it is read only
-        # when it does exist.
-        ids = created | changed if changed else set()
+        ids = {each.task_id for each in operations if not isinstance(each, CreateOperation)}
         for _ in range(MAX_ATTEMPTS):
             stored = await self.tasks.get_many(user_id, ids) if ids else {}
             now = self.clock.now()
@@ -113,7 +110,7 @@ class ApplyBatch:
             except WritesRejected as rejected:
                 if created <= ids and all(_is_final(operations[n], error) for n, error in rejected.errors.items()):
                     raise
-            ids |= created
+            ids |= created  # one that exists may have the same title
         raise TaskContended
 
     def _write(self, user_id: str, operation: Operation, stored: Mapping[UUID, Task], now: datetime) -> Write:

@@ -36,7 +36,7 @@ class Write:
     kind: WriteKind
     """`keep` changes nothing: it only requires that the task is still as it was read."""
     task: Task
-    """To add: the new task. To save: the changed task with the version that was read. Otherwise the task as read."""
+    """To add: the new task. To save: the task that was read, changed. Otherwise the task as read."""
 
 
 T = TypeVar("T", Task, None)

@@ -198,3 +198,25 @@ async def test_a_batch_is_tried_again_while_others_change_its_tasks() -> None:
     named = ChangeOperation(task_id=tasks.task_id, change=TEA, expected_version=version)
     found = await errors(tasks, CreateOperation(draft=draft()), named)
     assert found[1].current_version == version + 1
+
+
+class Overtaken(MemoryTaskRepository):
+    """A repository in which another writer adds a task before the first batch."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task: Task | None = task
+
+    async def apply(self, user_id: str, writes: Any, *, now: datetime, **named: Any) -> Applied:
+        if self.task:
+            task, self.task = self.task, None
+            await self.add(task)
+        return await super().apply(user_id, writes, now=now, **named)
+
+
+async def test_a_task_that_another_writer_creates_meanwhile_is_kept() -> None:
+    task = a_task(id=uuid4())
+    tasks = Overtaken(task)
+    deleted = await add(tasks, a_task("to be deleted"))
+    operations = CreateOperation(draft=draft(task.title), task_id=task.id), DeleteOperation(task_id=deleted.id)
+    assert (await apply(tasks, *operations)).results == (task.stored(2), Removal(id=deleted.id, version=3))

@@ -46,9 +46,9 @@ class Recorder(ChangeSignal):
 
     def __init__(self) -> None:
         super().__init__()
-        self.published: list[tuple[str, State]] = []
+        self.published: list[tuple[str, State | None]] = []
 
-    def publish(self, user_id: str, state: State) -> None:
+    def publish(self, user_id: str, state: State | None) -> None:
         self.published.append((user_id, state))
 
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.databases import STORAGES, Server
-from tests.http.wire import claims, token
+from tests.http.wire import Place, claims, made, token
 from tests.services import Client, Service, running_service
 
 
@@ -48,6 +48,11 @@ def me(clients: tuple[Client, Client]) -> Client:
 @pytest.fixture
 def other(clients: tuple[Client, Client]) -> Client:
     return _renewed(clients[1], f"other-{uuid4()}")
+
+
+@pytest.fixture(params=["POST", "PUT"])
+def place(me: Client, request: pytest.FixtureRequest) -> Place:
+    return Place(me, request.param, made(me, "as it was"))
 
 
 def _renewed(client: Client, user: str) -> Client:

@@ -206,19 +206,10 @@ class TestKeys:
     @pytest.mark.parametrize(
         ("key", "code"),
         [
-            ("", "idempotency_key_empty"),
-            ('""', "idempotency_key_empty"),
-            ("x" * 256, "idempotency_key_too_long"),
-            (f'"{"x" * 256}"', "idempotency_key_too_long"),
-            ('"', "invalid_value"),
-            ('"a', "invalid_value"),
-            ('"a"b"', "invalid_value"),
-            (r'"a\b"', "invalid_value"),
-            (r'"a\"', "invalid_value"),
-            ('"a"; x=1', "invalid_value"),
-            ('"a", "a"', "invalid_value"),
-            (b"a\x85b", "idempotency_key_control_character"),
-            (b"a\tb", "idempotency_key_control_character"),
+            *((key, "idempotency_key_empty") for key in ("", '""')),
+            *((key, "idempotency_key_too_long") for key in ("x" * 256, f'"{"x" * 256}"')),
+            *((key, "invalid_value") for key in ('"', '"a', '"a"b"', r'"a\b"', r'"a\"', '"a"; x=1', '"a", "a"')),
+            *((key, "idempotency_key_control_character") for key in (b"a\x85b", b"a\tb")),
         ],
     )
     @each_write

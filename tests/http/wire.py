@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
@@ -207,3 +208,20 @@ def is_new_uuid(text: str) -> bool:
 def some_id() -> str:
     """Return an id that no task has."""
     return str(uuid4())
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A target of a body: the list by POST, or a task by PUT."""
+
+    client: Client
+    method: str
+    task: Json
+
+    def send(self, body: bytes | Iterator[bytes], headers: dict[str, str] = JSON) -> httpx.Response:
+        path = self.client.tasks if self.method == "POST" else one(self.client, self.task)
+        return self.client.request(self.method, path, content=body, headers=headers)
+
+    def refuses(self, body: bytes | Iterator[bytes], code: str, *errors: tuple[str, str, str], **headers: str) -> None:
+        assert_problem(self.send(body, headers or JSON), code, *errors)
+        assert listed(self.client) == [self.task], "a rejected request changed something"
