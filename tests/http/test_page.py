@@ -281,3 +281,10 @@ class TestInABrowser:
         assert tab.evaluate("sessionStorage.length") == 0
         assert not tab.errors
         tab.close()
+
+    def test_in_production_a_link_does_not_choose_the_user(self, browser: Browser, production: Service) -> None:
+        tab = browser.open(f"{production.url}/app#token={issue_token(SECRET, 'mallory')}")
+        tab.until(SHOWN_FORM, ["sign-in"])
+        assert tab.evaluate("location.hash + sessionStorage.length") == "0"
+        assert not tab.errors
+        tab.close()

@@ -1,4 +1,4 @@
-/** Starts the page with the token in its address, which is removed from there, or with the one that the tab kept. */
+/** Starts the page with the token that the tab kept, in development with the one in its address, or asks for one. */
 
 import { Api } from "./api.js";
 import { Store } from "./store.js";
@@ -11,7 +11,8 @@ const [signIn, field, reason, signOut, tasks] = ["sign-in", "token", "reason", "
 
 const given = new URLSearchParams(location.hash.slice(1)).get("token");
 if (given) {
-  sessionStorage.setItem("token", given);
+  // In development only: elsewhere a link could sign somebody in as another user, who would get what they write.
+  if (location.pathname === "/") sessionStorage.setItem("token", given);
   history.replaceState(null, "", location.pathname);
 }
 addEventListener("hashchange", () => location.reload());
