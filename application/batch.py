@@ -101,16 +101,21 @@ class ApplyBatch:
     ) -> Applied:
         created = {each.task_id for each in operations if isinstance(each, CreateOperation) and each.task_id}
         ids = {each.task_id for each in operations if not isinstance(each, CreateOperation)}
-        for _ in range(MAX_ATTEMPTS):
+        if ids:
+            ids |= created  # in the same statement; else they are read only if one of them exists
+        for attempt in range(MAX_ATTEMPTS):
             stored = await self.tasks.get_many(user_id, ids) if ids else {}
             now = self.clock.now()
             writes = [self._write(user_id, operation, stored, now) for operation in operations]
             try:
                 return await self.tasks.apply(user_id, writes, now=now, once=once, if_state=if_state)
             except WritesRejected as rejected:
-                if created <= ids and all(_is_final(operations[n], error) for n, error in rejected.errors.items()):
+                failed = {operations[n]: error for n, error in rejected.errors.items()}
+                # A task that exists may have the same title, but perhaps it did not exist yet when it was read.
+                is_known = attempt > 0 or not any(isinstance(operation, CreateOperation) for operation in failed)
+                if is_known and all(_is_final(operation, error) for operation, error in failed.items()):
                     raise
-            ids |= created  # one that exists may have the same title
+            ids |= created
         raise TaskContended
 
     def _write(self, user_id: str, operation: Operation, stored: Mapping[UUID, Task], now: datetime) -> Write:
