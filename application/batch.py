@@ -8,6 +8,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from application.access import only_own_tasks
+from application.attempts import MAX_ATTEMPTS
 from application.errors import (
     ApplicationError,
     TaskAlreadyExists,
@@ -18,7 +19,6 @@ from application.keyed import once_only
 from application.ports import Clock, TaskIds, TaskRepository
 from application.signal import ChangeSignal
 from application.states import State
-from application.update_task import MAX_ATTEMPTS
 from application.writes import Applied, Once, Write, WritesRejected
 from domain import DomainError, Task, TaskChange, TaskDraft
 

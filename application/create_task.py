@@ -4,14 +4,13 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from application.access import only_own_tasks
+from application.attempts import MAX_ATTEMPTS
 from application.errors import TaskAlreadyExists, TaskContended, TaskNotFound, VersionConflict
 from application.keyed import apply_one, once_only, written
 from application.ports import Clock, TaskIds, TaskRepository
 from application.signal import ChangeSignal
 from application.writes import Once, Write, Written
 from domain import Task, TaskDraft
-
-MAX_ATTEMPTS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

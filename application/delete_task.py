@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from application.access import only_own_tasks
-from application.errors import TaskContended, VersionConflict
+from application.attempts import write_newest
 from application.keyed import apply_one, once_only, removed
 from application.ports import Clock, TaskRepository
 from application.signal import ChangeSignal
-from application.update_task import MAX_ATTEMPTS
 from application.writes import Once, Write, Written
+from domain import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,13 @@ class DeleteTask:
         """
         only_own_tasks(actor=actor, user_id=user_id)
         if once:
-            write = self._remove_once(user_id, task_id, expected_version, once)
+            write = write_newest(
+                lambda task: self._remove_once(task, once),
+                tasks=self.tasks,
+                user_id=user_id,
+                task_id=task_id,
+                expected_version=expected_version,
+            )
             outcome = await once_only(write, tasks=self.tasks, user_id=user_id, once=once, outcome=removed)
         else:
             outcome = await self.tasks.remove(
@@ -46,17 +52,6 @@ class DeleteTask:
             self.signal.publish(user_id, outcome.state)
         return outcome
 
-    async def _remove_once(
-        self, user_id: str, task_id: UUID, expected_version: int | None, once: Once
-    ) -> Written[None]:
-        for _ in range(MAX_ATTEMPTS):
-            task = await self.tasks.get(user_id, task_id)
-            if expected_version not in (None, task.version):
-                raise VersionConflict(task.version)
-            write = Write(kind="remove", task=task)
-            try:
-                return removed(await apply_one(self.tasks, write, now=self.clock.now(), once=once))
-            except VersionConflict:
-                if expected_version is not None:
-                    raise
-        raise TaskContended
+    async def _remove_once(self, task: Task, once: Once) -> Written[None]:
+        write = Write(kind="remove", task=task)
+        return removed(await apply_one(self.tasks, write, now=self.clock.now(), once=once))

@@ -4,15 +4,12 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from application.access import only_own_tasks
-from application.errors import TaskContended, VersionConflict
+from application.attempts import write_newest
 from application.keyed import apply_one, once_only, written
 from application.ports import Clock, TaskRepository
 from application.signal import ChangeSignal
 from application.writes import Once, Write, Written
 from domain import Task, TaskChange
-
-# Of N concurrent writers at least one succeeds in each round, so this many always succeed.
-MAX_ATTEMPTS = 32
 
 COMPLETION = TaskChange(is_completed=True)
 
@@ -42,7 +39,13 @@ class UpdateTask:
         TaskContended is raised. Raises NotOwner, TaskNotFound, IdempotencyKeyReused, StorageUnavailable.
         """
         only_own_tasks(actor=actor, user_id=user_id)
-        write = self._save(user_id, task_id, change, expected_version, once)
+        write = write_newest(
+            lambda task: self._save(task, change, once),
+            tasks=self.tasks,
+            user_id=user_id,
+            task_id=task_id,
+            expected_version=expected_version,
+        )
         if once:
             write = once_only(write, tasks=self.tasks, user_id=user_id, once=once, outcome=written)
         saved = await write
@@ -50,24 +53,13 @@ class UpdateTask:
             self.signal.publish(user_id, saved.state)
         return saved
 
-    async def _save(
-        self, user_id: str, task_id: UUID, change: TaskChange, expected_version: int | None, once: Once | None
-    ) -> Written[Task]:
-        for _ in range(MAX_ATTEMPTS):
-            task = await self.tasks.get(user_id, task_id)
-            if expected_version not in (None, task.version):
-                raise VersionConflict(task.version)
-            now = self.clock.now()
-            changed = task.apply(change, now=now)
-            try:
-                if once:
-                    write = Write(kind="keep" if changed is task else "save", task=changed)
-                    return written(await apply_one(self.tasks, write, now=now, once=once))
-                return Written(task=task, state=None) if changed is task else await self.tasks.save(changed)
-            except VersionConflict:
-                if expected_version is not None:
-                    raise
-        raise TaskContended
+    async def _save(self, task: Task, change: TaskChange, once: Once | None) -> Written[Task]:
+        now = self.clock.now()
+        changed = task.apply(change, now=now)
+        if once:
+            write = Write(kind="keep" if changed is task else "save", task=changed)
+            return written(await apply_one(self.tasks, write, now=now, once=once))
+        return Written(task=task, state=None) if changed is task else await self.tasks.save(changed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,8 @@ from application import (
     VersionConflict,
     WritesRejected,
 )
-from application.update_task import COMPLETION, MAX_ATTEMPTS
+from application.attempts import MAX_ATTEMPTS
+from application.update_task import COMPLETION
 from domain import Task, TaskChange, TaskDraft
 from tests.application.test_use_cases import ManualClock
 from tests.contract.test_changes import state_of

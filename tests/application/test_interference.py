@@ -23,7 +23,7 @@ from application import (
     UpdateTask,
     VersionConflict,
 )
-from application.update_task import MAX_ATTEMPTS
+from application.attempts import MAX_ATTEMPTS
 from domain import TaskChange, TaskDraft
 from tests.application.test_use_cases import ManualClock
 from tests.contract.test_task_repository import LATER, a_task

@@ -27,7 +27,7 @@ from application import (
     VersionConflict,
     Written,
 )
-from application.update_task import MAX_ATTEMPTS
+from application.attempts import MAX_ATTEMPTS
 from domain import InvalidText, Task, TaskChange, TaskDraft
 
 MILK, TEA = TaskDraft(title="Buy milk"), TaskChange(title=" Buy tea ")
