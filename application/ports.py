@@ -100,7 +100,7 @@ class TaskRepository(Protocol):
         ...
 
     async def states(self, user_ids: Collection[str]) -> dict[str, State]:
-        """Return the states of those users who have ever written."""
+        """Return the states of those users whose tasks have ever changed."""
         ...
 
     async def purge(self, *, removed_before: datetime, keys_before: datetime, limit: int) -> int:

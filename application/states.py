@@ -49,4 +49,4 @@ class State:
 
 
 NOTHING = State(epoch=0, number=0)
-"""The state of a user who has never written. Changes since then are all that there are."""
+"""The state of a user without changes. The changes since this state are the whole list."""

@@ -14,14 +14,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.dialects import postgresql
-
-from adapters.postgres.statement import Statement
+from adapters.postgres.statement import DIALECT, Statement
 from adapters.postgres.statements import ADDED, SAVED, title_key, value_type
 from application import Applied, Change, Once, Removal, State, Write
 from domain import TASK_FIELDS, Task
 
-_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _COLUMNS = [column for column in ADDED if column.name != "user_id"]
 _NAMES = ", ".join(column.name for column in _COLUMNS)
 _PARAMETERS = (
@@ -37,7 +34,7 @@ APPLY = Statement(
     WITH calls AS (
         SELECT * FROM unnest(
             {_N["kind"]}::text[], {_N["version"]}::bigint[],
-            {", ".join(f"{_N[c.name]}::{value_type(c).compile(_DIALECT)}[]" for c in _COLUMNS)}
+            {", ".join(f"{_N[c.name]}::{value_type(c).compile(DIALECT)}[]" for c in _COLUMNS)}
         ) WITH ORDINALITY AS calls (kind, version, {_NAMES}, n)
     ),
     judged AS (

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
-_DIALECT: Dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
+DIALECT: Dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Statement:
     @classmethod
     def compiled(cls, name: str, clause: ClauseElement, *, is_read: bool = False) -> Self:
         """Compile a Core expression. Raises TypeError when a value, rather than a parameter, is bound."""
-        compiled = clause.compile(dialect=_DIALECT)
+        compiled = clause.compile(dialect=DIALECT)
         assert isinstance(compiled, SQLCompiler)  # noqa: S101
         parameters = tuple(compiled.positiontup or ())
         if bound := {parameter for parameter in parameters if compiled.binds[parameter].value is not None}:

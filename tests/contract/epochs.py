@@ -8,7 +8,7 @@ from tests.sql import fetch
 
 
 async def set_epochs(tasks: TaskRepository, epoch: int) -> None:
-    """Give every user who has written the same epoch, as if a backup had been restored."""
+    """Set the epoch of all counters, as if a backup had been restored."""
     if isinstance(tasks, PostgresTaskRepository):
         await fetch(tasks._database, "UPDATE task_counters SET epoch = $1", epoch)
     elif isinstance(tasks, MemoryTaskRepository):

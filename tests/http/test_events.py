@@ -14,12 +14,10 @@ import pytest
 
 from entrypoints.http.api import events
 from tests.cli.processes import ROOT
-from tests.http.wire import assert_problem, listed, made, one, raw
+from tests.http.wire import FIRST_TOKEN, assert_problem, listed, made, one, raw
 from tests.services import Client, Service
 from tests.streams import Event, following
 
-START = "000000000000-0"
-"""The token of a user who has never written."""
 DRIVER = """
 const [url, token, lastId] = process.argv.slice(2);
 const change = ({ op, task }) => console.log(op, task.title);
@@ -65,7 +63,7 @@ def fill(client: Client, count: int, title: str = "task") -> None:
 class TestChanges:
     def test_each_is_an_event_whose_id_is_the_token_after_it(self, me: Client) -> None:
         with following(me) as stream:
-            assert plain(next(stream)) == ready(START)
+            assert plain(next(stream)) == ready(FIRST_TOKEN)
             created = me.post(me.tasks, json={"title": "Buy milk"})
             assert put(created) == next(stream)
             path = one(me, created.json())
@@ -117,7 +115,7 @@ class TestStart:
 
     def test_a_stream_resumes_after_any_event_and_misses_nothing(self, me: Client) -> None:
         fill(me, 5)
-        with following(me, since=START) as stream:
+        with following(me, since=FIRST_TOKEN) as stream:
             everything = stream.take(6)
         for n, event in enumerate(everything):
             with following(me, event.id) as stream:
@@ -129,7 +127,7 @@ class TestStart:
 
     def test_the_header_takes_precedence(self, me: Client) -> None:
         one, two = (me.post(me.tasks, json={"title": title}) for title in ("one", "two"))
-        with following(me, one.headers["sync-token"], since=START) as stream:
+        with following(me, one.headers["sync-token"], since=FIRST_TOKEN) as stream:
             assert [event.data.get("task") for event in stream.take(2)] == [None, two.json()]
         with following(me, "", since=one.headers["sync-token"]) as stream:  # an empty one is none
             assert [event.data.get("task") for event in stream.take(2)] == [None, two.json()]
@@ -137,7 +135,7 @@ class TestStart:
     def test_a_first_synchronization_may_break_off_within_a_page(self, me: Client) -> None:
         """Tasks that are changed and deleted meanwhile, some before they came, are as in the list at the end."""
         fill(me, 250)
-        chance, token, replica = random.Random(7), START, dict[str, Any]()
+        chance, token, replica = random.Random(7), FIRST_TOKEN, dict[str, Any]()
         for _ in range(12):
             with following(me, token) as stream:
                 next(stream)
@@ -164,7 +162,7 @@ class TestStart:
             assert [plain(event) for event in stream.take(2)] == [ready(now), Event(name="resync", id=now, data={})]
             assert put(me.post(me.tasks, json={"title": "x"})) == next(stream)
 
-    @pytest.mark.parametrize("token", ["7", "x-1", "000000000000-01", START + "-"])
+    @pytest.mark.parametrize("token", ["7", "x-1", "000000000000-01", FIRST_TOKEN + "-"])
     def test_a_malformed_token_is_rejected(self, me: Client, token: str) -> None:
         with following(me, since=token) as stream:
             assert_problem(stream.answer, "validation_error", ("parameter", "since", "sync_token_malformed"))
@@ -235,7 +233,7 @@ def test_the_documented_client_follows_changes(me: Client, tmp_path: Path) -> No
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:
-            assert process.stdout.readline() == f"resync {START}\n"
+            assert process.stdout.readline() == f"resync {FIRST_TOKEN}\n"
             made(me, "one: two")
             assert process.stdout.readline() == "put one: two\n"
         finally:

@@ -6,11 +6,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.http.wire import Json, assert_problem, listed, made, one, raw
+from tests.http.wire import FIRST_TOKEN, Json, assert_problem, listed, made, one, raw
 from tests.services import Client, Service
 
-NOTHING = "000000000000-0"
-"""The token of a user who has never written."""
 MALFORMED = ["", "x", "null", "0", "-1", "000000000000", "000000000000--1", "00000000000g-1", "000000000000-01"]
 MALFORMED += ["000000000000-1-0", "000000000000-1-1-1", "ABCDEF000000-1", "000000000000-9999999999999999999", "%00"]
 Write = Callable[[], httpx.Response]
@@ -101,10 +99,10 @@ class TestSyncToken:
 
 class TestChanges:
     def test_a_user_who_has_never_written_has_none(self, me: Client) -> None:
-        nothing = {"changes": [], "next": NOTHING, "has_more": False}
-        assert pull(me) == pull(me, NOTHING) == nothing
+        nothing = {"changes": [], "next": FIRST_TOKEN, "has_more": False}
+        assert pull(me) == pull(me, FIRST_TOKEN) == nothing
         task = made(me)
-        assert pull(me, NOTHING)["changes"] == [{"op": "put", "task": task}]
+        assert pull(me, FIRST_TOKEN)["changes"] == [{"op": "put", "task": task}]
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 500])
     def test_pages_have_each_task_once_as_it_is_now_in_the_order_of_changes(self, me: Client, limit: int) -> None:

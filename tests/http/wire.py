@@ -25,6 +25,8 @@ Json = dict[str, Any]
 Headers = Iterable[tuple[str, str | bytes]]
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+FIRST_TOKEN = "000000000000-0"
+"""The token of a list without changes."""
 JSON = {"Content-Type": "application/json"}
 in_memory = pytest.mark.parametrize("service", ["memory"], indirect=True)
 """For tests of what does not depend on the adapter, because it is decided before one is reached."""

@@ -67,7 +67,7 @@ def _state(token: str) -> State:
     try:
         return State.parse(token)
     except InvalidState as error:
-        raise InvalidInput(error.detail, input_code=error.code, pointer="/if_state") from None
+        raise InvalidInput.of(error, pointer="/if_state") from None
 
 
 def _operations(body: BatchRequest) -> list[Operation]:

@@ -88,6 +88,13 @@ class InvalidInput(Exception):
         if not pointer is parameter is UNSET:
             self.errors.append(InputError(pointer=pointer, parameter=parameter, code=input_code, detail=detail))
 
+    @classmethod
+    def of(
+        cls, error: DomainError, *, pointer: str | UnsetType = UNSET, parameter: str | UnsetType = UNSET
+    ) -> "InvalidInput":
+        """Return the rejection of a value that breaks a rule of the domain."""
+        return cls(error.detail, input_code=error.code, pointer=pointer, parameter=parameter)
+
 
 def problem_code(error: Exception) -> str:
     """Return the problem code of an exception; of many writes, that of the first one at fault."""

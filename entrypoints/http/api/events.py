@@ -155,5 +155,5 @@ def _given_state(request: StrictRequest, since: str | None) -> State | None:
         try:
             return State.parse(last)
         except InvalidState as error:
-            raise InvalidInput(error.detail, input_code=error.code, parameter="Last-Event-ID") from None
+            raise InvalidInput.of(error, parameter="Last-Event-ID") from None
     return None if since is None else State.parse(since)

@@ -52,7 +52,7 @@ async def once(request: StrictRequest) -> Once | None:
     try:
         return Once(key=key, fingerprint=digest.digest())
     except InvalidText as error:
-        raise InvalidInput(error.detail, input_code=error.code, parameter="Idempotency-Key") from None
+        raise InvalidInput.of(error, parameter="Idempotency-Key") from None
 
 
 def sync_headers(state: State | None, *, is_replayed: bool) -> list[tuple[bytes, bytes]]:
