@@ -54,11 +54,21 @@ class PlainTask:
     version: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainRemoval:
+    """A deletion, which clients that keep a copy have to learn of."""
+
+    id: UUID
+    version: int
+    removed_at: datetime
+
+
 class PlainTasks:
     """The six stories on a dict, with nothing checked."""
 
     def __init__(self) -> None:
         self.tasks: dict[UUID, PlainTask] = {}
+        self.removals: dict[UUID, PlainRemoval] = {}
 
     async def create(self, _: UUID) -> PlainTask:
         now = datetime.now(UTC)
@@ -87,7 +97,8 @@ class PlainTasks:
         return self.tasks[task_id]
 
     async def delete(self, task_id: UUID) -> None:
-        del self.tasks[task_id]
+        task = self.tasks.pop(task_id)
+        self.removals[task_id] = PlainRemoval(id=task_id, version=task.version + 1, removed_at=datetime.now(UTC))
 
 
 class Stories:
