@@ -24,6 +24,7 @@ from application.errors import (
     NotOwner,
     StateExpired,
     StateMismatch,
+    StorageNotMigrated,
     StorageUnavailable,
     TaskAlreadyExists,
     TaskContended,
@@ -47,6 +48,7 @@ from application.ports import Clock, TaskIds, TaskRepository
 from application.purge import PURGE_BATCH, Purge
 from application.signal import ChangeSignal
 from application.states import NOTHING, TOKEN_PATTERN, InvalidState, State
+from application.tasks import Tasks, UserTasks
 from application.update_task import COMPLETION, CompleteTask, UpdateTask
 from application.writes import IDEMPOTENCY_KEY, Applied, Once, Write, WritesRejected, Written
 
@@ -92,6 +94,7 @@ __all__ = [
     "State",
     "StateExpired",
     "StateMismatch",
+    "StorageNotMigrated",
     "StorageUnavailable",
     "TaskAlreadyExists",
     "TaskContended",
@@ -99,7 +102,9 @@ __all__ = [
     "TaskNotFound",
     "TaskPage",
     "TaskRepository",
+    "Tasks",
     "UpdateTask",
+    "UserTasks",
     "VersionConflict",
     "Write",
     "WritesRejected",

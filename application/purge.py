@@ -6,6 +6,8 @@ from datetime import timedelta
 from application.ports import Clock, TaskRepository
 
 PURGE_BATCH = 1000
+KEEP_REMOVALS = timedelta(days=30)
+KEEP_KEYS = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,9 +16,9 @@ class Purge:
 
     tasks: TaskRepository
     clock: Clock
-    keep_removals: timedelta
+    keep_removals: timedelta = KEEP_REMOVALS
     """A client that has not synchronized for longer has to read the whole list again."""
-    keep_keys: timedelta
+    keep_keys: timedelta = KEEP_KEYS
     """A request that is retried later is carried out again."""
 
     async def __call__(self) -> int:

@@ -76,6 +76,8 @@ class Applied:
 class WritesRejected(ApplicationError):
     """Some of many writes were rejected, so that none was carried out."""
 
+    sentence = "Some of the writes were rejected; nothing was written."
+
     def __init__(self, errors: Mapping[int, ApplicationError]) -> None:
         """Take the reasons by the places of the writes, counted from 0."""
         super().__init__()

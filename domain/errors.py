@@ -1,7 +1,19 @@
-"""The errors of the domain. Each carries a stable `code` and the `field` at fault."""
+"""The base of all errors, and the errors of the domain, which carry a stable `code` and the `field` at fault."""
+
+from typing import ClassVar
 
 
-class DomainError(ValueError):
+class HextasksError(Exception):
+    """Base of all errors that callers are meant to handle. `str()` is a sentence, without user data or secrets."""
+
+    sentence: ClassVar[str] = "The task service failed."
+    """What `str()` returns for an error that is raised without a text."""
+
+    def __str__(self) -> str:
+        return super().__str__() or self.sentence
+
+
+class DomainError(HextasksError, ValueError):
     """A value breaks a rule of the domain.
 
     `code` names the rule and never changes, so callers may branch on it. `detail` explains it and never repeats the

@@ -1,6 +1,10 @@
-"""Tasks in PostgreSQL, through SQLAlchemy Core and asyncpg. Needs the `postgres` extra."""
+"""Tasks in PostgreSQL, through SQLAlchemy Core and asyncpg. Needs the `postgres` extra.
+
+`adapters.postgres.borrowed` is not imported here: SQLAlchemy's engines load slowly.
+"""
 
 from adapters.postgres.database import Database
+from adapters.postgres.executor import Executor
 from adapters.postgres.lifecycle import DatabaseNotReady, Examined, PostgresStorage
 from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
 from adapters.postgres.pool import PoolSettings
@@ -12,6 +16,7 @@ __all__ = [
     "Database",
     "DatabaseNotReady",
     "Examined",
+    "Executor",
     "MigrationTimeout",
     "PoolSettings",
     "PostgresStorage",

@@ -9,53 +9,36 @@ import asyncpg
 
 from adapters.postgres.deadline import Deadline
 from adapters.postgres.dsn import connect_arguments
-from adapters.postgres.errors import DID_NOTHING, Fault, fault, storage_errors
+from adapters.postgres.errors import storage_errors
+from adapters.postgres.executor import StatementExecutor
 from adapters.postgres.pool import Pool, PoolSettings
 from adapters.postgres.privileges import EXAMINE, NEEDED_ARGUMENTS, describe_missing
-from adapters.postgres.statement import Statement
-
-_READ_RUNS_AGAIN = DID_NOTHING | {Fault.LOST}
 
 
-class Database:
+class Database(StatementExecutor):
     """A pool of connections to one database, for use by one event loop.
 
     Statements run on asyncpg connections, outside any transaction block, so that one statement is one round trip.
     Needs `close` at the end; opens nothing before its first use.
     """
 
-    def __init__(self, url: str, pool: PoolSettings | None = None) -> None:
-        """Prepare a pool for a URL as providers show it. Raises ValueError for any other."""
+    def __init__(self, url: str, pool: PoolSettings | None = None, *, schema: str | None = None) -> None:
+        """Prepare a pool for a URL as providers show it. Raises ValueError for any other.
+
+        `schema` has the tables; without one, those of the role's search path are used.
+        """
         pool = pool or PoolSettings()
-        self.timeout = pool.timeout
+        super().__init__(timeout=pool.timeout, schema=schema)
+        self.schema = schema
         # Statements stay prepared as long as their connection is open. By default asyncpg forgets them after five
         # minutes, which costs two round trips for each.
         self._arguments = {"max_cached_statement_lifetime": 0, **connect_arguments(url)}
         self._arguments["timeout"] = self._arguments.get("timeout") or pool.timeout
         self._pool = Pool(self.connect, pool)
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def connect(self) -> asyncpg.Connection:
         """Open a connection outside of the pool; the caller closes it. Raises the driver's errors."""
         return await asyncpg.connect(**self._arguments)
-
-    async def fetch(
-        self, statement: Statement, arguments: Sequence[Any] = (), *, deadline: float | None = None
-    ) -> list[asyncpg.Record]:
-        """Run one statement and return its rows.
-
-        It runs a second time if the first try provably did nothing, or if it is a read whose connection was lost. All
-        of it takes no longer than the time limit, or than a deadline of the event loop's clock. Raises
-        StorageUnavailable.
-        """
-        loop = self._running_loop()
-        with storage_errors, Deadline(loop, loop.time() + self.timeout if deadline is None else deadline):
-            try:
-                return await self._fetch_once(statement.sql, arguments)
-            except Exception as error:
-                if fault(error) not in (_READ_RUNS_AGAIN if statement.is_read else DID_NOTHING):
-                    raise
-            return await self._fetch_once(statement.sql, arguments)
 
     async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
         lent = self._pool.take() or await self._pool.acquire()
@@ -105,11 +88,3 @@ class Database:
         """Close every connection, those in use as soon as they are returned."""
         self._pool.close()
         self._loop = None
-
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            if self._loop is not None:
-                raise RuntimeError("a Database belongs to one event loop, and was used in another")
-            self._loop = loop
-        return loop

@@ -5,7 +5,7 @@ from types import TracebackType
 
 import asyncpg
 
-from application import StorageUnavailable
+from application import StorageNotMigrated, StorageUnavailable
 
 
 class Fault(Enum):
@@ -61,7 +61,8 @@ class _StorageErrors:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if isinstance(error, Exception) and fault(error):
-            raise StorageUnavailable from error
+            is_unmigrated = isinstance(error, asyncpg.UndefinedTableError)
+            raise (StorageNotMigrated if is_unmigrated else StorageUnavailable) from error
 
 
 storage_errors = _StorageErrors()

@@ -41,13 +41,19 @@ class PostgresStorage:
     """Tasks in a PostgreSQL database. Every method may raise StorageUnavailable."""
 
     def __init__(
-        self, url: str, pool: PoolSettings | None = None, *, coalescing: Coalescing = "all", migrates: bool
+        self,
+        url: str,
+        pool: PoolSettings | None = None,
+        *,
+        schema: str | None = None,
+        coalescing: Coalescing = "all",
+        migrates: bool,
     ) -> None:
-        """Prepare, without connecting. Raises ValueError for a bad URL.
+        """Prepare, without connecting. Raises ValueError for a bad URL or schema.
 
         `migrates` has `start` bring an older schema to the newest revision, rather than reject it.
         """
-        self.database = Database(url, pool)
+        self.database = Database(url, pool, schema=schema)
         self.tasks = PostgresTaskRepository(self.database, coalescing=coalescing)
         self._migrates = migrates
         self._is_checked = False

@@ -13,8 +13,8 @@ import asyncpg
 from adapters.postgres.apply_statement import APPLY, apply_arguments, decode_result, outcome
 from adapters.postgres.call_queue import Call
 from adapters.postgres.coalescing import Coalescer
-from adapters.postgres.database import Database
 from adapters.postgres.errors import DID_NOTHING, fault
+from adapters.postgres.executor import Executor
 from adapters.postgres.operations import Operation, added, arguments_of, read, written
 from adapters.postgres.purge_statements import PURGE_KEYS, PURGE_REMOVALS
 from adapters.postgres.rows import applied, beside_counter, change, outcome_of_write
@@ -62,7 +62,7 @@ _arguments_of_save = arguments_of(SAVE)
 class PostgresTaskRepository:
     """Keeps tasks in the `tasks`, `task_counters` and `task_tombstones` tables of a migrated database."""
 
-    def __init__(self, database: Database, *, coalescing: Coalescing = "all") -> None:
+    def __init__(self, database: Executor, *, coalescing: Coalescing = "all") -> None:
         """Work on a database, which its owner closes.
 
         On a database that is sharded by `user_id`, only calls of one user can share a statement.

@@ -60,7 +60,8 @@ def serve(settings: Settings) -> int:
             return 0 if server.started else 1
         os.environ |= {"DATABASE_URL": ready.database_url or "", "JWT_SECRET": ready.jwt_secret or ""}
         os.environ["ADMIN_PORT"] = str(ready.admin_port or "")
-        config = server_config("entrypoints.cli.serve:create_worker_app", ready.web_concurrency)
+        factory = f"{create_worker_app.__module__}:{create_worker_app.__qualname__}"
+        config = server_config(factory, ready.web_concurrency)
         supervisor = _Supervisor(config, listeners)
         supervisor.run()
         return int(any((process.exitcode or 0) > 0 for process in supervisor.processes))

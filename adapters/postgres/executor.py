@@ -1,0 +1,95 @@
+"""The execution of statements: what the repository needs of a database, and the rules for time and retries."""
+
+import asyncio
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import cache
+from operator import attrgetter
+from typing import Any, Protocol
+
+import asyncpg
+
+from adapters.postgres.deadline import Deadline
+from adapters.postgres.errors import DID_NOTHING, Fault, fault, storage_errors
+from adapters.postgres.statement import Statement
+from adapters.postgres.tables import metadata
+
+DEFAULT_TIMEOUT = 1.5
+_READ_RUNS_AGAIN = DID_NOTHING | {Fault.LOST}
+_SCHEMA_NAME = re.compile("[a-z_][a-z0-9_]{0,62}")
+
+
+class Executor(Protocol):
+    """What PostgresTaskRepository needs of a database: to run single statements."""
+
+    timeout: float
+    """The time limit of a statement, in seconds."""
+
+    async def fetch(
+        self, statement: Statement, arguments: Sequence[Any] = (), *, deadline: float | None = None
+    ) -> list[asyncpg.Record]:
+        """Run one statement, whose parameters are `$1`, `$2` and so on, as asyncpg does, and return its rows.
+
+        A statement is atomic. It ends within `timeout`, or at a deadline of the event loop's clock. Raises
+        StorageUnavailable when the database is unavailable, and asyncpg's other errors as they are.
+        """
+        ...
+
+
+class StatementExecutor(ABC):
+    """Runs statements for one event loop, within their time, and again where that is safe."""
+
+    def __init__(self, *, timeout: float, schema: str | None) -> None:
+        self.timeout = timeout
+        self._sql = _sql_in(schema)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def fetch(
+        self, statement: Statement, arguments: Sequence[Any] = (), *, deadline: float | None = None
+    ) -> list[asyncpg.Record]:
+        """Run one statement and return its rows.
+
+        It runs a second time if the first try provably did nothing, or if it is a read whose connection was lost. All
+        of it takes no longer than the time limit, or than a deadline of the event loop's clock. Raises
+        StorageUnavailable.
+        """
+        loop = self._running_loop()
+        sql = self._sql(statement)
+        with storage_errors, Deadline(loop, loop.time() + self.timeout if deadline is None else deadline):
+            try:
+                return await self._fetch_once(sql, arguments)
+            except Exception as error:
+                if fault(error) not in (_READ_RUNS_AGAIN if statement.is_read else DID_NOTHING):
+                    raise
+            return await self._fetch_once(sql, arguments)
+
+    @abstractmethod
+    async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
+        """Run SQL text and return its rows. Raises the driver's errors."""
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            if self._loop is not None:
+                raise RuntimeError(
+                    f"a {type(self).__name__} belongs to the event loop that used it first; make one for each loop"
+                )
+            self._loop = loop
+        return loop
+
+
+_TABLE = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE|ONLY)(\s+)({'|'.join(metadata.tables)})\b")
+
+
+@cache
+def _sql_in(schema: str | None) -> Callable[[Statement], str]:
+    """Return a function that returns a statement's SQL with its tables in a schema. Raises ValueError for a bad name.
+
+    Without a schema, the connection's search path finds the tables.
+    """
+    if schema is None:
+        return attrgetter("sql")
+    if not _SCHEMA_NAME.fullmatch(schema):
+        raise ValueError("a schema is 1 to 63 lower-case letters, digits and underscores, the first no digit")
+    return cache(lambda statement: _TABLE.sub(rf'\1\2"{schema}".\3', statement.sql))

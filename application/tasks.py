@@ -1,0 +1,150 @@
+"""All use-cases on one repository, for callers that need many of them, and the same bound to one user."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Self
+from uuid import UUID
+
+from application.batch import ApplyBatch, Operation
+from application.changes import ChangePage
+from application.create_task import CreateTask
+from application.delete_task import DeleteTask
+from application.follow_changes import FOLLOW_PAGE_SIZE, FollowChanges
+from application.get_task import GetTask
+from application.list_changes import ListChanges
+from application.list_tasks import ListTasks
+from application.pages import MAX_PAGE_SIZE, PageRequest, TaskPage
+from application.ports import Clock, TaskIds, TaskRepository
+from application.purge import KEEP_KEYS, KEEP_REMOVALS, Purge
+from application.signal import ChangeSignal
+from application.states import State
+from application.update_task import CompleteTask, UpdateTask
+from application.writes import Applied, Once, Written
+from domain import UNCHANGED, Task, TaskChange, TaskDraft, Unchanged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tasks:
+    """The use-cases, each awaited like a method: `await tasks.get(actor="ada", user_id="ada", task_id=...)`."""
+
+    create: CreateTask
+    get: GetTask
+    list: ListTasks
+    update: UpdateTask
+    complete: CompleteTask
+    delete: DeleteTask
+    apply: ApplyBatch
+    changes: ListChanges
+    follow_changes: FollowChanges
+    purge: Purge
+
+    @classmethod
+    def on(
+        cls,
+        tasks: TaskRepository,
+        *,
+        clock: Clock,
+        ids: TaskIds,
+        keep_removals: timedelta = KEEP_REMOVALS,
+        keep_keys: timedelta = KEEP_KEYS,
+    ) -> Self:
+        """Build the use-cases on a repository. They share a signal, so that followers notice writes at once."""
+        signal = ChangeSignal()
+        return cls(
+            create=CreateTask(tasks=tasks, clock=clock, ids=ids, signal=signal),
+            get=GetTask(tasks=tasks),
+            list=ListTasks(tasks=tasks),
+            update=UpdateTask(tasks=tasks, clock=clock, signal=signal),
+            complete=CompleteTask(tasks=tasks, clock=clock, signal=signal),
+            delete=DeleteTask(tasks=tasks, clock=clock, signal=signal),
+            apply=ApplyBatch(tasks=tasks, clock=clock, ids=ids, signal=signal),
+            changes=ListChanges(tasks=tasks),
+            follow_changes=FollowChanges(tasks=tasks, signal=signal),
+            purge=Purge(tasks=tasks, clock=clock, keep_removals=keep_removals, keep_keys=keep_keys),
+        )
+
+    def of(self, user_id: str) -> "UserTasks":
+        """Return the use-cases with a user filled in, who is the actor as well."""
+        return UserTasks(self, user_id)
+
+
+class UserTasks:
+    """The use-cases of one user, who acts on their own tasks. Each raises what the use-case raises."""
+
+    __slots__ = ("_tasks", "user_id")
+
+    def __init__(self, tasks: Tasks, user_id: str) -> None:
+        """Take the user id unchecked; every call checks it. Raises nothing."""
+        self._tasks = tasks
+        self.user_id = user_id
+
+    async def create(self, title: str, *, task_id: UUID | None = None, once: Once | None = None) -> Written[Task]:
+        """Create an open task; see CreateTask. Raises InvalidText for the title."""
+        draft = TaskDraft(title=title)
+        return await self._tasks.create(
+            actor=self.user_id, user_id=self.user_id, draft=draft, task_id=task_id, once=once
+        )
+
+    async def get(self, task_id: UUID) -> Task:
+        """Return one task; see GetTask."""
+        return await self._tasks.get(actor=self.user_id, user_id=self.user_id, task_id=task_id)
+
+    async def list(self, page: PageRequest | None = None, *, known: State | None = None) -> TaskPage:
+        """Return a page of the tasks, newest first; see ListTasks."""
+        return await self._tasks.list(actor=self.user_id, user_id=self.user_id, page=page, known=known)
+
+    async def update(
+        self,
+        task_id: UUID,
+        *,
+        title: str | Unchanged = UNCHANGED,
+        is_completed: bool | Unchanged = UNCHANGED,
+        expected_version: int | None = None,
+        once: Once | None = None,
+    ) -> Written[Task]:
+        """Change the fields that are given; see UpdateTask. Raises InvalidText and InvalidTask for the new values."""
+        return await self._tasks.update(
+            actor=self.user_id,
+            user_id=self.user_id,
+            task_id=task_id,
+            change=TaskChange(title=title, is_completed=is_completed),
+            expected_version=expected_version,
+            once=once,
+        )
+
+    async def complete(
+        self, task_id: UUID, *, expected_version: int | None = None, once: Once | None = None
+    ) -> Written[Task]:
+        """Complete a task; see CompleteTask."""
+        return await self._tasks.complete(
+            actor=self.user_id, user_id=self.user_id, task_id=task_id, expected_version=expected_version, once=once
+        )
+
+    async def delete(
+        self, task_id: UUID, *, expected_version: int | None = None, once: Once | None = None
+    ) -> Written[None]:
+        """Delete a task permanently; see DeleteTask."""
+        return await self._tasks.delete(
+            actor=self.user_id, user_id=self.user_id, task_id=task_id, expected_version=expected_version, once=once
+        )
+
+    async def apply(
+        self, operations: Sequence[Operation], *, if_state: State | None = None, once: Once | None = None
+    ) -> Applied:
+        """Carry out many operations, or none of them; see ApplyBatch."""
+        return await self._tasks.apply(
+            actor=self.user_id, user_id=self.user_id, operations=operations, if_state=if_state, once=once
+        )
+
+    async def changes(self, *, since: State | None = None, limit: int = MAX_PAGE_SIZE) -> ChangePage:
+        """Return a page of changes; see ListChanges."""
+        return await self._tasks.changes(actor=self.user_id, user_id=self.user_id, since=since, limit=limit)
+
+    def follow_changes(
+        self, *, since: State | None = None, limit: int = FOLLOW_PAGE_SIZE, idle_seconds: float | None = None
+    ) -> AsyncGenerator[ChangePage, None]:
+        """Yield pages of changes as they happen; see FollowChanges."""
+        return self._tasks.follow_changes(
+            actor=self.user_id, user_id=self.user_id, since=since, limit=limit, idle_seconds=idle_seconds
+        )

@@ -1,0 +1,99 @@
+"""Builds the wheel, which installs one package: the four rooms move into `hextasks`, and their imports with them.
+
+In the repository the rooms are top-level packages with short names. In somebody's environment those would collide with
+packages of their own, so the wheel has `hextasks.domain` for `domain`, and so on. What is not provably an import of a
+room fails the build: `import domain.task`, which binds the name `domain`, and a string such as "domain.task:Task".
+"""
+
+import ast
+import re
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from hatchling.builders.config import BuilderConfig
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+PACKAGE = "hextasks"
+ROOMS = ("domain", "application", "adapters", "entrypoints")
+PLACES = {
+    PACKAGE: "",
+    **{room: room for room in ROOMS},
+    "alembic": "adapters/postgres/alembic",
+}
+"""The folders of the repository, and where the package has their content."""
+_PATH_IN_A_STRING = re.compile(rf"({'|'.join(ROOMS)})([.:][A-Za-z_]\w*)+")
+
+
+class RelocationError(Exception):
+    """A reference to a room that the build cannot move. The text says where, and what to write instead."""
+
+
+class Relocation(BuildHookInterface[BuilderConfig]):
+    """Hatchling's hook: adds the moved files to a wheel. An editable install uses the repository as it is."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Write the package into a temporary folder, and include that."""
+        if self.target_name == "wheel" and version == "standard":
+            self._folder = Path(mkdtemp(prefix="hextasks-wheel-"))
+            write_package(Path(self.root), self._folder)
+            build_data["force_include"][str(self._folder)] = PACKAGE
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove the folder."""
+        if folder := getattr(self, "_folder", None):
+            shutil.rmtree(folder)
+
+
+def write_package(root: Path, target: Path) -> None:
+    """Write the package's content, made of the repository's folders. Raises RelocationError."""
+    for place, moved in PLACES.items():
+        for path in sorted((root / place).rglob("*")):
+            if path.is_dir() or "__pycache__" in path.parts or path.suffix == ".pyc":
+                continue
+            written = target / moved / path.relative_to(root / place)
+            written.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".py":
+                written.write_text(relocated(path.read_text("utf-8"), str(path.relative_to(root))), "utf-8")
+            else:
+                shutil.copyfile(path, written)
+
+
+def relocated(source: str, name: str) -> str:
+    """Return Python source whose imports of rooms are those of the package. Raises RelocationError."""
+    tree = ast.parse(source, name)
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    lines = source.splitlines(keepends=True)
+    for line, column in sorted(_places(tree, name, documentation), reverse=True):
+        encoded = lines[line - 1].encode()  # columns count bytes
+        if not encoded[column:].decode().startswith(ROOMS):
+            raise RelocationError(f"{name}:{line}: an import that is not formatted as usual")
+        lines[line - 1] = (encoded[:column] + f"{PACKAGE}.".encode() + encoded[column:]).decode()
+    return "".join(lines)
+
+
+def _places(tree: ast.Module, name: str, documentation: set[int]) -> list[tuple[int, int]]:
+    """Return the lines and columns of the names of rooms in imports."""
+    places = []
+    for node in ast.walk(tree):
+        where = f"{name}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.ImportFrom) and not node.level and _is_room(node.module):
+            places.append((node.lineno, node.col_offset + len("from ")))
+        elif isinstance(node, ast.Import):
+            for alias in filter(lambda alias: _is_room(alias.name), node.names):
+                if alias.asname is None:
+                    raise RelocationError(f"{where}: import {alias.name} binds the name of a room; use from … import")
+                places.append((alias.lineno, alias.col_offset))
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in documentation
+            and _PATH_IN_A_STRING.fullmatch(node.value)
+        ):
+            raise RelocationError(f"{where}: {node.value!r} names a room; make it from the object's __module__")
+    return places
+
+
+def _is_room(module: str | None) -> bool:
+    return module is not None and module.partition(".")[0] in ROOMS
