@@ -1,8 +1,11 @@
-"""The documents are executed: the README line by line, and every setting of `.env.example`."""
+"""The documents are executed: each block of code, every setting of `.env.example`, every link."""
 
+import asyncio
+import configparser
 import os
 import re
 import select
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,13 +13,31 @@ from pathlib import Path
 
 import pytest
 
+from adapters.embedded_postgres.server import binaries
 from adapters.tokens.keys import SECRET_MIN_BYTES
 from entrypoints.cli import COMMANDS
 from entrypoints.settings import Settings
+from tests.databases import Server
 from tests.wires import free_port
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+DOCUMENTS = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+}
+CALLS = ["README.md", "docs/tutorial.md", "docs/guides/synchronize.md", "docs/guides/embedded-database.md"]
+LIBRARY = ["README.md", "docs/guides/library.md"]
+UNITS = ["docs/guides/production.md", "docs/guides/systemd.md"]
+EXECUTED = {
+    *((document, "shell") for document in CALLS),
+    ("docs/guides/backup.md", "shell"),
+    *((document, "python") for document in LIBRARY),
+    *((document, "ini") for document in UNITS),
+    ("docs/guides/roles.md", "sql"),  # tests/http/test_least_privilege.py
+    ("docs/reference/events.md", "js"),  # tests/http/test_events.py
+    ("CONTRIBUTING.md", "shell"),  # commands of make, which are only looked up
+    ("docs/guides/docker.md", "shell"),  # needs Docker, so only its syntax is checked
+}
 MASKS = {
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}": "<id>",
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z": "<time>",
@@ -24,12 +45,15 @@ MASKS = {
 }
 
 
-def section(title: str) -> str:
-    return README.partition(f"## {title}\n")[2].partition("\n## ")[0]
+def blocks(document: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENTS[document], re.DOTALL | re.MULTILINE)
 
 
-def blocks(title: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", section(title), re.DOTALL)
+def steps(document: str) -> list[tuple[str, str]]:
+    """Return the commands of a document after the quick start, each block with the output that follows it."""
+    pattern = r"^```shell\n(.*?)^```(?:\n\n```(?:json|text)\n(.*?)^```)?"
+    found = re.findall(pattern, DOCUMENTS[document], re.DOTALL | re.MULTILINE)
+    return [step for step in found if not step[0].startswith("make ")]
 
 
 def masked(text: str) -> str:
@@ -38,43 +62,73 @@ def masked(text: str) -> str:
     return text
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[dict[str, str]]:
+def compare(shell: str, document: str, environment: dict[str, str], replaced: dict[str, str]) -> None:
+    """Paste the commands of a document into one shell, and compare the output with what the document shows."""
+    script = "set -euo pipefail\n" + "".join(f"{commands}\necho ---\n" for commands, _ in steps(document))
+    expected = [shown for _, shown in steps(document)]
+    for written, real in replaced.items():
+        script = script.replace(written, real)
+        expected = [shown.replace(written, real) for shown in expected]
+    ran = subprocess.run([shell, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    for shown, answer in zip(expected, ran.stdout.split("---\n"), strict=False):
+        printed = "".join(line for line in answer.splitlines(keepends=True) if line.strip())
+        assert not shown or masked(printed) == masked(shown)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The first command of the quick start, running; yields the environment it runs in."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    environment = {**outside, "DATA_DIR": str(tmp_path), "PORT": str(free_port())}
-    first = blocks("Quick start", "console")[0]
-    assert first.startswith("$ ")
-    with subprocess.Popen(
-        first.removeprefix("$ ").split(), cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
-    ) as make:
+    data = tmp_path_factory.mktemp("served")
+    path = f"{binaries()}:{outside['PATH']}"
+    environment = {**outside, "PATH": path, "DATA_DIR": str(data), "PORT": str(free_port())}
+    first = blocks("README.md", "shell")[0]
+    with subprocess.Popen(first.split(), cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as make:
         assert make.stdout is not None
-        assert select.select([make.stdout], [], [], 60)[0], "it says nothing"
-        assert f"http://127.0.0.1:{environment['PORT']}" in make.stdout.readline()
+        said = ""
+        while f"http://127.0.0.1:{environment['PORT']}" not in said:
+            assert select.select([make.stdout], [], [], 60)[0], "it says nothing"
+            said += (line := make.stdout.readline())
+            assert line, said
         yield environment
         subprocess.run(["pkill", "-TERM", "-P", str(make.pid)], check=False)
         make.terminate()
 
 
+def test_every_block_of_code_is_executed() -> None:
+    found = {
+        (document, language)
+        for document, text in DOCUMENTS.items()
+        for language in re.findall(r"^```(\w+)\n.*?^```", text, re.DOTALL | re.MULTILINE)
+    }
+    assert {(document, language) for document, language in found if language not in ("text", "json")} == EXECUTED
+
+
 @pytest.mark.database
-@pytest.mark.parametrize(("title", "count"), [("A tour in six calls", 11), ("A copy that stays equal", 14)])
-def test_calls_answer_as_the_readme_shows(served: dict[str, str], title: str, count: int) -> None:
-    (calls,) = blocks(title, "console")
-    steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", calls, re.MULTILINE)
-    assert len(steps) == count
-    script = "".join(f"{command}\necho ---\n" for command, _ in steps).replace("8000", served["PORT"])
-    ran = subprocess.run(
-        ["bash", "-eu", "-c", script], cwd=ROOT, env=served, capture_output=True, text=True, check=True
-    )
-    answers = ran.stdout.split("---\n")
-    for (command, shown), answer in zip(steps, answers, strict=False):
-        assert masked(answer) == masked(shown), command
+@pytest.mark.parametrize("document", CALLS)
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_commands_print_what_the_document_shows(served: dict[str, str], document: str, shell: str) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    user = {name: f"{name}-{shell}" for name in re.findall(r"/api/(\w+)/tasks", DOCUMENTS[document])}
+    assert len(steps(document)) >= 1
+    compare(shell, document, served, {"8000": served["PORT"], "$PWD/.data": served["DATA_DIR"]} | user)
+
+
+@pytest.mark.database
+async def test_a_backup_is_restored(server: Server, tmp_path: Path) -> None:
+    programs = {"PATH": f"{ROOT / '.venv/bin'}:{binaries()}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    environment = {**programs, "DATABASE_URL": await server.new_database(), "JWT_SECRET": "s" * 40}
+    await asyncio.to_thread(subprocess.run, ["hextasks", "migrate"], env=environment, check=True, capture_output=True)
+    replaced = {"hextasks.dump": str(tmp_path / "hextasks.dump")}
+    await asyncio.to_thread(compare, "bash", "docs/guides/backup.md", environment, replaced)
 
 
 def test_the_second_command_of_the_quick_start_runs_every_test() -> None:
-    _, second = blocks("Quick start", "console")
+    second = blocks("README.md", "shell")[1]
     dry = subprocess.run(
-        [*second.removeprefix("$ ").split(), "--dry-run"],
+        [*second.split(), "--dry-run"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
@@ -82,32 +136,55 @@ def test_the_second_command_of_the_quick_start_runs_every_test() -> None:
         check=True,
     )
     assert re.search(r"-m pytest -n 3 --dist worksteal\s*$", dry.stdout, re.MULTILINE), "with nothing deselected"
-    assert second.strip().removeprefix("$ ") in (ROOT / ".ci/run").read_text().splitlines()
+    assert second.strip() in (ROOT / ".ci/run").read_text().splitlines()
 
 
-def test_the_library_in_twelve_lines() -> None:
-    program = blocks("The library in twelve lines", "python")[0]
-    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert ran.stdout.startswith("Task(")
-    assert "title='Buy milk'" in ran.stdout
-    assert "version=2" in ran.stdout
+@pytest.mark.parametrize("document", LIBRARY)
+def test_the_library_in_ten_lines(document: str) -> None:
+    for program in blocks(document, "python"):
+        ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert ran.stdout.startswith("Task(")
+        assert "title='Buy milk'" in ran.stdout
+        assert "version=2" in ran.stdout
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", UNITS)
+def test_units_and_environments_are_valid(document: str, tmp_path: Path) -> None:
+    for block in blocks(document, "ini"):
+        if block.startswith("["):
+            unit = configparser.ConfigParser(strict=True)
+            unit.read_string(block)
+            assert unit["Service"]["ExecStart"] == "/opt/hextasks/bin/hextasks serve"
+        else:
+            (tmp_path / "env").write_text(block)
+            assert Settings.load({}, tmp_path / "env").in_production
+
+
+def test_commands_that_need_docker_are_valid() -> None:
+    subprocess.run(["bash", "-n", "-c", "".join(blocks("docs/guides/docker.md", "shell"))], check=True)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(DOCUMENTS["README.md"].splitlines()) <= 120
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_into_the_repository_and_commands_of_make_exist(document: str) -> None:
-    text = (ROOT / document).read_text()
+    text = DOCUMENTS[document]
     links = {target.partition("#")[0] for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text)}
-    assert links
-    assert all((ROOT / link).exists() for link in links), links
+    missing = [link for link in links if not ((ROOT / document).parent / link).exists()]
+    assert not missing
     commands = set(re.findall(r"`make ([a-z-]+)", text))
     assert commands <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def test_the_tables_name_every_setting_and_every_command() -> None:
-    cells = re.findall(r"^\| (`.*?) \|", section("Settings"), re.MULTILINE)
-    named = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
-    assert sorted(name for name in named if name.isupper()) == sorted(Settings.names())
-    assert [name.split()[1] for name in named if name.startswith("hextasks ")] == list(COMMANDS)
+    def named(document: str) -> list[str]:
+        cells = re.findall(r"^\| (`.*?) \|", DOCUMENTS[document], re.MULTILINE)
+        return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+
+    assert sorted(named("docs/reference/settings.md")) == sorted(Settings.names())
+    assert [name.split()[1] for name in named("docs/reference/commands.md")] == list(COMMANDS)
 
 
 def test_env_example_names_every_setting_with_its_default_and_loads(tmp_path: Path) -> None:

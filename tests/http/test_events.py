@@ -23,7 +23,7 @@ const [url, token, lastId] = process.argv.slice(2);
 const change = ({ op, task }) => console.log(op, task.title);
 await follow(url, () => token, lastId, { change, resync: (id) => console.log("resync", id) });
 """
-"""Runs the client of docs/events.md."""
+"""Runs the client of docs/reference/events.md."""
 FOREIGN = "ffffffffffff-7"
 """A token of another epoch."""
 
@@ -226,7 +226,7 @@ class TestResponse:
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 def test_the_documented_client_follows_changes(me: Client, tmp_path: Path) -> None:
-    (client,) = re.findall(r"```js\n(.*?)```", (ROOT / "docs" / "events.md").read_text(), re.DOTALL)
+    (client,) = re.findall(r"```js\n(.*?)```", (ROOT / "docs" / "reference" / "events.md").read_text(), re.DOTALL)
     (tmp_path / "client.mjs").write_text(f"{client}\n{DRIVER}")
     authorization = me.headers["Authorization"].removeprefix("Bearer ")
     command = ["node", "client.mjs", f"{me.base_url}{me.tasks}/events", authorization, FOREIGN]

@@ -1,4 +1,4 @@
-"""The service as a role with exactly the grants of the README."""
+"""The service as a role with exactly the grants of the documentation."""
 
 import re
 from collections.abc import AsyncIterator
@@ -19,8 +19,8 @@ from tests.http.wire import assert_problem
 from tests.services import SECRET, Client, running_service
 
 pytestmark = pytest.mark.database
-README = (Path(__file__).parents[2] / "README.md").read_text()
-(GRANTS,) = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "roles.md").read_text()
+(GRANTS,) = re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL)
 UNUSED_BY_CALLS = {
     "SELECT ON alembic_version",  # read at the start
     # Needed by the purge:
@@ -32,7 +32,7 @@ UNUSED_BY_CALLS = {
 
 @dataclass(frozen=True, slots=True)
 class Restricted:
-    """A role that may do what the README grants, on a migrated database."""
+    """A role that may do what the guide grants, on a migrated database."""
 
     role: str
     url: str
