@@ -36,4 +36,7 @@ class InvalidText(DomainError):
 
 
 class InvalidTask(DomainError):
-    """`task_inconsistent`: an attribute has the wrong type, or contradicts another, as a completion before creation."""
+    """The attributes of a task are not of their types, or contradict each other. The code says how.
+
+    `id_not_uuid`, or `task_inconsistent`: another wrong type, or a contradiction, as a completion before the creation.
+    """
