@@ -12,7 +12,7 @@ import asyncpg
 
 from adapters.postgres.apply_statement import APPLY, apply_arguments, decode_result, outcome
 from adapters.postgres.call_queue import Call
-from adapters.postgres.coalescing import Coalescer
+from adapters.postgres.coalescing import Coalescer, Direct
 from adapters.postgres.errors import DID_NOTHING, fault
 from adapters.postgres.executor import Executor
 from adapters.postgres.operations import Operation, added, arguments_of, read, written
@@ -63,10 +63,11 @@ _arguments_of_save = arguments_of(SAVE)
 class PostgresTaskRepository(TaskRepository):
     """Keeps tasks in the `tasks`, `task_counters` and `task_tombstones` tables of a migrated database."""
 
-    def __init__(self, database: Executor, *, coalescing: Coalescing = "all") -> None:
+    def __init__(self, database: Executor, *, coalescing: Coalescing | None = "all") -> None:
         """Work on a database, which its owner closes.
 
-        On a database that is sharded by `user_id`, only calls of one user can share a statement.
+        On a database that is sharded by `user_id`, only calls of one user can share a statement. None is for one that
+        runs a statement at a time, as a transaction does: each call runs in its caller's task, and ends before it.
         """
         self._database = database
         one_user = coalescing == "user"
@@ -76,7 +77,7 @@ class PostgresTaskRepository(TaskRepository):
         self._save = Operation(SAVE, shared.save, written, one_user=one_user)
         self._remove = Operation(REMOVE, shared.remove, written, one_user=one_user)
         self._apply = Operation(APPLY, APPLY, written, one_user=False)
-        self._is_shared = coalescing != "off"
+        self._is_shared = coalescing in ("all", "user")
         mixes_users = coalescing != "user"
         # One user at a time needs many statements at once, for which the pool has a bound of its own.
         most_under_way, enough = (MOST_UNDER_WAY, ENOUGH_CALLS) if mixes_users else (sys.maxsize, 1)
@@ -84,15 +85,15 @@ class PostgresTaskRepository(TaskRepository):
             Coalescer, timeout=database.timeout, mixes_users=mixes_users, most_under_way=most_under_way, enough=enough
         )
         self._reads = shared_calls(self._run_together, self._run_alone, is_read=True)
-        self._writes = shared_calls(self._run_together if self._is_shared else None, self._run_alone)
-        # One user's searches, which may each read all of the user's tasks, run one after another.
-        self._searches = Coalescer(
-            None,
-            lambda call: database.fetch(call.operation, call.arguments, deadline=call.deadline),
-            timeout=database.timeout,
-            is_read=True,
-            mixes_users=False,
-        )
+        self._writes: Coalescer | Direct
+        self._searches: Coalescer | Direct
+        if coalescing is None:
+            self._writes = Direct(self._run_alone, timeout=database.timeout)
+            self._searches = Direct(self._search, timeout=database.timeout)
+        else:
+            self._writes = shared_calls(self._run_together if self._is_shared else None, self._run_alone)
+            # One user's searches, which may each read all of the user's tasks, run one after another.
+            self._searches = Coalescer(None, self._search, timeout=database.timeout, is_read=True, mixes_users=False)
 
     async def add(self, task: Task) -> Written[Task]:
         row = await self._writes.call(self._add, task.user_id, task.id, _arguments_of_add(task))
@@ -219,6 +220,9 @@ class PostgresTaskRepository(TaskRepository):
             raise TaskAlreadyExists from None
         return rows if operation is self._apply else rows[0] if rows else None
 
+    async def _search(self, call: Call) -> Any:
+        return await self._database.fetch(call.operation, call.arguments, deadline=call.deadline)
+
     async def _run_together(self, calls: Sequence[Call], deadline: float) -> Sequence[Any]:
         operation: Operation = calls[0].operation
         try:
@@ -235,6 +239,6 @@ class PostgresTaskRepository(TaskRepository):
 
 def _copy(error: StorageUnavailable) -> StorageUnavailable:
     """Copy an exception for another caller, because raising it adds to its traceback."""
-    copy = StorageUnavailable(*error.args)
+    copy = type(error)(*error.args)
     copy.__cause__ = error.__cause__
     return copy
