@@ -39,6 +39,9 @@ class EngineExecutor(StatementExecutor):
     async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
         async with self._engine.connect() as connection:
             driver = await _driver_of(connection)
+            while driver.is_closed():  # the pool may have several from before a restart of the server
+                await connection.invalidate()
+                driver = await _driver_of(connection)
             try:
                 rows: list[asyncpg.Record] = await driver.fetch(sql, *arguments)
             except BaseException as error:

@@ -82,9 +82,9 @@ class Coalescer:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin on an event loop, without calls. Raises RuntimeError while another one may have some."""
-        if self._loop is not None and not self._loop.is_closed():
-            raise RuntimeError("a repository belongs to the event loop that used it first; make one for each loop")
+        """Begin on an event loop, without calls. Raises RuntimeError while another one has some."""
+        if self._loop and self._open and not self._loop.is_closed():
+            raise RuntimeError("another event loop uses this repository; make one for each loop")
         self._loop = loop
         self._under_way = 0
         self._started_at = 0.0

@@ -13,8 +13,11 @@ from tests.databases import Server, migrated
 
 def engine_on(url: str, **options: Any) -> AsyncEngine:
     """Return an engine as its owner would make it; the URL of the server may have what SQLAlchemy does not read."""
-    connect = {"async_creator_fn": lambda **_: asyncpg.connect(**connect_arguments(url))}
-    return create_async_engine("postgresql+asyncpg://", connect_args=connect, **options)
+
+    async def connect(**_: Any) -> asyncpg.Connection:
+        return await asyncpg.connect(**connect_arguments(url))
+
+    return create_async_engine("postgresql+asyncpg://", connect_args={"async_creator_fn": connect}, **options)
 
 
 @pytest.fixture(scope="session")

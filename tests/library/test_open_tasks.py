@@ -1,6 +1,5 @@
 """`open_tasks` on every source."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
@@ -154,6 +153,7 @@ class TestBorrowed:
     def test_a_schema_is_a_name(self, source: Source) -> None:
         with pytest.raises(ValueError, match="a schema is 1 to 63"):
             open_tasks(source, schema='tasks"; DROP')
+
 
 @database
 @pytest.mark.parametrize("kind", BORROWED)

@@ -1,7 +1,7 @@
 """Tasks within a transaction of the caller's, beside rows of the caller's own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeAlias
 from uuid import uuid4
