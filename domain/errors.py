@@ -1,6 +1,6 @@
 """The base of all errors, and the errors of the domain, which carry a stable `code` and the `field` at fault."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class HextasksError(Exception):
@@ -11,6 +11,10 @@ class HextasksError(Exception):
 
     def __str__(self) -> str:
         return super().__str__() or self.sentence
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy, whatever the arguments of the class."""
+        return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
 class DomainError(HextasksError, ValueError):
