@@ -124,7 +124,7 @@ class ApplyBatch:
         So all operations at fault are found together, in one state.
         """
         if isinstance(operation, CreateOperation):
-            task_id = operation.task_id or self.ids.new()
+            task_id = self.ids.new() if operation.task_id is None else operation.task_id
             existing = stored.get(task_id)
             if existing and existing.title == operation.draft.title:
                 return Write(kind="keep", task=existing)

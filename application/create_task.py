@@ -32,11 +32,12 @@ class CreateTask:
         IdempotencyKeyReused, TaskContended, StorageUnavailable.
         """
         only_own_tasks(actor=actor, user_id=user_id)
-        task = Task.create(draft, id=task_id or self.ids.new(), user_id=user_id, now=self.clock.now())
+        new_id = self.ids.new() if task_id is None else task_id
+        task = Task.create(draft, id=new_id, user_id=user_id, now=self.clock.now())
         if once:
             write = self._add_once(task, once, is_new=task_id is None)
             created = await once_only(write, tasks=self.tasks, user_id=user_id, once=once, outcome=written)
-        elif task_id:
+        elif task_id is not None:
             created = await self._add_unless_it_exists(task)
         else:
             created = await self.tasks.add(task)

@@ -1,5 +1,6 @@
 """The ports of the use-cases. These docstrings are the contract that every adapter keeps."""
 
+from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -21,9 +22,12 @@ class TaskRepository(Protocol):
     A write raises TaskContended when too many writes of the same user are queued before it.
 
     Every method raises StorageUnavailable when the storage cannot be reached or does not respond in time; a read is
-    then safe to repeat, a write may or may not have happened.
+    then safe to repeat, a write may or may not have happened. It raises InvalidTask when a task's id is not a UUID.
+
+    An adapter is a subclass: it inherits these docstrings, and cannot be instantiated while it lacks a method.
     """
 
+    @abstractmethod
     async def add(self, task: Task) -> Written[Task]:
         """Store a new task and return it with the version it was given.
 
@@ -31,14 +35,17 @@ class TaskRepository(Protocol):
         """
         ...
 
+    @abstractmethod
     async def get(self, user_id: str, task_id: UUID) -> Task:
         """Return the user's task as it was last stored. Raises TaskNotFound."""
         ...
 
+    @abstractmethod
     async def get_many(self, user_id: str, task_ids: Collection[UUID]) -> dict[UUID, Task]:
         """Return those of the user's tasks that exist."""
         ...
 
+    @abstractmethod
     async def list(self, user_id: str, page: PageRequest, *, known: State | None = None) -> TaskPage:
         """Return a page of the user's tasks, newest `created_at` first, equal ones by descending id.
 
@@ -47,6 +54,7 @@ class TaskRepository(Protocol):
         """
         ...
 
+    @abstractmethod
     async def save(self, task: Task) -> Written[Task]:
         """Replace the stored task, except for its `created_at`, and return it with its new version.
 
@@ -55,6 +63,7 @@ class TaskRepository(Protocol):
         """
         ...
 
+    @abstractmethod
     async def remove(
         self, user_id: str, task_id: UUID, *, removed_at: datetime, expected_version: int | None = None
     ) -> Written[None]:
@@ -64,6 +73,7 @@ class TaskRepository(Protocol):
         """
         ...
 
+    @abstractmethod
     async def apply(
         self,
         user_id: str,
@@ -84,10 +94,12 @@ class TaskRepository(Protocol):
         """
         ...
 
+    @abstractmethod
     async def recall(self, user_id: str, once: Once) -> Applied | None:
         """Return the stored outcome of the user's key, or None. Raises IdempotencyKeyReused for another fingerprint."""
         ...
 
+    @abstractmethod
     async def changes(self, user_id: str, *, since: State, limit: int) -> ChangePage:
         """Return up to `limit` changes after a state, in the order of their numbers.
 
@@ -99,10 +111,12 @@ class TaskRepository(Protocol):
         """
         ...
 
+    @abstractmethod
     async def states(self, user_ids: Collection[str]) -> dict[str, State]:
         """Return the states of those users whose tasks have ever changed."""
         ...
 
+    @abstractmethod
     async def purge(self, *, removed_before: datetime, keys_before: datetime, limit: int) -> int:
         """Forget up to `limit` of the oldest deletions and of the oldest idempotency keys before these times.
 
@@ -114,6 +128,7 @@ class TaskRepository(Protocol):
 class Clock(Protocol):
     """Returns the time."""
 
+    @abstractmethod
     def now(self) -> datetime:
         """Return the present, aware and in UTC, with microseconds. It may step back, as real clocks do."""
         ...
@@ -122,6 +137,7 @@ class Clock(Protocol):
 class TaskIds(Protocol):
     """Generates the ids of new tasks."""
 
+    @abstractmethod
     def new(self) -> UUID:
         """Return an id never returned before. Ids made later in one process compare greater."""
         ...

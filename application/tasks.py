@@ -80,18 +80,26 @@ class UserTasks:
         self.user_id = user_id
 
     async def create(self, title: str, *, task_id: UUID | None = None, once: Once | None = None) -> Written[Task]:
-        """Create an open task; see CreateTask. Raises InvalidText for the title."""
+        """Store and return a new, open task.
+
+        With a `task_id`, a task that exists with the same title is returned as it is (`state` is None). Raises
+        InvalidText for the title, TaskAlreadyExists when that task has another title or was deleted,
+        IdempotencyKeyReused, TaskContended, StorageUnavailable.
+        """
         draft = TaskDraft(title=title)
         return await self._tasks.create(
             actor=self.user_id, user_id=self.user_id, draft=draft, task_id=task_id, once=once
         )
 
     async def get(self, task_id: UUID) -> Task:
-        """Return one task; see GetTask."""
+        """Return the task as it was last stored. Raises TaskNotFound, StorageUnavailable."""
         return await self._tasks.get(actor=self.user_id, user_id=self.user_id, task_id=task_id)
 
     async def list(self, page: PageRequest | None = None, *, known: State | None = None) -> TaskPage:
-        """Return a page of the tasks, newest first; see ListTasks."""
+        """Return a page of the tasks, newest first; without a request, the first 50.
+
+        If the user's state still is the `known` one, it has that state and no tasks. Raises StorageUnavailable.
+        """
         return await self._tasks.list(actor=self.user_id, user_id=self.user_id, page=page, known=known)
 
     async def update(
@@ -103,7 +111,11 @@ class UserTasks:
         expected_version: int | None = None,
         once: Once | None = None,
     ) -> Written[Task]:
-        """Change the fields that are given; see UpdateTask. Raises InvalidText and InvalidTask for the new values."""
+        """Change the fields that are given, and return the task; without effect nothing is written (`state` is None).
+
+        Raises InvalidText and InvalidTask for the new values, TaskNotFound, VersionConflict when a version is expected
+        and another is stored, IdempotencyKeyReused, TaskContended, StorageUnavailable.
+        """
         return await self._tasks.update(
             actor=self.user_id,
             user_id=self.user_id,
@@ -116,7 +128,7 @@ class UserTasks:
     async def complete(
         self, task_id: UUID, *, expected_version: int | None = None, once: Once | None = None
     ) -> Written[Task]:
-        """Complete a task; see CompleteTask."""
+        """Complete the task and return it; the first `completed_at` stays. Raises what `update` raises."""
         return await self._tasks.complete(
             actor=self.user_id, user_id=self.user_id, task_id=task_id, expected_version=expected_version, once=once
         )
@@ -124,7 +136,7 @@ class UserTasks:
     async def delete(
         self, task_id: UUID, *, expected_version: int | None = None, once: Once | None = None
     ) -> Written[None]:
-        """Delete a task permanently; see DeleteTask."""
+        """Delete the task permanently. Raises what `update` raises; TaskNotFound a second time, too."""
         return await self._tasks.delete(
             actor=self.user_id, user_id=self.user_id, task_id=task_id, expected_version=expected_version, once=once
         )
@@ -132,19 +144,30 @@ class UserTasks:
     async def apply(
         self, operations: Sequence[Operation], *, if_state: State | None = None, once: Once | None = None
     ) -> Applied:
-        """Carry out many operations, or none of them; see ApplyBatch."""
+        """Carry out 1 to 100 operations, each on another task, or none of them; return their results in order.
+
+        With `if_state`, they are carried out in that state only. Raises InvalidBatch, WritesRejected with an error for
+        each operation at fault, StateMismatch, IdempotencyKeyReused, TaskContended, StorageUnavailable.
+        """
         return await self._tasks.apply(
             actor=self.user_id, user_id=self.user_id, operations=operations, if_state=if_state, once=once
         )
 
     async def changes(self, *, since: State | None = None, limit: int = MAX_PAGE_SIZE) -> ChangePage:
-        """Return a page of changes; see ListChanges."""
+        """Return up to `limit` changes after a state, in their order; without `since`, all tasks.
+
+        Raises StateExpired when everything has to be read again, InvalidPage, StorageUnavailable.
+        """
         return await self._tasks.changes(actor=self.user_id, user_id=self.user_id, since=since, limit=limit)
 
     def follow_changes(
         self, *, since: State | None = None, limit: int = FOLLOW_PAGE_SIZE, idle_seconds: float | None = None
     ) -> AsyncGenerator[ChangePage, None]:
-        """Yield pages of changes as they happen; see FollowChanges."""
+        """Yield pages of changes after a state as they happen, without end; the first at once, even if it is empty.
+
+        Without `since`, changes from now on. After `idle_seconds` without any, an empty page comes. Close it, as
+        `contextlib.aclosing` does. Raises StateExpired, InvalidPage, and at first StorageUnavailable.
+        """
         return self._tasks.follow_changes(
             actor=self.user_id, user_id=self.user_id, since=since, limit=limit, idle_seconds=idle_seconds
         )

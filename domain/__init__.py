@@ -2,7 +2,7 @@
 
 from domain.errors import DomainError, HextasksError, InvalidTask, InvalidText
 from domain.search import search_key
-from domain.task import TASK_FIELDS, UNCHANGED, Task, TaskChange, TaskDraft, Unchanged
+from domain.task import TASK_FIELDS, UNCHANGED, Task, TaskChange, TaskDraft, Unchanged, check_id
 
 __all__ = [
     "TASK_FIELDS",
@@ -15,5 +15,6 @@ __all__ = [
     "TaskChange",
     "TaskDraft",
     "Unchanged",
+    "check_id",
     "search_key",
 ]

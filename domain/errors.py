@@ -1,6 +1,6 @@
 """The base of all errors, and the errors of the domain, which carry a stable `code` and the `field` at fault."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class HextasksError(Exception):
@@ -11,6 +11,10 @@ class HextasksError(Exception):
 
     def __str__(self) -> str:
         return super().__str__() or self.sentence
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy, whatever the arguments of the class."""
+        return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
 class DomainError(HextasksError, ValueError):
@@ -36,4 +40,7 @@ class InvalidText(DomainError):
 
 
 class InvalidTask(DomainError):
-    """`task_inconsistent`: an attribute has the wrong type, or contradicts another, as a completion before creation."""
+    """The attributes of a task are not of their types, or contradict each other. The code says how.
+
+    `id_not_uuid`, or `task_inconsistent`: another wrong type, or a contradiction, as a completion before the creation.
+    """

@@ -68,8 +68,7 @@ class Task:
     def __post_init__(self) -> None:
         USER_ID.check(self.user_id)
         TITLE.check(self.title)
-        if not isinstance(self.id, UUID):
-            raise _inconsistent("The id must be a UUID.")
+        check_id(self.id)
         if type(self.version) is not int or self.version < 0:
             raise _inconsistent("The version must be a whole number from 0 up.")
         created_at, completed_at, updated_at = self.created_at, self.completed_at, self.updated_at
@@ -141,6 +140,12 @@ TASK_FIELDS = tuple(field.name for field in fields(Task))
 """The names of a task's fields, in their order."""
 
 _MutableTask: Any = type("_MutableTask", (), {"__slots__": TASK_FIELDS})
+
+
+def check_id(task_id: UUID) -> None:
+    """Accept a UUID as the id of a task. Raises InvalidTask."""
+    if not isinstance(task_id, UUID):
+        raise InvalidTask("id_not_uuid", "The id must be a UUID.", field="id")
 
 
 def _check_utc(*moments: object) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from dotenv.parser import parse_stream
 
+from domain import HextasksError
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _SEPARATORS = re.compile(r"[\s_:-]")
 MAX_DIFFERENCE = 2
@@ -16,8 +18,10 @@ MIN_MISSPELT_LENGTH = 5
 """HOST and PORT are too short to tell a misspelling from another word."""
 
 
-class SettingsError(Exception):
+class SettingsError(HextasksError):
     """A setting cannot be used. The text is one line, names the setting, and never repeats its value."""
+
+    sentence = "A setting cannot be used."
 
 
 def read_dotenv(path: Path, settings: Collection[str]) -> dict[str, str]:

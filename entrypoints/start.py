@@ -8,11 +8,14 @@ from pathlib import Path
 import msgspec
 
 from adapters.tokens import SharedSecret, issue_token
+from domain import HextasksError
 from entrypoints.settings import Settings
 
 
-class StartError(Exception):
+class StartError(HextasksError):
     """The service cannot start. The text is one line with the reason and the remedy."""
+
+    sentence = "The service cannot start."
 
 
 def describe_failure(error: BaseException) -> str:

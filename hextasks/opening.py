@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from asyncpg import Pool
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-    from adapters.postgres import Executor
+    from adapters.postgres import PostgresStorage
 
     TaskSource: TypeAlias = str | Pool[Any] | AsyncEngine | AsyncConnection | AsyncSession
 
+MEMORY_URL = "memory://"
 _SOURCES = (
     "open_tasks needs memory://, a postgresql:// URL, an asyncpg Pool, or a SQLAlchemy AsyncEngine, AsyncConnection or "
     "AsyncSession"
@@ -28,6 +29,7 @@ def open_tasks(
     *,
     schema: str | None = None,
     migrate: bool = False,
+    timeout: float = 1.5,
     clock: Clock | None = None,
     ids: TaskIds | None = None,
 ) -> AbstractAsyncContextManager[Tasks]:
@@ -40,71 +42,48 @@ def open_tasks(
     | an asyncpg `Pool`, a SQLAlchemy `AsyncEngine` | their connections, one for the time of each statement |
     | an `AsyncConnection`, an `AsyncSession` | one transaction, which the caller commits or rolls back |
 
-    Within a transaction of the caller's, other writes of the same user wait until it ends, and give up with
-    TaskContended after the time limit of a statement; followers notice its writes once it is committed.
+    Within a transaction of the caller's, a rejected or cancelled call leaves the transaction usable, and other
+    statements of the caller have to wait for the calls. Other writers of the same user wait for its end, and give up
+    after the time limit of a statement; followers notice its writes once it is committed.
 
-    `schema` has the tables, otherwise the search path finds them. `clock` and `ids` replace the system's clock and
-    UUIDs of version 7. Use it in one event loop.
+    `schema` has the tables, otherwise the search path finds them. `timeout` is the time limit of a statement, in
+    seconds, the wait for a connection included. `clock` and `ids` replace the system's clock and UUIDs of version 7.
+    Use it in one event loop.
 
-    Raises TypeError and ValueError at once for a source that is none of these. At the start of the block, with a URL
-    only, raises DatabaseNotReady when the database is not migrated or the role lacks privileges, and
-    StorageUnavailable.
+    Raises at once TypeError and ValueError for a source that is none of these, and ModuleNotFoundError without the
+    `postgres` extra. At the start of the block, with a URL only, raises DatabaseNotReady when the database is not
+    migrated or the role lacks privileges, and StorageUnavailable.
     """
-    if not isinstance(source, str):
-        if migrate:
-            raise ValueError("migrate needs a postgresql:// URL, because a migration opens a connection of its own")
-        return _on(_borrowed(source, schema), clock, ids)
-    if source == "memory://":
+    if source == MEMORY_URL:
         return _on(MemoryTaskRepository(), clock, ids)
-    if source.startswith(("postgresql://", "postgres://")):
-        return _on_url(source, schema, migrate, clock, ids)
-    raise ValueError(f"{_SOURCES}; not a URL of another kind")
-
-
-def _tasks(repository: TaskRepository, clock: Clock | None, ids: TaskIds | None) -> Tasks:
-    return Tasks.on(repository, clock=clock or SystemClock(), ids=ids or Uuid7Ids())
+    try:
+        from adapters.postgres import PoolSettings, PostgresStorage
+        from adapters.postgres.borrowed import repository_on
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{_SOURCES}; all but memory:// need the extra hextasks[postgres]") from error
+    if isinstance(source, str):
+        if not source.startswith("postgres"):
+            raise ValueError(f"{_SOURCES}, not a URL of another kind")
+        storage = PostgresStorage(source, PoolSettings(timeout=timeout), schema=schema, migrates=migrate)
+        return _started(storage, clock, ids)
+    repository = repository_on(source, schema=schema, timeout=timeout)
+    if repository is None:
+        raise TypeError(f"{_SOURCES}, not {type(source).__name__}")
+    if migrate:
+        raise ValueError("migrate needs a postgresql:// URL, because a migration opens a connection of its own")
+    return _on(repository, clock, ids)
 
 
 @asynccontextmanager
 async def _on(repository: TaskRepository, clock: Clock | None, ids: TaskIds | None) -> AsyncIterator[Tasks]:
-    yield _tasks(repository, clock, ids)
+    yield Tasks.on(repository, clock=clock or SystemClock(), ids=ids or Uuid7Ids())
 
 
-def _on_url(
-    url: str, schema: str | None, migrates: bool, clock: Clock | None, ids: TaskIds | None
-) -> AbstractAsyncContextManager[Tasks]:
-    from adapters.postgres import PostgresStorage
-
-    storage = PostgresStorage(url, schema=schema, migrates=migrates)
-
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[Tasks]:
-        try:
-            await storage.start()
-            yield _tasks(storage.tasks, clock, ids)
-        finally:
-            await storage.close()
-
-    return opened()
-
-
-def _borrowed(source: Any, schema: str | None) -> TaskRepository:
+@asynccontextmanager
+async def _started(storage: "PostgresStorage", clock: Clock | None, ids: TaskIds | None) -> AsyncIterator[Tasks]:
     try:
-        from asyncpg import Pool
-        from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
-
-        from adapters.postgres import PostgresTaskRepository
-        from adapters.postgres.borrowed import EngineExecutor, PoolExecutor, TransactionExecutor
-    except ModuleNotFoundError as error:
-        raise TypeError(f"{_SOURCES}; not {type(source).__name__}") from error
-    executor: Executor
-    if isinstance(source, AsyncConnection | AsyncSession):
-        executor = TransactionExecutor(source, schema=schema)
-        return PostgresTaskRepository(executor, coalescing="off")  # a connection runs one statement at a time
-    if isinstance(source, Pool):
-        executor = PoolExecutor(source, schema=schema)
-    elif isinstance(source, AsyncEngine):
-        executor = EngineExecutor(source, schema=schema)
-    else:
-        raise TypeError(f"{_SOURCES}; not {type(source).__name__}")
-    return PostgresTaskRepository(executor)
+        await storage.start()
+        async with _on(storage.tasks, clock, ids) as tasks:
+            yield tasks
+    finally:
+        await storage.close()

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from adapters.postgres import Database, Statement
+from adapters.postgres import Executor, Statement
 
 
-async def fetch(database: Database, sql: str, *arguments: Any, is_read: bool = False) -> list[Any]:
+async def fetch(database: Executor, sql: str, *arguments: Any, is_read: bool = False) -> list[Any]:
     """Run a statement as the repository runs its own, and return the rows."""
     return await database.fetch(Statement(name="test", sql=sql, is_read=is_read), arguments)

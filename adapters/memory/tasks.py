@@ -25,15 +25,16 @@ from application import (
     TaskAlreadyExists,
     TaskNotFound,
     TaskPage,
+    TaskRepository,
     VersionConflict,
     Write,
     WritesRejected,
     Written,
 )
-from domain import Task
+from domain import Task, check_id
 
 
-class MemoryTaskRepository:
+class MemoryTaskRepository(TaskRepository):
     """Keeps tasks in this process, for as long as this object lives.
 
     Atomic because no method yields to the event loop; not for use from several threads. Returns the
@@ -45,28 +46,26 @@ class MemoryTaskRepository:
         self._users: defaultdict[str, UserTasks] = defaultdict(UserTasks)
 
     async def add(self, task: Task) -> Written[Task]:
-        """See TaskRepository.add."""
         user = self._users[task.user_id]
         _check_new(user, task)
         return Written(task=user.add(task), state=user.state)
 
     async def get(self, user_id: str, task_id: UUID) -> Task:
-        """See TaskRepository.get."""
+        check_id(task_id)
         return self._find(user_id, task_id)
 
     async def get_many(self, user_id: str, task_ids: Collection[UUID]) -> dict[UUID, Task]:
-        """See TaskRepository.get_many."""
+        for each in task_ids:
+            check_id(each)
         user = self._users.get(user_id)
         return {each: user.by_id[each.int] for each in task_ids if each.int in user.by_id} if user else {}
 
     async def list(self, user_id: str, page: PageRequest, *, known: State | None = None) -> TaskPage:
-        """See TaskRepository.list."""
         user = self._users.get(user_id)
         state = user.state if user else NOTHING
         return user.page(page) if user and state != known else TaskPage(tasks=(), next=None, state=state)
 
     async def save(self, task: Task) -> Written[Task]:
-        """See TaskRepository.save."""
         stored = self._read(task)
         user = self._users[task.user_id]
         return Written(task=user.save(stored, task), state=user.state)
@@ -74,7 +73,7 @@ class MemoryTaskRepository:
     async def remove(
         self, user_id: str, task_id: UUID, *, removed_at: datetime, expected_version: int | None = None
     ) -> Written[None]:
-        """See TaskRepository.remove."""
+        check_id(task_id)
         task = self._find(user_id, task_id)
         if expected_version not in (None, task.version):
             raise VersionConflict(task.version)
@@ -91,7 +90,6 @@ class MemoryTaskRepository:
         once: Once | None = None,
         if_state: State | None = None,
     ) -> Applied:
-        """See TaskRepository.apply."""
         user = self._users[user_id]
         if if_state not in (None, user.state):
             raise StateMismatch
@@ -113,7 +111,6 @@ class MemoryTaskRepository:
         return applied
 
     async def recall(self, user_id: str, once: Once) -> Applied | None:
-        """See TaskRepository.recall."""
         user = self._users.get(user_id)
         if user is None or once.key not in user.keys:
             return None
@@ -123,16 +120,14 @@ class MemoryTaskRepository:
         return replace(applied, is_replayed=True)
 
     async def changes(self, user_id: str, *, since: State, limit: int) -> ChangePage:
-        """See TaskRepository.changes."""
         return self._users.get(user_id, UserTasks()).changes(since, limit)
 
     async def states(self, user_ids: Collection[str]) -> dict[str, State]:
-        """See TaskRepository.states."""
         known = {user_id: self._users[user_id].state for user_id in user_ids if user_id in self._users}
         return {user_id: state for user_id, state in known.items() if state != NOTHING}
 
     async def purge(self, *, removed_before: datetime, keys_before: datetime, limit: int) -> int:
-        """See TaskRepository.purge. Reads all deletions and keys."""
+        # Reads all deletions and keys.
         removals = (
             (removed_at, user, task_id)
             for user in self._users.values()

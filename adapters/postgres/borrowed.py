@@ -1,15 +1,15 @@
 """Databases that the caller opens and closes: a pool of asyncpg's, an engine of SQLAlchemy's, or one transaction."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from adapters.postgres.deadline import Deadline
-from adapters.postgres.errors import storage_errors
 from adapters.postgres.executor import DEFAULT_TIMEOUT, StatementExecutor
+from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
 
 
 class PoolExecutor(StatementExecutor):
@@ -22,7 +22,7 @@ class PoolExecutor(StatementExecutor):
         self._pool = pool
 
     async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
-        async with self._pool.acquire() as connection:
+        async with self._pool.acquire(timeout=self.timeout) as connection:  # a time limit for its release as well
             rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
             return rows
 
@@ -33,20 +33,31 @@ class EngineExecutor(StatementExecutor):
     def __init__(self, engine: AsyncEngine, *, timeout: float = DEFAULT_TIMEOUT, schema: str | None = None) -> None:
         """Take an engine. Raises TypeError for one of another driver."""
         super().__init__(timeout=timeout, schema=schema)
-        check_driver(engine)
+        _check_driver(engine)
         self._engine = engine
 
     async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
         async with self._engine.connect() as connection:
-            rows: list[asyncpg.Record] = await (await _driver_of(connection)).fetch(sql, *arguments)
+            driver = await _driver_of(connection)
+            while driver.is_closed():  # the pool may have several from before a restart of the server
+                await connection.invalidate()
+                driver = await _driver_of(connection)
+            try:
+                rows: list[asyncpg.Record] = await driver.fetch(sql, *arguments)
+            except BaseException as error:
+                # What SQLAlchemy did not send itself, it does not examine: it would keep a connection that has ended,
+                # or one whose cancelled statement holds locks.
+                if driver.is_closed() or not isinstance(error, asyncpg.PostgresError):
+                    await connection.invalidate()
+                raise
             return rows
 
 
 class TransactionExecutor(StatementExecutor):
     """Runs each statement within the transaction of a SQLAlchemy connection or session, which the caller ends.
 
-    Statements run one at a time, each in a savepoint, so that a rejected write does not spoil the transaction. None
-    runs again: what a lost connection has done so far is lost with its transaction.
+    Statements run one at a time, each in a savepoint, so that one that is rejected or cancelled does not spoil the
+    transaction; that takes two round trips more. The caller runs no statement on the same connection meanwhile.
     """
 
     def __init__(
@@ -58,33 +69,70 @@ class TransactionExecutor(StatementExecutor):
     ) -> None:
         """Take a connection or session. Raises TypeError for one of another driver."""
         super().__init__(timeout=timeout, schema=schema)
-        check_driver(transaction)
+        _check_driver(transaction)
         self._transaction = transaction
         self._one_at_a_time = asyncio.Lock()
 
-    async def fetch(
-        self, statement: Any, arguments: Sequence[Any] = (), *, deadline: float | None = None
-    ) -> list[asyncpg.Record]:
-        """Run one statement and return its rows. Raises StorageUnavailable."""
-        loop = self._running_loop()
-        with storage_errors, Deadline(loop, loop.time() + self.timeout if deadline is None else deadline):
-            async with self._one_at_a_time:
-                return await self._fetch_once(self._sql(statement), arguments)
-
     async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
+        async with self._one_at_a_time:
+            driver = await self._driver()
+            await driver.execute("SAVEPOINT hextasks")
+            try:
+                rows: list[asyncpg.Record] = await driver.fetch(sql, *arguments)
+            except BaseException:
+                await self._undo(driver)
+                raise
+            await driver.execute("RELEASE SAVEPOINT hextasks")
+            return rows
+
+    async def _driver(self) -> Any:
+        """Return the driver's connection, in a transaction. Raises RuntimeError in autocommit mode."""
         transaction = self._transaction
         connection = await transaction.connection() if isinstance(transaction, AsyncSession) else transaction
         driver = await _driver_of(connection)
+        if driver.is_closed():
+            raise asyncpg.InterfaceError("connection is closed")
         if not driver.is_in_transaction():
             await connection.exec_driver_sql("SELECT 1")  # SQLAlchemy sends BEGIN before its own first statement
             if not driver.is_in_transaction():
                 raise RuntimeError("the connection is in autocommit mode, so that there is no transaction to join")
-        async with driver.transaction():  # a savepoint
-            rows: list[asyncpg.Record] = await driver.fetch(sql, *arguments)
-            return rows
+        return driver
+
+    async def _undo(self, driver: Any) -> None:
+        """Return to the savepoint; where that fails, end the connection, so that the transaction cannot commit."""
+        is_undone = False
+        try:
+            with suppress(Exception):  # the caller learns the first error
+                async with asyncio.timeout(self.timeout):
+                    await driver.execute("ROLLBACK TO SAVEPOINT hextasks; RELEASE SAVEPOINT hextasks")
+                is_undone = True
+        finally:
+            if not is_undone:
+                driver.terminate()
 
 
-def check_driver(source: AsyncEngine | AsyncConnection | AsyncSession) -> None:
+_EXECUTORS: dict[Any, tuple[Callable[..., StatementExecutor], Coalescing | None]] = {
+    asyncpg.Pool: (PoolExecutor, "all"),
+    AsyncEngine: (EngineExecutor, "all"),
+    AsyncConnection: (TransactionExecutor, None),
+    AsyncSession: (TransactionExecutor, None),
+}
+
+
+def repository_on(
+    source: object, *, timeout: float = DEFAULT_TIMEOUT, schema: str | None = None
+) -> PostgresTaskRepository | None:
+    """Return a repository on a database of the caller's; None for an object of another kind.
+
+    Raises TypeError for one of another driver, and ValueError for a bad schema.
+    """
+    for kind, (executor, coalescing) in _EXECUTORS.items():
+        if isinstance(source, kind):
+            return PostgresTaskRepository(executor(source, timeout=timeout, schema=schema), coalescing=coalescing)
+    return None
+
+
+def _check_driver(source: AsyncEngine | AsyncConnection | AsyncSession) -> None:
     """Raise TypeError unless an object of SQLAlchemy's uses asyncpg."""
     dialect = source.get_bind().dialect if isinstance(source, AsyncSession) else source.dialect
     if (dialect.name, dialect.driver) != ("postgresql", "asyncpg"):

@@ -20,6 +20,28 @@ SLOW_SECONDS = 0.01
 """A statement that takes longer, for example on a connection that stalls, holds up no more calls."""
 
 
+class Direct:
+    """Carries out each call at once, in its caller's task. Has the interface of a Coalescer."""
+
+    def __init__(self, alone: Alone, *, timeout: float) -> None:
+        self._alone = alone
+        self._timeout = timeout
+
+    async def call(
+        self,
+        operation: Any,
+        user_id: str,
+        task_id: UUID,
+        arguments: tuple[Any, ...],
+        *,
+        alone: bool = True,  # noqa: ARG002  # as all are
+    ) -> Any:
+        """Carry out a call and return its result. Raises what the operation raises."""
+        call = Call(operation, user_id, task_id, arguments)
+        call.deadline = asyncio.get_running_loop().time() + self._timeout
+        return await self._alone(call)
+
+
 class Coalescer:
     """Shares statements among concurrent calls.
 
@@ -56,10 +78,18 @@ class Coalescer:
         self._is_read = is_read
         self._most_under_way = most_under_way
         self._enough = enough
+        self._mixes_users = mixes_users
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin on an event loop, without calls. Raises RuntimeError while another one has some."""
+        if self._loop and self._open and not self._loop.is_closed():
+            raise RuntimeError("another event loop uses this repository; make one for each loop")
+        self._loop = loop
         self._under_way = 0
         self._started_at = 0.0
         self._is_starting = False
-        self._queue = CallQueue(is_read=is_read, mixes_users=mixes_users)
+        self._queue = CallQueue(is_read=self._is_read, mixes_users=self._mixes_users)
         self._open: dict[Call, None] = {}  # the calls without an outcome, in the order of their deadlines
         self._expiry: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()  # the event loop keeps weak references only
@@ -73,6 +103,8 @@ class Coalescer:
         ones of its user, and StorageUnavailable otherwise.
         """
         loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._begin(loop)
         call = Call(operation, user_id, task_id, arguments)
         call.deadline = loop.time() + self._timeout
         call.outcome = loop.create_future()

@@ -4,6 +4,7 @@ from enum import Enum, auto
 from types import TracebackType
 
 import asyncpg
+import sqlalchemy.exc
 
 from application import StorageNotMigrated, StorageUnavailable
 
@@ -33,6 +34,7 @@ _BY_SQLSTATE = {
     "40": Fault.REJECTED,  # transaction rollback: deadlock, serialization failure
     "40003": Fault.LOST,  # statement completion unknown
     "42501": Fault.UNAVAILABLE,  # insufficient privilege: a GRANT is missing, which readiness reports
+    "42703": Fault.UNAVAILABLE,  # a column does not exist: migrated to another version
     "42P01": Fault.UNAVAILABLE,  # a table does not exist: not migrated yet, or being restored
     "53": Fault.UNAVAILABLE,  # insufficient resources: too many connections, disk full, out of memory
     "55P03": Fault.UNAVAILABLE,  # lock not available
@@ -47,6 +49,7 @@ _BY_TYPE = {
     asyncpg.InternalClientError: Fault.LOST,  # the server closed the connection during a request
     ConnectionError: Fault.LOST,
     OSError: Fault.UNAVAILABLE,  # includes TimeoutError
+    sqlalchemy.exc.TimeoutError: Fault.UNAVAILABLE,  # all connections of an engine are in use
 }
 
 # The beginnings of asyncpg's messages for a connection that has ended or is ending, on which nothing was sent.
@@ -61,7 +64,7 @@ class _StorageErrors:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if isinstance(error, Exception) and fault(error):
-            is_unmigrated = isinstance(error, asyncpg.UndefinedTableError)
+            is_unmigrated = isinstance(error, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError)
             raise (StorageNotMigrated if is_unmigrated else StorageUnavailable) from error
 
 
@@ -71,6 +74,8 @@ storage_errors = _StorageErrors()
 
 def fault(error: BaseException | None) -> Fault | None:
     """Return the fault of the storage that an error indicates, or None for any other error."""
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:  # of an engine that connects
+        error = error.orig.__cause__
     if error is None:
         return None
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError) and str(error).startswith(_UNSENT):

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cache
 from operator import attrgetter
@@ -26,6 +26,7 @@ class Executor(Protocol):
     timeout: float
     """The time limit of a statement, in seconds."""
 
+    @abstractmethod
     async def fetch(
         self, statement: Statement, arguments: Sequence[Any] = (), *, deadline: float | None = None
     ) -> list[asyncpg.Record]:
@@ -37,8 +38,11 @@ class Executor(Protocol):
         ...
 
 
-class StatementExecutor(ABC):
-    """Runs statements for one event loop, within their time, and again where that is safe."""
+class StatementExecutor(Executor):
+    """Runs statements for one event loop, within their time, and again where that is safe.
+
+    A statement runs a second time if the first try provably did nothing, or if it is a read whose connection was lost.
+    """
 
     def __init__(self, *, timeout: float, schema: str | None) -> None:
         self.timeout = timeout
@@ -48,12 +52,6 @@ class StatementExecutor(ABC):
     async def fetch(
         self, statement: Statement, arguments: Sequence[Any] = (), *, deadline: float | None = None
     ) -> list[asyncpg.Record]:
-        """Run one statement and return its rows.
-
-        It runs a second time if the first try provably did nothing, or if it is a read whose connection was lost. All
-        of it takes no longer than the time limit, or than a deadline of the event loop's clock. Raises
-        StorageUnavailable.
-        """
         loop = self._running_loop()
         sql = self._sql(statement)
         with storage_errors, Deadline(loop, loop.time() + self.timeout if deadline is None else deadline):

@@ -17,12 +17,15 @@ from adapters.postgres.privileges import describe_missing
 from adapters.postgres.search_keys import fill_search_keys
 from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
 from application import StorageUnavailable
+from domain import HextasksError
 
 _log = logging.getLogger("hextasks.storage")
 
 
-class DatabaseNotReady(Exception):
+class DatabaseNotReady(HextasksError):
     """The database responds, but an operator must act. The text is one line with the reason and the remedy."""
+
+    sentence = "The database is not ready."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

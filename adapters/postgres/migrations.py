@@ -11,6 +11,7 @@ import asyncpg
 
 from adapters.postgres.database import Database
 from adapters.postgres.errors import storage_errors
+from domain import HextasksError
 
 LOCK_TIMEOUT_SECONDS = 60.0
 
@@ -19,15 +20,19 @@ _INSTALLED = Path(__file__).with_name("alembic")
 LOCATION = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "alembic"
 
 
-class MigrationTimeout(Exception):
+class MigrationTimeout(HextasksError):
     """A lock was held by another session until the deadline. The text names that session.
 
     Migrations before the one that needed it were carried out; the next run continues after them.
     """
 
+    sentence = "A lock that the migration needs was not released in time."
 
-class UnknownRevision(Exception):
+
+class UnknownRevision(HextasksError):
     """The database is at a revision that this code does not have: newer code migrated it. Nothing was changed."""
+
+    sentence = "A newer version migrated this database; install that version."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import asyncpg
 
 from adapters.postgres.apply_statement import APPLY, apply_arguments, decode_result, outcome
 from adapters.postgres.call_queue import Call
-from adapters.postgres.coalescing import Coalescer
+from adapters.postgres.coalescing import Coalescer, Direct
 from adapters.postgres.errors import DID_NOTHING, fault
 from adapters.postgres.executor import Executor
 from adapters.postgres.operations import Operation, added, arguments_of, read, written
@@ -35,12 +35,13 @@ from application import (
     TaskContended,
     TaskNotFound,
     TaskPage,
+    TaskRepository,
     VersionConflict,
     Write,
     Written,
 )
 from application.changes import check_since
-from domain import Task, search_key
+from domain import Task, check_id, search_key
 
 Coalescing = Literal["all", "user", "off"]
 """Whose calls may share a statement: those of all users, only those of one user, or none."""
@@ -59,13 +60,14 @@ _arguments_of_add = arguments_of(ADD)
 _arguments_of_save = arguments_of(SAVE)
 
 
-class PostgresTaskRepository:
+class PostgresTaskRepository(TaskRepository):
     """Keeps tasks in the `tasks`, `task_counters` and `task_tombstones` tables of a migrated database."""
 
-    def __init__(self, database: Executor, *, coalescing: Coalescing = "all") -> None:
+    def __init__(self, database: Executor, *, coalescing: Coalescing | None = "all") -> None:
         """Work on a database, which its owner closes.
 
-        On a database that is sharded by `user_id`, only calls of one user can share a statement.
+        On a database that is sharded by `user_id`, only calls of one user can share a statement. None is for one that
+        runs a statement at a time, as a transaction does: each call runs in its caller's task, and ends before it.
         """
         self._database = database
         one_user = coalescing == "user"
@@ -75,7 +77,7 @@ class PostgresTaskRepository:
         self._save = Operation(SAVE, shared.save, written, one_user=one_user)
         self._remove = Operation(REMOVE, shared.remove, written, one_user=one_user)
         self._apply = Operation(APPLY, APPLY, written, one_user=False)
-        self._is_shared = coalescing != "off"
+        self._is_shared = coalescing in ("all", "user")
         mixes_users = coalescing != "user"
         # One user at a time needs many statements at once, for which the pool has a bound of its own.
         most_under_way, enough = (MOST_UNDER_WAY, ENOUGH_CALLS) if mixes_users else (sys.maxsize, 1)
@@ -83,25 +85,24 @@ class PostgresTaskRepository:
             Coalescer, timeout=database.timeout, mixes_users=mixes_users, most_under_way=most_under_way, enough=enough
         )
         self._reads = shared_calls(self._run_together, self._run_alone, is_read=True)
-        self._writes = shared_calls(self._run_together if self._is_shared else None, self._run_alone)
-        # One user's searches, which may each read all of the user's tasks, run one after another.
-        self._searches = Coalescer(
-            None,
-            lambda call: database.fetch(call.operation, call.arguments, deadline=call.deadline),
-            timeout=database.timeout,
-            is_read=True,
-            mixes_users=False,
-        )
+        self._writes: Coalescer | Direct
+        self._searches: Coalescer | Direct
+        if coalescing is None:
+            self._writes = Direct(self._run_alone, timeout=database.timeout)
+            self._searches = Direct(self._search, timeout=database.timeout)
+        else:
+            self._writes = shared_calls(self._run_together if self._is_shared else None, self._run_alone)
+            # One user's searches, which may each read all of the user's tasks, run one after another.
+            self._searches = Coalescer(None, self._search, timeout=database.timeout, is_read=True, mixes_users=False)
 
     async def add(self, task: Task) -> Written[Task]:
-        """See TaskRepository.add."""
         row = await self._writes.call(self._add, task.user_id, task.id, _arguments_of_add(task))
         if row is None:
             raise TaskAlreadyExists
         return outcome_of_write(task.stored(row["version"]), row)
 
     async def get(self, user_id: str, task_id: UUID) -> Task:
-        """See TaskRepository.get."""
+        check_id(task_id)
         if self._is_shared:
             row = await self._reads.call(self._get, user_id, task_id, (user_id, task_id))
         else:
@@ -112,12 +113,13 @@ class PostgresTaskRepository:
         return Task.restore(row)
 
     async def get_many(self, user_id: str, task_ids: Collection[UUID]) -> dict[UUID, Task]:
-        """See TaskRepository.get_many."""
+        for each in task_ids:
+            check_id(each)
         arguments = _GET_MANY.arguments({"user_id": user_id, "id": [*task_ids]})
         return {row["id"]: Task.restore(row) for row in await self._database.fetch(_GET_MANY, arguments)}
 
     async def list(self, user_id: str, page: PageRequest, *, known: State | None = None) -> TaskPage:
-        """See TaskRepository.list. Not shared; an index yields the page in order, with nothing to sort."""
+        # An index yields the page in order, with nothing to sort.
         statement = page_statement(page.completed, after=page.after is not None, search=page.text is not None)
         values = {
             "user_id": user_id,
@@ -137,7 +139,6 @@ class PostgresTaskRepository:
         return TaskPage.cut([Task.restore(row[2:]) for row in rows], page.limit, state)
 
     async def save(self, task: Task) -> Written[Task]:
-        """See TaskRepository.save."""
         row = await self._writes.call(self._save, task.user_id, task.id, _arguments_of_save(task))
         if row is None:
             stored = await self.get(task.user_id, task.id)  # raises TaskNotFound if that is the reason
@@ -147,7 +148,7 @@ class PostgresTaskRepository:
     async def remove(
         self, user_id: str, task_id: UUID, *, removed_at: datetime, expected_version: int | None = None
     ) -> Written[None]:
-        """See TaskRepository.remove."""
+        check_id(task_id)
         values = {"user_id": user_id, "id": task_id, "version": expected_version, "removed_at": removed_at}
         row = await self._writes.call(self._remove, user_id, task_id, tuple(REMOVE.arguments(values)))
         if row is None:
@@ -165,7 +166,6 @@ class PostgresTaskRepository:
         once: Once | None = None,
         if_state: State | None = None,
     ) -> Applied:
-        """See TaskRepository.apply."""
         arguments = tuple(apply_arguments(user_id, writes, now=now, once=once, if_state=if_state))
         for _ in range(MAX_RACES):
             try:
@@ -180,7 +180,6 @@ class PostgresTaskRepository:
         raise TaskContended
 
     async def recall(self, user_id: str, once: Once) -> Applied | None:
-        """See TaskRepository.recall."""
         rows = await self._database.fetch(RECALL, (user_id, once.key))
         if not rows:
             return None
@@ -190,7 +189,6 @@ class PostgresTaskRepository:
         return replace(outcome(decode_result(result), State(epoch=epoch, number=number)), is_replayed=True)
 
     async def changes(self, user_id: str, *, since: State, limit: int) -> ChangePage:
-        """See TaskRepository.changes."""
         values = {
             "user_id": user_id,
             "number": since.number,
@@ -203,12 +201,10 @@ class PostgresTaskRepository:
         return ChangePage.cut([change(row[3:]) for row in found], limit=limit, since=since, state=state)
 
     async def states(self, user_ids: Collection[str]) -> dict[str, State]:
-        """See TaskRepository.states."""
         rows = await self._database.fetch(STATES, ([*user_ids],))
         return {user_id: State(epoch=epoch, number=number) for user_id, epoch, number in rows}
 
     async def purge(self, *, removed_before: datetime, keys_before: datetime, limit: int) -> int:
-        """See TaskRepository.purge."""
         removals = await self._database.fetch(PURGE_REMOVALS, (removed_before, limit))
         keys = await self._database.fetch(PURGE_KEYS, (keys_before, limit))
         return int(removals[0][0] + keys[0][0])
@@ -223,6 +219,9 @@ class PostgresTaskRepository:
                 raise
             raise TaskAlreadyExists from None
         return rows if operation is self._apply else rows[0] if rows else None
+
+    async def _search(self, call: Call) -> Any:
+        return await self._database.fetch(call.operation, call.arguments, deadline=call.deadline)
 
     async def _run_together(self, calls: Sequence[Call], deadline: float) -> Sequence[Any]:
         operation: Operation = calls[0].operation
@@ -240,6 +239,6 @@ class PostgresTaskRepository:
 
 def _copy(error: StorageUnavailable) -> StorageUnavailable:
     """Copy an exception for another caller, because raising it adds to its traceback."""
-    copy = StorageUnavailable(*error.args)
+    copy = type(error)(*error.args)
     copy.__cause__ = error.__cause__
     return copy

@@ -9,6 +9,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from adapters.tokens.keys import PublicKey
+from domain import HextasksError
 
 ALGORITHMS = ("EdDSA", "ES256", "RS256")
 MAX_ENTRIES = 100
@@ -24,8 +25,10 @@ _MEMBERS = {
 """The algorithm of each type of key, and the members of its public part. Symmetric keys ("oct") are not among them."""
 
 
-class KeySetError(Exception):
+class KeySetError(HextasksError):
     """The issuer's response is not a key set. The text repeats nothing of it."""
+
+    sentence = "The response of the token's issuer is not a key set."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

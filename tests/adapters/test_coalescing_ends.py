@@ -54,6 +54,42 @@ class TestCancellation:
         assert statements.cancelled == 1
 
 
+class TestEventLoops:
+    def test_calls_that_a_closed_loop_has_left_delay_no_other(self) -> None:
+        statements = Statements(most_under_way=1)
+
+        async def leave_calls(turns: int) -> None:
+            statements.call("ada", 1)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+        async def one() -> object:
+            statements.gates.clear()
+            call = statements.call("ada", 2)
+            await statements.started(1)
+            statements.end()
+            return await call
+
+        for turns in range(5):
+            asyncio.run(leave_calls(turns))
+            assert asyncio.run(one()) == ("ada", 2)
+
+    def test_a_loop_is_refused_while_another_one_has_calls(self) -> None:
+        statements = Statements()
+
+        async def begin() -> None:
+            statements.call("ada", 1)
+            await statements.started(1)
+
+        async def one() -> None:
+            await statements.call("ada", 2)
+
+        with asyncio.Runner() as first, asyncio.Runner() as other:
+            first.run(begin())
+            with pytest.raises(RuntimeError, match="another event loop uses this repository"):
+                other.run(one())
+
+
 @pytest.mark.slow
 class TestDeadlines:
     async def test_each_call_has_its_own(self) -> None:

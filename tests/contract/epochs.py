@@ -1,7 +1,7 @@
 """Epochs, which repositories choose at random."""
 
 from adapters.memory import MemoryTaskRepository
-from adapters.postgres import Database, PostgresTaskRepository
+from adapters.postgres import PostgresTaskRepository
 from application import TaskRepository
 from tests.contract.model import ModelRepository
 from tests.sql import fetch
@@ -10,7 +10,6 @@ from tests.sql import fetch
 async def set_epochs(tasks: TaskRepository, epoch: int) -> None:
     """Set the epoch of all counters, as if a backup had been restored."""
     if isinstance(tasks, PostgresTaskRepository):
-        assert isinstance(tasks._database, Database)
         await fetch(tasks._database, "UPDATE task_counters SET epoch = $1", epoch)
     elif isinstance(tasks, MemoryTaskRepository):
         for user in tasks._users.values():

@@ -2,13 +2,14 @@
 
 from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from adapters.ids import Uuid7Ids
 from application import PageRequest, Position, TaskAlreadyExists, TaskNotFound, TaskRepository, VersionConflict
-from domain import Task, TaskChange, TaskDraft
+from domain import InvalidTask, Task, TaskChange, TaskDraft
 
 NOW = datetime(2026, 1, 31, 9, 30, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=1)
@@ -78,6 +79,19 @@ class TestOneTask:
                 with pytest.raises(TaskNotFound):
                     await tasks.remove(user_id, task_id, removed_at=LATER, expected_version=expected)
         assert await tasks.get("ada", mine.id) == mine
+
+    @pytest.mark.parametrize("wrong", [str(uuid4()), uuid4().int, None])
+    async def test_an_id_of_another_type_is_rejected(self, tasks: TaskRepository, wrong: Any) -> None:
+        task = await add(tasks, a_task())
+        for call in (
+            tasks.get("ada", wrong),
+            tasks.get_many("ada", [task.id, wrong]),
+            tasks.remove("ada", wrong, removed_at=LATER),
+        ):
+            with pytest.raises(InvalidTask) as rejected:
+                await call
+            assert (rejected.value.code, rejected.value.field) == ("id_not_uuid", "id")
+        assert await tasks.get("ada", task.id) == task
 
     async def test_a_stale_save_changes_nothing(self, tasks: TaskRepository) -> None:
         read = await add(tasks, a_task())

@@ -48,7 +48,7 @@ def test_a_new_task_is_open_unstored_and_stripped() -> None:
         ({"title": None}, "title_not_text"),
         ({"user_id": ""}, "user_id_empty"),
         ({"user_id": 7}, "user_id_not_text"),
-        ({"id": "not a UUID"}, "task_inconsistent"),
+        ({"id": "not a UUID"}, "id_not_uuid"),
         ({"version": -1}, "task_inconsistent"),
         ({"version": True}, "task_inconsistent"),
         ({"version": 1.0}, "task_inconsistent"),

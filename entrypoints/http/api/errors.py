@@ -140,6 +140,8 @@ def _details(request: Request[Any, Any, Any], error: Exception) -> tuple[str, li
         case WritesRejected():
             errors = [_rejection(place, each) for place, each in sorted(error.errors.items())]
             return "No operation was carried out.", errors
+        case ApplicationError() if not isinstance(error, StorageUnavailable):  # whose reason concerns operators
+            return str(error), []
         case DomainError():
             is_parameter = error.field in request.route_handler.opt.get("query", ())
             parameter, pointer = (error.field, UNSET) if is_parameter else (UNSET, f"/{error.field}")
@@ -160,7 +162,7 @@ def _rejection(place: int, error: ApplicationError) -> InputError:
     return InputError(
         pointer=f"/operations/{place}/{field}",
         code=code,
-        detail=f"{KINDS[code].title}.",
+        detail=str(error),
         current_version=_current_version(error),
     )
 
