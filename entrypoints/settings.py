@@ -25,6 +25,7 @@ DATABASE_URL_EXAMPLE = "postgresql://user:password@db.example.com:5432/hextasks"
 _EXAMPLES = MappingProxyType(
     {
         "DATABASE_URL": DATABASE_URL_EXAMPLE,
+        "DATABASE_SCHEMA": "hextasks",
         "JWT_SECRET": "$(openssl rand -base64 48)",
         "JWT_JWKS_URL": "https://auth.example.com/api/auth/jwks",
         "JWT_ISSUER": "https://auth.example.com",
@@ -45,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """
 
     database_url: str | None = None
+    database_schema: str | None = None
     jwt_secret: str | None = None
     jwt_jwks_url: str | None = None
     jwt_issuer: str | None = None
@@ -136,6 +138,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         """Reject what the types cannot express. Raises SettingsError for the first rule that is broken."""
         if self.database_url not in (None, "memory://") and not self.database_url.startswith(_DATABASE_SCHEMES):
             raise _error("DATABASE_URL", "must start with postgresql:// or be memory://")
+        if self.database_schema:
+            from adapters.postgres.tables import SCHEMA_RULE, is_schema_name  # SQLAlchemy loads slowly
+
+            if not is_schema_name(self.database_schema):
+                raise _error("DATABASE_SCHEMA", SCHEMA_RULE)
         if self.storage == "memory" and self.web_concurrency > 1:
             raise _error("WEB_CONCURRENCY", "must be 1 with memory://, because processes share no memory")
         if self.admin_port and self.admin_port == self.port:

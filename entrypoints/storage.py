@@ -72,6 +72,7 @@ def postgres_storage(settings: Settings) -> "PostgresStorage":
                 recycle=settings.database_pool_recycle,
                 timeout=settings.database_timeout,
             ),
+            schema=settings.database_schema,
             coalescing=settings.database_coalescing,
             migrates=not settings.in_production,
         )

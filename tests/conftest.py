@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from adapters.memory import MemoryTaskRepository
-from adapters.postgres import Coalescing, Database, PostgresTaskRepository
+from adapters.postgres import Coalescing, Database, PostgresTaskRepository, migrate
+from adapters.postgres.tables import metadata
 from application import TaskRepository
 from tests.cli.processes import COVERAGE
 from tests.databases import Server, migrated, patient, running_server, server_kind
@@ -29,6 +30,7 @@ settings.register_profile("fast", settings.get_profile("test"), max_examples=10)
 settings.register_profile("torture", settings.get_profile("test"), max_examples=5000, stateful_step_count=60)
 settings.load_profile("test")
 
+IN_A_SCHEMA: Coalescing = "user"
 REPOSITORIES = [
     "memory",
     *(pytest.param(mode, id=f"postgres-{mode}", marks=pytest.mark.database) for mode in get_args(Coalescing)),
@@ -92,8 +94,27 @@ async def database(server: Server) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def empty_database(database: Database) -> Database:
+    return await emptied(database)
+
+
+@pytest.fixture(scope="session")
+async def schema_database(server: Server) -> AsyncIterator[Database]:
+    """A database whose tables are in a schema that is not in the search path."""
+    database = patient(await server.new_database(), "hextasks")
+    await migrate(database)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def empty_schema_database(schema_database: Database) -> Database:
+    return await emptied(schema_database)
+
+
+async def emptied(database: Database) -> Database:
+    tables = ", ".join(f"{database.schema or 'public'}.{name}" for name in metadata.tables)
     async with database.connection() as connection:
-        await connection.execute("TRUNCATE tasks, task_counters, task_tombstones, idempotency_keys")
+        await connection.execute(f"TRUNCATE {tables}")
     return database
 
 
@@ -104,7 +125,11 @@ def postgres_tasks(empty_database: Database) -> PostgresTaskRepository:
 
 @pytest.fixture(params=REPOSITORIES)
 def tasks(request: pytest.FixtureRequest) -> TaskRepository:
-    """A repository without tasks: each test runs once with every adapter and every way to share statements."""
+    """A repository without tasks: each test runs once with every adapter and every way to share statements.
+
+    With one of these the tables are in a schema of their own.
+    """
     if request.param == "memory":
         return MemoryTaskRepository()
-    return PostgresTaskRepository(request.getfixturevalue("empty_database"), coalescing=request.param)
+    database = "empty_schema_database" if request.param == IN_A_SCHEMA else "empty_database"
+    return PostgresTaskRepository(request.getfixturevalue(database), coalescing=request.param)

@@ -54,9 +54,9 @@ def running_server() -> Iterator[str]:
                 yield url
 
 
-def patient(url: str) -> Database:
+def patient(url: str, schema: str | None = None) -> Database:
     """Return a database with a generous time limit, for tests of anything but the limit."""
-    return Database(url, PoolSettings(timeout=DATABASE_TIMEOUT_SECONDS))
+    return Database(url, PoolSettings(timeout=DATABASE_TIMEOUT_SECONDS), schema=schema)
 
 
 async def migrated(server: "Server") -> str:

@@ -194,7 +194,8 @@ def test_env_example_names_every_setting_with_its_default_and_loads(tmp_path: Pa
     everything = tmp_path / "everything"
     assert len(given.pop("JWT_SECRET")) < SECRET_MIN_BYTES, "a published secret must not be usable"
     everything.write_text("".join(f"{name}={value}\n" for name, value in given.items()))
-    examples = {"DATABASE_URL", "JWT_JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE", "CORS_ORIGINS", "ADMIN_PORT"}
+    examples = {"DATABASE_URL", "DATABASE_SCHEMA", "JWT_JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE"}
+    examples |= {"CORS_ORIGINS", "ADMIN_PORT"}
     loaded, default = Settings.load({}, everything), Settings()
     for field, name in zip(Settings.__struct_fields__, Settings.names(), strict=True):
         assert (getattr(loaded, field) == getattr(default, field)) == (name not in examples), name

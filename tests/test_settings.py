@@ -33,6 +33,7 @@ def refusal(**environment: str) -> str:
 def test_the_defaults() -> None:
     assert msgspec.structs.asdict(load()) == {
         "database_url": None,
+        "database_schema": None,
         "jwt_secret": None,
         "jwt_jwks_url": None,
         "jwt_issuer": None,
@@ -69,6 +70,7 @@ def test_the_defaults() -> None:
     ("name", "text", "value"),
     [
         *[("DATABASE_URL", url, url) for url in ("memory://", URL, "postgres://a,b/c", "postgresql+asyncpg://a/b")],
+        *[("DATABASE_SCHEMA", name, name) for name in ("tasks_2", "_", "x" * 63, "select")],
         ("JWT_SECRET", "x" * 32, "x" * 32),
         ("JWT_SECRET", "é" * 16, "é" * 16),
         ("JWT_SECRET", f"{SECRET}\n", f"{SECRET}\n"),
@@ -110,6 +112,7 @@ def test_accepted_values(name: str, text: str, value: object) -> None:
     ("name", "text"),
     [
         *[("DATABASE_URL", f"{start}ada:tell-tale@db/x") for start in ("", "mysql://", "memory://", "postgresql:")],
+        *[("DATABASE_SCHEMA", bad) for bad in ("tell-tale", "Tell_tale", "1tell", "pg_tell", 'tell"', "x" * 64)],
         ("JWT_SECRET", "tell-tale".ljust(31, "!")),
         *[("CORS_ORIGINS", f"https://fine.example,{bad}") for bad in ("tell-tale", "ftp://tell-tale", "https://")],
         *[("CORS_ORIGINS", f"https://tell-tale{rest}") for rest in ("/", "/path", "?query", " two", ":443", ":0", ".")],

@@ -5,18 +5,29 @@
 
 from adapters.postgres.database import Database
 from adapters.postgres.executor import Executor
-from adapters.postgres.lifecycle import DatabaseNotReady, Examined, PostgresStorage
-from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
+from adapters.postgres.lifecycle import Examined, PostgresStorage
+from adapters.postgres.migrations import (
+    DatabaseNotReady,
+    Migrated,
+    MigrationTimeout,
+    SchemaState,
+    UnknownRevision,
+    migrate,
+    schema_state,
+)
 from adapters.postgres.pool import PoolSettings
 from adapters.postgres.statement import Statement
+from adapters.postgres.tables import TABLES
 from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
 
 __all__ = [
+    "TABLES",
     "Coalescing",
     "Database",
     "DatabaseNotReady",
     "Examined",
     "Executor",
+    "Migrated",
     "MigrationTimeout",
     "PoolSettings",
     "PostgresStorage",

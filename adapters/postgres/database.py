@@ -23,9 +23,10 @@ class Database(StatementExecutor):
     """
 
     def __init__(self, url: str, pool: PoolSettings | None = None, *, schema: str | None = None) -> None:
-        """Prepare a pool for a URL as providers show it. Raises ValueError for any other.
+        """Prepare a pool for a URL as providers show it. Raises ValueError for any other, or for a bad schema.
 
-        `schema` has the tables; without one, those of the role's search path are used.
+        `schema` has the tables; without one, those of the role's search path are used. A schema has 1 to 63 lower-case
+        letters, digits and underscores, so that its name never needs quotation marks.
         """
         pool = pool or PoolSettings()
         super().__init__(timeout=pool.timeout, schema=schema)
@@ -71,7 +72,7 @@ class Database(StatementExecutor):
         """Return a row of EXAMINE. Raises StorageUnavailable, and the driver's other errors."""
         with storage_errors:
             async with asyncio.timeout(self.timeout), self.connection(at_once=True) as connection:
-                return await connection.fetchrow(EXAMINE, *NEEDED_ARGUMENTS)
+                return await connection.fetchrow(EXAMINE, *NEEDED_ARGUMENTS, self.schema)
 
     async def ping(self) -> None:
         """Prove that the database has the tables, accepts writes and grants them. Raises StorageUnavailable."""

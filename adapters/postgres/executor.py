@@ -13,11 +13,10 @@ import asyncpg
 from adapters.postgres.deadline import Deadline
 from adapters.postgres.errors import DID_NOTHING, Fault, fault, storage_errors
 from adapters.postgres.statement import Statement
-from adapters.postgres.tables import metadata
+from adapters.postgres.tables import SCHEMA_RULE, TABLES, is_schema_name
 
 DEFAULT_TIMEOUT = 1.5
 _READ_RUNS_AGAIN = DID_NOTHING | {Fault.LOST}
-_SCHEMA_NAME = re.compile("[a-z_][a-z0-9_]{0,62}")
 
 
 class Executor(Protocol):
@@ -77,7 +76,7 @@ class StatementExecutor(Executor):
         return loop
 
 
-_TABLE = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE|ONLY)(\s+)({'|'.join(metadata.tables)})\b")
+_TABLE = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE|ONLY)(\s+)({'|'.join(sorted(TABLES))})\b")
 
 
 @cache
@@ -88,6 +87,6 @@ def _sql_in(schema: str | None) -> Callable[[Statement], str]:
     """
     if schema is None:
         return attrgetter("sql")
-    if not _SCHEMA_NAME.fullmatch(schema):
-        raise ValueError("a schema is 1 to 63 lower-case letters, digits and underscores, the first no digit")
+    if not is_schema_name(schema):
+        raise ValueError(f"the name of a schema {SCHEMA_RULE}")
     return cache(lambda statement: _TABLE.sub(rf'\1\2"{schema}".\3', statement.sql))

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import asyncpg
@@ -11,21 +9,13 @@ import asyncpg
 from adapters.postgres.database import Database
 from adapters.postgres.epochs import renew_epochs
 from adapters.postgres.errors import storage_errors
-from adapters.postgres.migrations import MigrationTimeout, SchemaState, UnknownRevision, migrate, schema_state
+from adapters.postgres.migrations import DatabaseNotReady, Migrated, SchemaState, migrate, rejections, schema_state
 from adapters.postgres.pool import PoolSettings
 from adapters.postgres.privileges import describe_missing
-from adapters.postgres.search_keys import fill_search_keys
 from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
 from application import StorageUnavailable
-from domain import HextasksError
 
 _log = logging.getLogger("hextasks.storage")
-
-
-class DatabaseNotReady(HextasksError):
-    """The database responds, but an operator must act. The text is one line with the reason and the remedy."""
-
-    sentence = "The database is not ready."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,37 +72,16 @@ class PostgresStorage:
 
     async def examine(self) -> Examined:
         """Read the database's version, encoding, privileges and revision. Raises DatabaseNotReady."""
-        with _rejections():
+        with rejections():
             found = await self.database.examine()
             schema = None if found["grants"] else await schema_state(self.database)
         return Examined(
             server_version=found["version"], encoding=found["encoding"], grants=tuple(found["grants"]), schema=schema
         )
 
-    async def migrate(self) -> tuple[SchemaState, SchemaState]:
-        """Bring the schema to the newest revision; return the states before and after. Raises DatabaseNotReady.
-
-        Corrects the search keys of all tasks, too, even in a database that is at the newest revision: as long as a
-        process of an earlier version runs beside this one, it stores tasks without.
-        """
-        with _rejections():
-            before = await schema_state(self.database)
-            if not before.is_current:
-                await self._migrate()
-            if corrected := await fill_search_keys(self.database):
-                _log.info("corrected the search keys of %d tasks", corrected)
-            return before, await schema_state(self.database)
-
-    async def _migrate(self) -> None:
-        try:
-            await migrate(self.database)
-        except MigrationTimeout as error:
-            raise DatabaseNotReady(
-                f"a lock that the migration needs was not released in time by {error}; end that session, or run "
-                "again: hextasks migrate"
-            ) from error
-        except UnknownRevision:
-            raise DatabaseNotReady("a newer version migrated this database; install that version") from None
+    async def migrate(self) -> Migrated:
+        """Bring the schema to the newest revision, as `migrate` does. Raises DatabaseNotReady."""
+        return await migrate(self.database)
 
     async def renew_epochs(self) -> int:
         """Make all sync tokens of a restored database expire; return the number of users. Raises DatabaseNotReady."""
@@ -161,20 +130,3 @@ class PostgresStorage:
         if self._check:
             self._check.cancel()
         await self.database.close()
-
-
-@contextmanager
-def _rejections() -> Iterator[None]:
-    """Turn errors by which the database rejects an operation into DatabaseNotReady."""
-    try:
-        yield
-    except StorageUnavailable as error:
-        if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
-            raise _rejection(error.__cause__) from error
-        raise
-    except asyncpg.PostgresError as error:
-        raise _rejection(error) from error
-
-
-def _rejection(error: BaseException) -> DatabaseNotReady:
-    return DatabaseNotReady(f"the database rejects this: {str(error).splitlines()[0]}")

@@ -20,8 +20,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from adapters.postgres.database import Database
-from adapters.postgres.migrations import LOCATION, LOCK_TIMEOUT_SECONDS, MigrationTimeout, UnknownRevision
+from adapters.postgres.migrations import (
+    LOCATION,
+    LOCK_TIMEOUT_SECONDS,
+    DatabaseNotReady,
+    MigrationTimeout,
+    UnknownRevision,
+)
 from adapters.postgres.statement import Statement
+from adapters.postgres.version_table import record_earlier_revision
 from application import StorageUnavailable
 
 LOCK_KEY = 0x68657874  # "hext": any number that nothing else in the database uses
@@ -69,7 +76,7 @@ _PROGRESS = Statement(
 
 
 async def upgrade(database: Database, lock_timeout: float) -> None:
-    """Bring a database to the newest revision. Raises UnknownRevision, and as `migration_session`."""
+    """Bring a database to the newest revision. Raises UnknownRevision, and the errors of `migration_session`."""
     try:
         async with migration_session(database, lock_timeout=lock_timeout) as session:
             await session.run_sync(lambda connection: command.upgrade(alembic_config(connection), "head"))
@@ -92,8 +99,10 @@ async def migration_session(
 ) -> AsyncIterator[AsyncConnection]:
     """Open a connection for alembic, which begins and commits its transactions itself, under the migration lock.
 
-    One process migrates; the others wait up to `lock_timeout` seconds. Raises MigrationTimeout when that time is
-    exceeded, TimeoutError when the database stops responding, and the driver's own errors, those of the block included.
+    Its search path is the database's schema, which is made if there is none. One process migrates; the others wait up
+    to `lock_timeout` seconds. Raises MigrationTimeout when that time is exceeded, DatabaseNotReady when the role may
+    not make the schema, TimeoutError when the database stops responding, and the driver's own errors, those of the
+    block included.
     """
     async with _one_at_a_time:
         connection = await database.connect()
@@ -105,6 +114,9 @@ async def migration_session(
                 # The server ends a transaction whose client is lost; otherwise that would keep its locks.
                 await _set(connection, "idle_in_transaction_session_timeout", SILENCE_SECONDS)
                 await _set(connection, "lock_timeout", TABLE_LOCK_TIMEOUT_SECONDS)
+                if database.schema:
+                    await _enter(connection, database.schema)
+                await record_earlier_revision(connection, database.schema)
                 async with _session(connection) as session:
                     yield session
         except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
@@ -126,6 +138,20 @@ async def _take_lock(connection: asyncpg.Connection, seconds: float, watch: "_Wa
         if loop.time() >= deadline:
             raise MigrationTimeout(watch.blocked_by)
         await asyncio.sleep(LOCK_POLL_SECONDS)
+
+
+async def _enter(connection: asyncpg.Connection, schema: str) -> None:
+    """Make a schema the search path of a session, having created it. Raises DatabaseNotReady."""
+    if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", schema):
+        try:
+            await connection.execute(f'CREATE SCHEMA "{schema}"')
+        except asyncpg.InsufficientPrivilegeError as error:
+            role = await connection.fetchval("SELECT quote_ident(current_user)")
+            raise DatabaseNotReady(
+                f"there is no schema {schema}, and the role may not create one. As the owner of the database run: "
+                f"CREATE SCHEMA {schema} AUTHORIZATION {role};"
+            ) from error
+    await connection.execute(f'SET search_path = "{schema}"')
 
 
 async def _set(connection: asyncpg.Connection, name: str, seconds: float) -> None:

@@ -3,7 +3,9 @@
 Alembic and SQLAlchemy's ORM are loaded only to migrate: without them a process starts 0.3 seconds sooner.
 """
 
-import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,9 @@ import asyncpg
 
 from adapters.postgres.database import Database
 from adapters.postgres.errors import storage_errors
+from adapters.postgres.search_keys import fill_search_keys
+from adapters.postgres.version_table import RECORDED, UNRECORDED
+from application import StorageNotMigrated, StorageUnavailable
 from domain import HextasksError
 
 LOCK_TIMEOUT_SECONDS = 60.0
@@ -19,20 +24,32 @@ LOCK_TIMEOUT_SECONDS = 60.0
 _INSTALLED = Path(__file__).with_name("alembic")
 LOCATION = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "alembic"
 
+_log = logging.getLogger("hextasks.storage")
 
-class MigrationTimeout(HextasksError):
+
+class DatabaseNotReady(HextasksError):
+    """The database responds, but an operator must act. The text is one line with the reason and the remedy."""
+
+    sentence = "The database is not ready."
+
+
+class MigrationTimeout(DatabaseNotReady):
     """A lock was held by another session until the deadline. The text names that session.
 
     Migrations before the one that needed it were carried out; the next run continues after them.
     """
 
-    sentence = "A lock that the migration needs was not released in time."
+    def __init__(self, blocked_by: str) -> None:
+        super().__init__(
+            f"a lock that the migration needs was not released in time by {blocked_by}; end that session, or run "
+            "again: hextasks migrate"
+        )
 
 
-class UnknownRevision(HextasksError):
+class UnknownRevision(DatabaseNotReady):
     """The database is at a revision that this code does not have: newer code migrated it. Nothing was changed."""
 
-    sentence = "A newer version migrated this database; install that version."
+    sentence = "a newer version migrated this database; install that version"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +65,19 @@ class SchemaState:
         return self.current == self.head
 
 
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """The states of a schema before and after its migration. `str()` is a line for the operator."""
+
+    before: SchemaState
+    after: SchemaState
+
+    def __str__(self) -> str:
+        if self.before == self.after:
+            return f"already at revision {self.after.current}"
+        return f"migrated from revision {self.before.current or 'none'} to {self.after.current}"
+
+
 def newest_revision() -> str:
     """Return the newest revision: the number with which the name of the last migration's file begins."""
     return max(path.name for path in LOCATION.glob("versions/*.py")).partition("_")[0]
@@ -55,22 +85,66 @@ def newest_revision() -> str:
 
 async def schema_state(database: Database) -> SchemaState:
     """Read the database's revision. Raises StorageUnavailable."""
-    with storage_errors:
-        async with asyncio.timeout(database.timeout), database.connection() as connection:
-            try:
-                current = await connection.fetchval("SELECT version_num FROM alembic_version")
-            except asyncpg.UndefinedTableError:
-                current = None
-    return SchemaState(current=current, head=newest_revision())
+    try:
+        rows = await database.fetch(RECORDED)
+    except StorageNotMigrated:
+        rows = []
+    rows = rows or await database.fetch(UNRECORDED, [database.schema])
+    return SchemaState(current=rows[0][0] if rows else None, head=newest_revision())
 
 
-async def migrate(database: Database, *, lock_timeout: float = LOCK_TIMEOUT_SECONDS) -> None:
-    """Bring the database to the newest revision, each migration in a transaction of its own.
+async def migrate(
+    database: Database | str, *, schema: str | None = None, lock_timeout: float = LOCK_TIMEOUT_SECONDS
+) -> Migrated:
+    """Bring the tables of a database to the newest revision; make them, and their schema, where there are none.
 
-    One process migrates; the others wait up to `lock_timeout` seconds, and then have nothing to do. Raises
-    MigrationTimeout when that time is exceeded, UnknownRevision, StorageUnavailable, and the driver's other errors.
+    Takes a Database, which has its schema, or a `postgresql://` URL and a `schema`; without one, the tables are in the
+    first schema of the role's search path. The role needs to own the tables, and to connect without a transaction
+    pooler. Processes of the version before continue to work. Each migration is a transaction of its own. Of several
+    processes one migrates; the others wait up to `lock_timeout` seconds, and then have nothing to do.
+
+    Corrects the search keys of all tasks, too, even in a database that is at the newest revision: as long as a process
+    of an earlier version runs beside this one, it stores tasks without.
+
+    Raises TypeError and ValueError for anything else; DatabaseNotReady, of which MigrationTimeout and UnknownRevision
+    are two kinds; and StorageUnavailable.
     """
-    from adapters.postgres.migration_session import upgrade
+    if isinstance(database, str):
+        opened = Database(database, schema=schema)
+        try:
+            return await migrate(opened, lock_timeout=lock_timeout)
+        finally:
+            await opened.close()
+    if not isinstance(database, Database):
+        raise TypeError(f"migrate needs a postgresql:// URL or a Database; not {type(database).__name__}")
+    if schema is not None:
+        raise ValueError("a Database has its schema; give one together with a URL only")
+    with rejections():
+        before = await schema_state(database)
+        if not before.is_current:
+            from adapters.postgres.migration_session import upgrade
 
-    with storage_errors:
-        await upgrade(database, lock_timeout)
+            with storage_errors:
+                await upgrade(database, lock_timeout)
+        if corrected := await fill_search_keys(database):
+            _log.info("corrected the search keys of %d tasks", corrected)
+        return Migrated(before, await schema_state(database))
+
+
+@contextmanager
+def rejections() -> Iterator[None]:
+    """Turn errors by which the database rejects an operation into DatabaseNotReady."""
+    try:
+        yield
+    except StorageUnavailable as error:
+        if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
+            raise _rejection(error.__cause__) from error
+        raise
+    except asyncpg.PostgresError as error:
+        raise _rejection(error) from error
+
+
+def _rejection(error: BaseException) -> DatabaseNotReady:
+    is_taken = isinstance(error, asyncpg.DuplicateTableError)
+    remedy = "; give the service a schema of its own (DATABASE_SCHEMA)" if is_taken else ""
+    return DatabaseNotReady(f"the database rejects this: {str(error).splitlines()[0]}{remedy}")

@@ -1,10 +1,17 @@
 """The tables for SQLAlchemy Core. Every key begins with `user_id`, so that one user's rows are adjacent.
 
 The CHECK constraints, which apply the domain's rules to SQL written by hand, and the defaults are defined in the
-migrations only.
+migrations only. The tables have no schema here: one service has them in the schema that it is given.
 """
 
+import re
+
 from sqlalchemy import TIMESTAMP, BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, Uuid
+
+VERSION_TABLE = "hextasks_version"
+"""Has the revision of the schema. Not Alembic's `alembic_version`, which belongs to the host of the library."""
+SCHEMA_RULE = "must be 1 to 63 lower-case letters, digits and underscores; it must not begin with a digit or pg_"
+_SCHEMA_NAME = re.compile("(?!pg_)[a-z_][a-z0-9_]{0,62}")
 
 metadata = MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
 
@@ -71,3 +78,11 @@ idempotency_keys = Table(
     Column("stored_at", TIMESTAMP(timezone=True), nullable=False),
 )
 Index("idempotency_keys_by_age", idempotency_keys.c.stored_at)
+
+TABLES = frozenset({*metadata.tables, VERSION_TABLE})
+"""The names of all tables, by which a host's Alembic can leave them alone."""
+
+
+def is_schema_name(name: str) -> bool:
+    """Return whether a schema may have a name: one that means the same in every tool, quoted or not."""
+    return _SCHEMA_NAME.fullmatch(name) is not None

@@ -52,10 +52,7 @@ def _migrate(_: argparse.Namespace) -> int:
 
 async def _migrated(settings: Settings) -> str:
     async with opened_postgres(settings) as storage:
-        before, after = await storage.migrate()
-    if before == after:
-        return f"already at revision {after.current}"
-    return f"migrated from revision {before.current or 'none'} to {after.current}"
+        return str(await storage.migrate())
 
 
 def _purge(_: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ async def test_an_empty_database_is_migrated_if_so_configured(server: Server) ->
     with pytest.raises(TaskNotFound):
         await storage.tasks.get("ada", a_task().id)
     async with storage.database.connection() as connection:
-        await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        await connection.execute("UPDATE hextasks_version SET version_num = '9999'")
     await storage.check()  # does not examine it again
     await storage.close()
 
@@ -56,7 +56,7 @@ async def test_concurrent_checks_share_one_that_is_bounded_in_time(server: Serve
     await storage.start()
     fresh = PostgresStorage(url, PoolSettings(timeout=0.5), migrates=True)
     async with storage.database.connection() as connection, connection.transaction():
-        await connection.execute("LOCK TABLE alembic_version")  # as if the server had stopped responding
+        await connection.execute("LOCK TABLE hextasks_version")  # as if the server had stopped responding
         async with asyncio.timeout(5):
             outcomes = await asyncio.gather(*(fresh.check() for _ in range(3)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [StorageUnavailable] * 3

@@ -24,7 +24,7 @@ from adapters.postgres import (
     migrate,
     schema_state,
 )
-from adapters.postgres.migration_session import LOCK_KEY, alembic_config, migration_session
+from adapters.postgres.migration_session import LOCK_KEY, alembic_config, migration_session, upgrade
 from domain import InvalidText
 from domain.rules import TextRule
 from tests.contract.test_task_repository import NOW, a_task, add
@@ -64,7 +64,7 @@ async def test_up_down_and_up_again(empty: Database) -> None:
     assert {"tasks", "task_counters", "task_tombstones", "tasks_newest_first", "tasks_touch_updated_at"} <= made
     await alembic(empty, command.check)
     await alembic(empty, command.downgrade, "base")
-    assert await relations(empty) == {"alembic_version", "alembic_version_pkc"}
+    assert await relations(empty) == {"hextasks_version", "hextasks_version_pkc"}
     await migrate(empty)
     await migrate(empty)
     assert await relations(empty) == made
@@ -103,8 +103,8 @@ async def test_waiting_for_the_lock_is_bounded(empty: Database, empty_url: str) 
     async with empty.connection() as holder, holder.transaction():
         await holder.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
         with pytest.raises(MigrationTimeout):
-            await migrate(hasty, lock_timeout=0.2)
-        waiting = asyncio.create_task(migrate(hasty, lock_timeout=30))
+            await upgrade(hasty, lock_timeout=0.2)
+        waiting = asyncio.create_task(upgrade(hasty, lock_timeout=30))
         await asyncio.sleep(0.5)
         assert not waiting.done()
     await waiting
@@ -115,7 +115,7 @@ async def test_waiting_for_the_lock_is_bounded(empty: Database, empty_url: str) 
 async def test_a_database_of_newer_code_is_left_alone(empty: Database) -> None:
     await migrate(empty)
     async with empty.connection() as connection:
-        await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        await connection.execute("UPDATE hextasks_version SET version_num = '9999'")
     with pytest.raises(UnknownRevision):
         await migrate(empty)
     assert not (await schema_state(empty)).is_current

@@ -91,7 +91,7 @@ async def test_a_migration_that_is_cancelled_while_the_wire_is_silent_ends(empty
     async with wired(empty_url) as (wire, url):
         database = patient(url)
         wire.cut_after = 30
-        migration = asyncio.create_task(migrate(database))
+        migration = asyncio.create_task(session.upgrade(database, DEADLINE_SECONDS))
 
         async def is_silent() -> bool:
             return wire.is_cut
@@ -128,11 +128,11 @@ async def test_one_that_waits_for_a_table_soon_gives_up_because_all_requests_que
 ) -> None:
     monkeypatch.setattr(session, "SILENCE_SECONDS", DEADLINE_SECONDS)
     monkeypatch.setattr(session, "TABLE_LOCK_TIMEOUT_SECONDS", 0.5)
-    await other.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+    await other.execute("CREATE TABLE hextasks_version (version_num varchar(32) PRIMARY KEY)")
     async with other.transaction():
-        await other.execute("LOCK TABLE alembic_version")
+        await other.execute("LOCK TABLE hextasks_version")
         with pytest.raises(MigrationTimeout, match="application psql of ada"):
-            await migrate(empty)
+            await session.upgrade(empty, DEADLINE_SECONDS)
     await migrate(empty)
 
 

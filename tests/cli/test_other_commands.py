@@ -83,12 +83,12 @@ class TestMigrate:
     async def test_a_database_of_a_newer_version_is_refused(self, tmp_path: Path, database_url: str) -> None:
         assert hextasks("migrate", cwd=tmp_path, DATABASE_URL=database_url).returncode == 0
         connection = await asyncpg.connect(**connect_arguments(database_url))
-        await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        await connection.execute("UPDATE hextasks_version SET version_num = '9999'")
         for command in ("migrate", "serve"):
             refused = hextasks(command, cwd=tmp_path, DATABASE_URL=database_url, PORT="0")
             assert refused.returncode == 1
             assert "newer version" in said(refused)
-        assert await connection.fetchval("SELECT version_num FROM alembic_version") == "9999"
+        assert await connection.fetchval("SELECT version_num FROM hextasks_version") == "9999"
         await connection.close()
 
     def test_memory_is_not_migrated(self, tmp_path: Path) -> None:

@@ -167,9 +167,9 @@ async def test_a_service_that_started_without_its_database_checks_it_before_it_i
                 assert_problem(client.get(client.tasks), "storage_unavailable")
                 database = patient(url)
                 await migrate(database)
-                await fetch(database, "UPDATE alembic_version SET version_num = 'of yore' || version_num")
+                await fetch(database, "UPDATE hextasks_version SET version_num = 'of yore' || version_num")
                 assert_problem(client.post(client.tasks, json={"title": "too early"}), "storage_unavailable")
-                await fetch(database, "UPDATE alembic_version SET version_num = replace(version_num, 'of yore', '')")
+                await fetch(database, "UPDATE hextasks_version SET version_num = replace(version_num, 'of yore', '')")
                 await database.close()
             assert made(client)["version"] == 1
             assert client.get("/health/ready").status_code == 200

@@ -34,7 +34,7 @@ REPOSITORY = {
 }
 # What the start-up check reads beside its own settings, what the driver reads of array types, and what has no plan
 # because it touches no table.
-CATALOGUE = {"alembic_version", "pg_class", "pg_namespace", "pg_attribute", "pg_range", "pg_type"}
+CATALOGUE = {"hextasks_version", "pg_class", "pg_namespace", "pg_attribute", "pg_range", "pg_type"}
 COMMANDS = {"BEGIN", "COMMIT", "ROLLBACK", "SHOW"}
 FILTERS: list[dict[str, str]] = [{}, {"completed": "true"}, {"completed": "false"}]
 Sent = dict[str, tuple[Any, ...]]

@@ -1,0 +1,47 @@
+"""The table that has the revision of the schema, also in a database of a release that had no such table."""
+
+import asyncpg
+
+from adapters.postgres.statement import Statement
+from adapters.postgres.tables import VERSION_TABLE
+
+RECORDED = Statement(name="revision", sql=f"SELECT version_num FROM {VERSION_TABLE}", is_read=True)  # noqa: S608
+# Releases before `hextasks_version` recorded the revision in `alembic_version`. That table may as well be the host's,
+# with revisions of its own, so that it is never read: the columns of our tables tell the revision. Migration 0004,
+# which adds only indexes, is carried out again; it keeps those that are complete.
+UNRECORDED = Statement(
+    name="revision_unrecorded",
+    sql="""
+    SELECT max(revision) AS revision, s.nspname AS schema_name
+    FROM (
+        VALUES
+            ('0001', 'task_tombstones', 'removed_at'),
+            ('0002', 'tasks', 'title_key'),
+            ('0003', 'idempotency_keys', 'fingerprint')
+    ) AS added (revision, table_name, column_name)
+    JOIN pg_class AS c ON c.relname = table_name
+    JOIN pg_namespace AS s ON s.oid = c.relnamespace
+    JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = column_name
+    WHERE CASE WHEN $1::text IS NULL THEN pg_table_is_visible(c.oid) ELSE s.nspname = $1 END
+    GROUP BY s.nspname HAVING bool_or(revision = '0001')
+    """,
+    is_read=True,
+)
+"""Returns the revision of tables that such a release made, and their schema; no row if there are none."""
+
+
+async def record_earlier_revision(connection: asyncpg.Connection, schema: str | None) -> None:
+    """Record the revision of tables from a release before the version table, which Alembic would take for missing."""
+    found = await connection.fetchrow(UNRECORDED.sql, schema)
+    has_version_table = "SELECT to_regclass($1) IS NOT NULL"
+    if found is None or (
+        await connection.fetchval(has_version_table, VERSION_TABLE) and await connection.fetchval(RECORDED.sql)
+    ):
+        return
+    table = f'"{found["schema_name"]}".{VERSION_TABLE}'
+    async with connection.transaction():
+        await connection.execute(  # as Alembic would
+            f"CREATE TABLE IF NOT EXISTS {table} "
+            f"(version_num varchar(32) NOT NULL CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY)"
+        )
+        await connection.execute(f"INSERT INTO {table} VALUES ($1)", found["revision"])  # noqa: S608

@@ -1,0 +1,119 @@
+"""A schema of its own: everything that names a table names the one in that schema, whatever the search path is."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from alembic import command
+
+from adapters import postgres
+from adapters.postgres import Database, DatabaseNotReady, PostgresStorage, PostgresTaskRepository, Statement, migrate
+from adapters.postgres.epochs import renew_epochs
+from adapters.postgres.shared_statements import SharedStatements
+from adapters.postgres.statements import page_statement
+from application import StorageNotMigrated
+from tests.adapters.test_postgres_migrations import alembic
+from tests.contract.test_task_repository import a_task, add
+from tests.databases import patient
+from tests.services import running_service
+
+pytestmark = pytest.mark.database
+EITHER = (False, True)
+RELATIONS = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+
+
+async def test_two_schemas_in_one_database_are_two_services(empty_url: str, owner: asyncpg.Connection) -> None:
+    with (
+        running_service(DATABASE_URL=empty_url, DATABASE_SCHEMA="blue") as blue,
+        running_service(DATABASE_URL=empty_url, DATABASE_SCHEMA="green") as green,
+        blue.client("ada") as in_blue,
+        green.client("ada") as in_green,
+    ):
+        made = in_blue.post(in_blue.tasks, json={"title": "Buy milk"})
+        assert made.status_code == 201
+        assert in_green.get(in_green.tasks).json()["tasks"] == []
+        assert in_green.post(in_green.tasks, json={"title": "Buy tea", "id": made.json()["id"]}).status_code == 201
+        assert in_blue.get(in_blue.tasks).json()["tasks"] == [made.json()]
+        assert in_green.get("/health/ready").status_code == 200
+    in_other = "SELECT epoch, value FROM green.task_counters"
+    before = await owner.fetch(in_other)
+    database = Database(empty_url, schema="blue")
+    assert await renew_epochs(database) == 1
+    assert await owner.fetch(in_other) == before
+    await alembic(database, command.check)
+    await alembic(database, command.downgrade, "base")
+    assert await owner.fetch(in_other) == before
+    with pytest.raises(StorageNotMigrated):
+        await PostgresTaskRepository(database).get("ada", uuid4())
+    await database.close()
+    assert await owner.fetch(RELATIONS) == []
+
+
+async def test_every_statement_names_the_schema(empty_url: str) -> None:
+    await migrate(empty_url, schema="blue")
+    modules = [import_module(f"{postgres.__name__}.{each.name}") for each in iter_modules(postgres.__path__)]
+    spaces = [*modules, *(SharedStatements(one_user=one) for one in EITHER)]
+    found = [each for space in spaces for each in vars(space).values() if isinstance(each, Statement)]
+    assert len(found) > 25
+    found += [
+        page_statement(completed, after=after, search=search)
+        for completed in (None, *EITHER)
+        for after in EITHER
+        for search in EITHER
+    ]
+    database = patient(empty_url, schema="blue")
+    async with database.connection() as connection:
+        await connection.execute("SET search_path = ''")
+        for statement in found:
+            await connection.prepare(database._sql(statement))
+    await database.close()
+
+
+async def test_a_role_is_told_the_grants_with_the_schema_in_them(
+    empty_url: str, restricted_url: str, owner: asyncpg.Connection
+) -> None:
+    await migrate(empty_url, schema="blue")
+    storage = PostgresStorage(restricted_url, schema="blue", migrates=False)
+    with pytest.raises(DatabaseNotReady, match=r"GRANT USAGE ON SCHEMA blue TO .*UPDATE, DELETE ON blue.tasks TO"):
+        await storage.start()
+    await owner.execute(" ".join((await storage.examine()).grants))
+    await storage.start()
+    await storage.ping()
+    await add(storage.tasks, a_task())
+    await storage.close()
+
+
+async def test_a_role_that_may_not_make_the_schema_is_told_what_makes_it(
+    restricted_url: str, owner: asyncpg.Connection
+) -> None:
+    with pytest.raises(DatabaseNotReady) as rejected:
+        await migrate(restricted_url, schema="blue")
+    await owner.execute(str(rejected.value).partition("run: ")[2])
+    assert str(await migrate(restricted_url, schema="blue")).startswith("migrated from revision none")
+    assert str(await migrate(restricted_url, schema="blue")).startswith("already at")
+
+
+async def test_a_table_of_the_host_that_has_our_name_is_in_the_way_only_in_its_own_schema(
+    empty_url: str, owner: asyncpg.Connection
+) -> None:
+    await owner.execute("CREATE TABLE tasks AS SELECT 1 AS title_key")
+    with pytest.raises(DatabaseNotReady, match=r'"tasks" already exists; give the service .* \(DATABASE_SCHEMA\)'):
+        await migrate(empty_url)
+    await migrate(empty_url, schema="blue")
+    assert [*(await owner.fetchrow("SELECT * FROM tasks"))] == [1]
+
+
+async def test_a_database_has_one_schema(empty_url: str) -> None:
+    for schema in ("", "Blue", "1st", "blue-green", 'b"l', "blue.green", "pg_blue", "b" * 64, "blau\n", "bläu"):
+        with pytest.raises(ValueError, match="1 to 63 lower-case letters"):
+            Database(empty_url, schema=schema)
+    database = Database(empty_url, schema="select")  # a reserved word
+    with pytest.raises(ValueError, match="has its schema"):
+        await migrate(database, schema="blue")
+    with pytest.raises(TypeError, match="not NoneType"):
+        await migrate(None)  # type: ignore[arg-type]
+    await migrate(database)
+    await add(PostgresTaskRepository(database), a_task())
+    await database.close()
