@@ -15,7 +15,8 @@ else:
     def __getattr__(name: str) -> object:
         if name.startswith("_") and name != "__all__":  # asked for by tools
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.names"), name)
+        value = globals()[name] = getattr(import_module(f"{__name__}.names"), name)
+        return value
 
     def __dir__() -> list[str]:
         return [*import_module(f"{__name__}.names").__all__]
