@@ -10,6 +10,8 @@ from hextasks import NOTHING, StorageUnavailable, TaskRepository
 from hextasks.testing import a_task
 from hextasks.testing.contract import RepositoryContract
 
+pytestmark = pytest.mark.slow
+
 
 class TestSqlite(RepositoryContract):
     restores_backups = True

@@ -61,7 +61,6 @@ def shown(response: httpx.Response) -> tuple[int, dict[str, str], bytes]:
     return response.status_code, headers, response.content.replace(request_id, b"")
 
 
-@pytest.mark.service
 async def test_responses_are_those_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(user_tasks, "randbits", lambda _: 1)
     service = InProcessService()
