@@ -105,9 +105,10 @@ def test_a_project_gets_fixtures_and_an_adapters_author_the_contract(tmp_path: P
     failed = [line.partition(" - ")[0] for line in report.splitlines() if line.startswith("FAILED")]
     assert failed == [
         "FAILED test_adapter.py::TestForgetful::test_it_is_bounded_and_forgets_the_oldest_first",
+        "FAILED test_adapter.py::TestForgetful::test_a_state_stays_expired_when_an_earlier_deletion_is_purged_later",
         "FAILED test_adapter.py::TestForgetful::test_an_id_can_be_used_again_once_its_deletion_is_purged",
     ], report
-    assert "[0, 0, 0, 0, 0] == [3, 3, 3, 0, 0]" in report, "assertions show their values"
+    assert "assert 0 == 3" in report, "assertions show their values"
     assert "1 skipped" in report, report
     assert "the adapter does not implement set_epochs" in report
 

@@ -10,6 +10,8 @@ An adapter's author subclasses RepositoryContract in a test module, and provides
 The adapter is finished when all tests pass. Each test gets a repository without tasks, in an event loop of
 pytest-asyncio. Tests marked `hextasks_optional` are of what an adapter may leave out: implement
 `RepositoryCase.set_epochs` for them. To run a part of the contract only, subclass that part.
+
+The tests are stricter than the port in one point: no number may be left out, so that they can compare numbers.
 """
 
 from hextasks.testing.contract.batches import BatchContract, KeyContract

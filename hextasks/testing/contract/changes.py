@@ -149,9 +149,26 @@ class PurgeContract(RepositoryCase):
         for age, ((user, _), task) in enumerate(made.items()):
             await tasks.remove(user, task.id, removed_at=NOW - timedelta(seconds=age))
         assert await purge(tasks, -20) == 0
-        assert [await purge(tasks, 0, limit=3) for _ in range(5)] == [3, 3, 3, 0, 0]
+        assert await purge(tasks, 0, limit=3) == 3
+        *kept, first, second, third = made.values()
+        for task in kept:
+            with pytest.raises(TaskAlreadyExists):
+                await tasks.add(task)
+        for task in (first, second, third):
+            await tasks.add(task)  # an id may be used again once its deletion is forgotten
+        assert [await purge(tasks, 0, limit=3) for _ in range(4)] == [3, 3, 0, 0]
         assert await purge(tasks, 1, limit=3) == 1
         assert await purge(tasks, 1, limit=3) == 0
+
+    async def test_a_state_stays_expired_when_an_earlier_deletion_is_purged_later(self, tasks: TaskRepository) -> None:
+        one, another = [await add(tasks, a_task()) for _ in range(2)]
+        after_one = (await tasks.remove("ada", one.id, removed_at=LATER)).state
+        await tasks.remove("ada", another.id, removed_at=NOW)  # by a clock that was set back
+        assert after_one
+        for seconds in (0.5, 2):
+            assert await purge(tasks, seconds) == 1
+            with pytest.raises(StateExpired):
+                await since(tasks, after_one)
 
     async def test_an_id_can_be_used_again_once_its_deletion_is_purged(self, tasks: TaskRepository) -> None:
         task = await add(tasks, a_task())
