@@ -1,134 +1,22 @@
 """The public face of hextasks: tasks, use-cases, their errors, and `open_tasks`. Standard library only.
 
-`hextasks.postgres` has what needs the `postgres` extra.
+`hextasks.postgres` has what needs the `postgres` extra, `hextasks.testing` helps to test what uses hextasks. All names
+are in `hextasks.names`, which is loaded when the first is used: the pytest plugin must slow no other tests down.
 """
 
-from adapters.clock import SystemClock
-from adapters.ids import Uuid7Ids
-from adapters.memory import MemoryTaskRepository
-from application import (
-    NOTHING,
-    ApplicationError,
-    Applied,
-    ApplyBatch,
-    Change,
-    ChangeOperation,
-    ChangePage,
-    ChangeSignal,
-    Clock,
-    CompleteTask,
-    CreateOperation,
-    CreateTask,
-    DeleteOperation,
-    DeleteTask,
-    FollowChanges,
-    GetTask,
-    IdempotencyKeyReused,
-    IdempotencyKeyUsed,
-    InvalidBatch,
-    InvalidPage,
-    InvalidState,
-    ListChanges,
-    ListTasks,
-    NotOwner,
-    Once,
-    Operation,
-    PageRequest,
-    Position,
-    Purge,
-    Removal,
-    State,
-    StateExpired,
-    StateMismatch,
-    StorageNotMigrated,
-    StorageUnavailable,
-    TaskAlreadyExists,
-    TaskContended,
-    TaskIds,
-    TaskNotFound,
-    TaskPage,
-    TaskRepository,
-    Tasks,
-    UpdateTask,
-    UserTasks,
-    VersionConflict,
-    Write,
-    WritesRejected,
-    Written,
-)
-from domain import (
-    UNCHANGED,
-    DomainError,
-    HextasksError,
-    InvalidTask,
-    InvalidText,
-    Task,
-    TaskChange,
-    TaskDraft,
-    Unchanged,
-)
-from hextasks.opening import open_tasks
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "NOTHING",
-    "UNCHANGED",
-    "ApplicationError",
-    "Applied",
-    "ApplyBatch",
-    "Change",
-    "ChangeOperation",
-    "ChangePage",
-    "ChangeSignal",
-    "Clock",
-    "CompleteTask",
-    "CreateOperation",
-    "CreateTask",
-    "DeleteOperation",
-    "DeleteTask",
-    "DomainError",
-    "FollowChanges",
-    "GetTask",
-    "HextasksError",
-    "IdempotencyKeyReused",
-    "IdempotencyKeyUsed",
-    "InvalidBatch",
-    "InvalidPage",
-    "InvalidState",
-    "InvalidTask",
-    "InvalidText",
-    "ListChanges",
-    "ListTasks",
-    "MemoryTaskRepository",
-    "NotOwner",
-    "Once",
-    "Operation",
-    "PageRequest",
-    "Position",
-    "Purge",
-    "Removal",
-    "State",
-    "StateExpired",
-    "StateMismatch",
-    "StorageNotMigrated",
-    "StorageUnavailable",
-    "SystemClock",
-    "Task",
-    "TaskAlreadyExists",
-    "TaskChange",
-    "TaskContended",
-    "TaskDraft",
-    "TaskIds",
-    "TaskNotFound",
-    "TaskPage",
-    "TaskRepository",
-    "Tasks",
-    "Unchanged",
-    "UpdateTask",
-    "UserTasks",
-    "Uuid7Ids",
-    "VersionConflict",
-    "Write",
-    "WritesRejected",
-    "Written",
-    "open_tasks",
-]
+if TYPE_CHECKING:
+    from hextasks.names import *  # noqa: F403
+    from hextasks.names import __all__ as __all__
+else:
+    from importlib import import_module
+
+    def __getattr__(name: str) -> object:
+        if name.startswith("_") and name != "__all__":  # asked for by tools
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f"{__name__}.names"), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return [*import_module(f"{__name__}.names").__all__]

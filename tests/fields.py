@@ -5,9 +5,6 @@ A field that is added here is tried by all of them.
 
 from typing import Any
 
-from hypothesis import strategies as st
-
-from domain import UNCHANGED, TaskChange, TaskDraft
 from domain.rules import TITLE, USER_ID
 
 Json = dict[str, Any]
@@ -42,7 +39,3 @@ CHANGES: list[Json] = [
     {"title": "Buy soy", "is_completed": False},
 ]
 """Changes of one task in turn, each of which makes a difference."""
-
-_titles = st.sampled_from(["Buy milk", " Buy milk ", "x" * 500, "\U0001f600"])
-drafts = st.builds(TaskDraft, title=_titles)
-changes = st.builds(TaskChange, title=st.just(UNCHANGED) | _titles, is_completed=st.just(UNCHANGED) | st.booleans())

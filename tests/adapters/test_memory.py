@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.memory import MemoryTaskRepository, ordered
 from adapters.memory.ordered import OrderedPlaces, place_of
 from application import PageRequest, Position
-from tests.contract.test_task_repository import NOW, a_task, add
+from hextasks.testing.contract.calls import NOW, a_task, add
 
 MANY = 10_000  # the counts do not depend on the size; the benchmark uses 100,000
 

@@ -22,8 +22,7 @@ from application import (
     WritesRejected,
 )
 from domain import Task, TaskChange
-from tests.contract.test_changes import state_of
-from tests.contract.test_task_repository import LATER, a_task, add, walk
+from hextasks.testing.contract.calls import LATER, a_task, add, state_of, walk
 from tests.databases import patient
 from tests.patience import until
 from tests.sql import fetch

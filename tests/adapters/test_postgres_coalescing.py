@@ -11,8 +11,8 @@ import pytest
 from adapters.postgres import Coalescing, Database, PostgresTaskRepository
 from application import StorageUnavailable, TaskAlreadyExists, TaskNotFound, VersionConflict, Written
 from domain import Task, TaskChange
+from hextasks.testing.contract.calls import LATER, a_task, add, save
 from tests.adapters.test_postgres_lost import end_the_active
-from tests.contract.test_task_repository import LATER, a_task, add, save
 from tests.databases import patient
 from tests.sql import fetch
 

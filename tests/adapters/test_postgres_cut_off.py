@@ -12,8 +12,8 @@ from adapters.postgres import Coalescing, Database, PoolSettings, PostgresTaskRe
 from adapters.postgres.deadline import Deadline
 from application import PageRequest, StorageUnavailable
 from domain import Task
+from hextasks.testing.contract.calls import a_task, add
 from tests.adapters.test_postgres_pool import backend, two_backends
-from tests.contract.test_task_repository import a_task, add
 from tests.databases import Server, migrated, patient
 from tests.patience import until
 from tests.sql import fetch

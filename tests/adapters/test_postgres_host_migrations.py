@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from adapters.postgres import Database, PostgresTaskRepository, migrate, schema_state
 from adapters.postgres.dsn import connect_arguments
 from adapters.postgres.migrations import newest_revision
+from hextasks.testing.contract.calls import a_task, add
 from tests.adapters.test_postgres_migrations import alembic, relations
-from tests.contract.test_task_repository import a_task, add
 from tests.databases import patient
 from tests.sql import fetch
 

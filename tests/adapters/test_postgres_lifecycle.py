@@ -7,7 +7,7 @@ import pytest
 
 from adapters.postgres import DatabaseNotReady, PoolSettings, PostgresStorage, migrate
 from application import StorageUnavailable, TaskNotFound
-from tests.contract.test_task_repository import a_task
+from hextasks.testing.contract.calls import a_task
 from tests.databases import Server, patient
 from tests.patience import DATABASE_TIMEOUT_SECONDS
 

@@ -7,8 +7,8 @@ import pytest
 
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, pool
 from application import StorageUnavailable, TaskNotFound
+from hextasks.testing.contract.calls import a_task, add
 from tests.adapters.test_postgres_pool import backend, two_backends
-from tests.contract.test_task_repository import a_task, add
 from tests.databases import patient
 from tests.patience import until
 from tests.sql import fetch

@@ -27,7 +27,7 @@ from adapters.postgres import (
 from adapters.postgres.migration_session import LOCK_KEY, alembic_config, migration_session, upgrade
 from domain import InvalidText
 from domain.rules import TextRule
-from tests.contract.test_task_repository import NOW, a_task, add
+from hextasks.testing.contract.calls import NOW, a_task, add
 from tests.databases import Server, patient
 from tests.fields import RULES
 

@@ -8,7 +8,7 @@ import pytest
 import adapters.postgres.pool as module
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, migrate
 from application import PageRequest, StorageUnavailable, TaskContended
-from tests.contract.test_task_repository import LATER, a_task, add
+from hextasks.testing.contract.calls import LATER, a_task, add
 from tests.databases import Server, patient
 from tests.sql import fetch
 from tests.wires import wired

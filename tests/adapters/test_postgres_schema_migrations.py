@@ -14,8 +14,8 @@ from adapters.postgres.epochs import renew_epochs
 from adapters.postgres.shared_statements import SharedStatements
 from adapters.postgres.statements import page_statement
 from application import StorageNotMigrated
+from hextasks.testing.contract.calls import a_task, add
 from tests.adapters.test_postgres_migrations import alembic
-from tests.contract.test_task_repository import a_task, add
 from tests.databases import patient
 from tests.services import running_service
 

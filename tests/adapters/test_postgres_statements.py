@@ -13,7 +13,7 @@ from adapters.postgres.statement import Statement
 from adapters.postgres.statements import ADD, GET, REMOVE, SAVE, page_statement
 from adapters.postgres.tables import metadata
 from domain import TaskChange
-from tests.contract.test_task_repository import LATER, a_task, add, save
+from hextasks.testing.contract.calls import LATER, a_task, add, save
 from tests.databases import Server, migrated, patient
 from tests.tenancy import generic_plan
 

@@ -32,7 +32,7 @@ from application import (
 )
 from application.update_task import COMPLETION
 from domain import Task, TaskChange, TaskDraft
-from tests.contract.test_task_repository import LATER, a_task
+from hextasks.testing.contract.calls import LATER, a_task
 from tests.databases import Server, patient
 from tests.patience import DATABASE_TIMEOUT_SECONDS
 from tests.tenancy import generic_plan

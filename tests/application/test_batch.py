@@ -32,9 +32,8 @@ from application import (
 from application.attempts import MAX_ATTEMPTS
 from application.update_task import COMPLETION
 from domain import Task, TaskChange, TaskDraft
+from hextasks.testing.contract.calls import LATER, a_task, add, state_of, walk
 from tests.application.test_use_cases import ManualClock
-from tests.contract.test_changes import state_of
-from tests.contract.test_task_repository import LATER, a_task, add, walk
 
 TEA = TaskChange(title="Buy tea")
 

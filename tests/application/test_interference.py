@@ -25,8 +25,8 @@ from application import (
 )
 from application.attempts import MAX_ATTEMPTS
 from domain import TaskChange, TaskDraft
+from hextasks.testing.contract.calls import LATER, a_task
 from tests.application.test_use_cases import ManualClock
-from tests.contract.test_task_repository import LATER, a_task
 
 ONCE = Once(key="a key", fingerprint=b"")
 HERE: Any = {"actor": "ada", "user_id": "ada"}

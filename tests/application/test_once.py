@@ -29,9 +29,8 @@ from application import (
     VersionConflict,
 )
 from domain import InvalidText, Task, TaskChange, TaskDraft
+from hextasks.testing.contract.calls import LATER, a_task, add, state_of, walk
 from tests.application.test_use_cases import ManualClock
-from tests.contract.test_changes import state_of
-from tests.contract.test_task_repository import LATER, a_task, add, walk
 
 MILK, TEA = TaskDraft(title="Buy milk"), TaskChange(title="Buy tea")
 ONCE = Once(key="a key", fingerprint=b"what was asked for")

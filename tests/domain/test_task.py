@@ -21,7 +21,8 @@ from domain import (
     TaskDraft,
 )
 from domain.rules import TITLE, USER_ID
-from tests.fields import REJECTED, RULES, changes
+from hextasks.testing.contract.strategies import changes
+from tests.fields import REJECTED, RULES
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 SOON = NOW + timedelta(seconds=1)

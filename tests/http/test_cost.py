@@ -17,7 +17,7 @@ import pytest
 
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository
 from adapters.postgres.statement import Statement
-from tests.contract.test_task_repository import LATER, a_task, add, save
+from hextasks.testing.contract.calls import LATER, a_task, add, save
 from tests.databases import Server, migrated
 from tests.http.wire import made, one
 from tests.patience import DATABASE_TIMEOUT_SECONDS

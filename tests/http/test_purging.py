@@ -11,7 +11,7 @@ from adapters.postgres import Database, PoolSettings, PostgresStorage, migrate
 from application import PURGE_BATCH, Purge, StateExpired, TaskRepository
 from entrypoints import purging
 from entrypoints.storage import MemoryStorage
-from tests.contract.test_task_repository import a_task
+from hextasks.testing.contract.calls import a_task
 from tests.databases import Server, migrated, patient
 from tests.patience import DATABASE_TIMEOUT_SECONDS, until
 from tests.services import running_service

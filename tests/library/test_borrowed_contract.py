@@ -13,12 +13,7 @@ from adapters.postgres.borrowed import EngineExecutor, PoolExecutor, Transaction
 from adapters.postgres.dsn import connect_arguments
 from adapters.postgres.tables import metadata
 from application import TaskRepository
-from tests.contract.test_apply import *  # noqa: F403
-from tests.contract.test_changes import *  # noqa: F403
-from tests.contract.test_search import *  # noqa: F403
-from tests.contract.test_task_lists import *  # noqa: F403
-from tests.contract.test_task_races import *  # noqa: F403
-from tests.contract.test_task_repository import *  # noqa: F403
+from hextasks.testing import contract
 from tests.databases import Server, migrated
 from tests.library.conftest import engine_on
 from tests.patience import DATABASE_TIMEOUT_SECONDS as TIMEOUT
@@ -73,3 +68,16 @@ async def tasks(
             async with engine.connect() as connection:
                 executor = TransactionExecutor(connection, timeout=TIMEOUT, schema=SCHEMA)
                 yield PostgresTaskRepository(executor, coalescing=None)
+
+
+class TestBorrowed(
+    contract.TaskContract,
+    contract.ListContract,
+    contract.SearchContract,
+    contract.StateContract,
+    contract.PurgeContract,
+    contract.BatchContract,
+    contract.KeyContract,
+    contract.RaceContract,
+):
+    pass

@@ -1,4 +1,4 @@
-"""States, the feed of changes and its tokens, for every adapter."""
+"""The contract for states, the feed of changes, and old deletions."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,30 +6,26 @@ from typing import Any
 
 import pytest
 
-from application import (
+from hextasks import (
     NOTHING,
     Change,
     ChangePage,
-    InvalidState,
     PageRequest,
     Removal,
     State,
     StateExpired,
     TaskAlreadyExists,
+    TaskChange,
     TaskRepository,
 )
-from domain import TaskChange
-from tests.contract.epochs import set_epochs
-from tests.contract.test_task_repository import LATER, NOW, a_task, add, save
+from hextasks.testing.contract.calls import LATER, NOW, a_task, add, purge, save, state_of
+from hextasks.testing.contract.case import RepositoryCase, optional
 
 RENAMED = TaskChange(title="Buy tea")
 
 
-async def state_of(tasks: TaskRepository, user: str = "ada") -> State:
-    return (await tasks.states([user])).get(user, NOTHING)
-
-
 async def since(tasks: TaskRepository, state: State, limit: int = 500) -> ChangePage:
+    """Return the changes of ada's tasks since a state."""
     return await tasks.changes("ada", since=state, limit=limit)
 
 
@@ -41,55 +37,9 @@ async def pages(tasks: TaskRepository, state: State, limit: int) -> list[ChangeP
     return found
 
 
-async def purge(tasks: TaskRepository, seconds: float, limit: int = 500) -> int:
-    """Purge what is older than some seconds after NOW."""
-    before = NOW + timedelta(seconds=seconds)
-    return await tasks.purge(removed_before=before, keys_before=before, limit=limit)
+class ChangeContract(RepositoryCase):
+    """The feed of changes."""
 
-
-async def test_every_write_returns_the_state_after_it(tasks: TaskRepository) -> None:
-    assert await tasks.states(["ada", "grace"]) == {}
-    assert (await tasks.list("ada", PageRequest())).state == NOTHING
-    made = await tasks.add(a_task())
-    saved = await tasks.save(made.task.apply(RENAMED, now=LATER))
-    removed = await tasks.remove("ada", made.task.id, removed_at=LATER)
-    hers = await tasks.add(a_task(user_id="grace"))
-    states = [made.state, saved.state, removed.state]
-    assert all(states)
-    assert [state and state.number for state in states] == [1, 2, 3]
-    assert {state and state.epoch for state in states} == {(await state_of(tasks)).epoch}
-    assert await tasks.states(["ada", "grace", "alan"]) == {"ada": removed.state, "grace": hers.state}
-    assert (await tasks.list("ada", PageRequest())).state == removed.state
-    assert hers.state
-    assert 0 < hers.state.epoch < 2**48
-    assert hers.state.epoch != (await state_of(tasks)).epoch, "one in 2**48 is the same"
-
-
-async def test_a_list_in_the_known_state_has_no_tasks(tasks: TaskRepository) -> None:
-    assert (await tasks.list("ada", PageRequest(), known=NOTHING)).tasks == ()
-    task = await add(tasks, a_task())
-    state = await state_of(tasks)
-    for request in (PageRequest(), PageRequest(completed=False), PageRequest(text="milk")):
-        page = await tasks.list("ada", request, known=state)
-        assert (page.tasks, page.next, page.state) == ((), None, state)
-        for known in (None, NOTHING, replace(state, epoch=state.epoch ^ 1), replace(state, number=state.number + 1)):
-            page = await tasks.list("ada", request, known=known)
-            assert (page.tasks, page.state) == ((task,), state)
-    await tasks.remove("ada", task.id, removed_at=LATER)
-    page = await tasks.list("ada", PageRequest(), known=state)
-    assert (page.tasks, page.state) == ((), replace(state, number=2))
-
-
-def test_a_token_names_a_state() -> None:
-    for state in (NOTHING, State(epoch=2**48 - 1, number=7), State(epoch=1, number=3, walk=9)):
-        assert State.parse(str(state)) == state
-    for text in ("", "0", "1-1", "00000000000G-1", "000000000001-01", "000000000001-1-0", "000000000001--1", " "):
-        with pytest.raises(InvalidState) as error:
-            State.parse(text)
-        assert error.value.code == "sync_token_malformed"
-
-
-class TestChanges:
     async def test_each_task_appears_once_in_its_newest_state_in_the_order_of_numbers(
         self, tasks: TaskRepository
     ) -> None:
@@ -164,7 +114,13 @@ class TestChanges:
         with pytest.raises(StateExpired):
             await tasks.changes("grace", since=state, limit=1)
         assert (await since(tasks, state)).changes == ()
-        await set_epochs(tasks, state.epoch ^ 1)
+
+    @optional
+    async def test_a_restored_backup_makes_states_expire(self, tasks: TaskRepository) -> None:
+        for _ in range(3):
+            await tasks.add(a_task())
+        state = await state_of(tasks)
+        await self.restore_backup(tasks, state.epoch ^ 1)
         with pytest.raises(StateExpired):
             await since(tasks, state)
         assert len((await since(tasks, NOTHING)).changes) == 3
@@ -185,15 +141,34 @@ class TestChanges:
             await since(tasks, start)
 
 
-class TestPurge:
+class PurgeContract(RepositoryCase):
+    """Forgetting old deletions."""
+
     async def test_it_is_bounded_and_forgets_the_oldest_first(self, tasks: TaskRepository) -> None:
         made = {(user, n): await add(tasks, a_task(user_id=user)) for n in range(5) for user in ("ada", "grace")}
         for age, ((user, _), task) in enumerate(made.items()):
             await tasks.remove(user, task.id, removed_at=NOW - timedelta(seconds=age))
         assert await purge(tasks, -20) == 0
-        assert [await purge(tasks, 0, limit=3) for _ in range(5)] == [3, 3, 3, 0, 0]
+        assert await purge(tasks, 0, limit=3) == 3
+        *kept, first, second, third = made.values()
+        for task in kept:
+            with pytest.raises(TaskAlreadyExists):
+                await tasks.add(task)
+        for task in (first, second, third):
+            await tasks.add(task)  # an id may be used again once its deletion is forgotten
+        assert [await purge(tasks, 0, limit=3) for _ in range(4)] == [3, 3, 0, 0]
         assert await purge(tasks, 1, limit=3) == 1
         assert await purge(tasks, 1, limit=3) == 0
+
+    async def test_a_state_stays_expired_when_an_earlier_deletion_is_purged_later(self, tasks: TaskRepository) -> None:
+        one, another = [await add(tasks, a_task()) for _ in range(2)]
+        after_one = (await tasks.remove("ada", one.id, removed_at=LATER)).state
+        await tasks.remove("ada", another.id, removed_at=NOW)  # by a clock that was set back
+        assert after_one
+        for seconds in (0.5, 2):
+            assert await purge(tasks, seconds) == 1
+            with pytest.raises(StateExpired):
+                await since(tasks, after_one)
 
     async def test_an_id_can_be_used_again_once_its_deletion_is_purged(self, tasks: TaskRepository) -> None:
         task = await add(tasks, a_task())
@@ -207,3 +182,43 @@ class TestPurge:
         assert again.version == 3
         assert before
         assert (await since(tasks, before)).changes == (again,)
+
+
+class StateContract(RepositoryCase):
+    """The states that reads and writes return."""
+
+    async def test_every_write_returns_the_state_after_it(self, tasks: TaskRepository) -> None:
+        assert await tasks.states(["ada", "grace"]) == {}
+        assert (await tasks.list("ada", PageRequest())).state == NOTHING
+        made = await tasks.add(a_task())
+        saved = await tasks.save(made.task.apply(RENAMED, now=LATER))
+        removed = await tasks.remove("ada", made.task.id, removed_at=LATER)
+        hers = await tasks.add(a_task(user_id="grace"))
+        states = [made.state, saved.state, removed.state]
+        assert all(states)
+        assert [state and state.number for state in states] == [1, 2, 3]
+        assert {state and state.epoch for state in states} == {(await state_of(tasks)).epoch}
+        assert await tasks.states(["ada", "grace", "alan"]) == {"ada": removed.state, "grace": hers.state}
+        assert (await tasks.list("ada", PageRequest())).state == removed.state
+        assert hers.state
+        assert 0 < hers.state.epoch < 2**48
+        assert hers.state.epoch != (await state_of(tasks)).epoch, "one in 2**48 is the same"
+
+    async def test_a_list_in_the_known_state_has_no_tasks(self, tasks: TaskRepository) -> None:
+        assert (await tasks.list("ada", PageRequest(), known=NOTHING)).tasks == ()
+        task = await add(tasks, a_task())
+        state = await state_of(tasks)
+        for request in (PageRequest(), PageRequest(completed=False), PageRequest(text="milk")):
+            page = await tasks.list("ada", request, known=state)
+            assert (page.tasks, page.next, page.state) == ((), None, state)
+            for known in (
+                None,
+                NOTHING,
+                replace(state, epoch=state.epoch ^ 1),
+                replace(state, number=state.number + 1),
+            ):
+                page = await tasks.list("ada", request, known=known)
+                assert (page.tasks, page.state) == ((task,), state)
+        await tasks.remove("ada", task.id, removed_at=LATER)
+        page = await tasks.list("ada", PageRequest(), known=state)
+        assert (page.tasks, page.state) == ((), replace(state, number=2))

@@ -3,8 +3,7 @@
 import random
 from uuid import UUID
 
-from application import NOTHING, Change, ChangePage, StateExpired, TaskRepository
-from domain import Task
+from hextasks import NOTHING, Change, ChangePage, StateExpired, Task, TaskRepository
 
 
 class Replica:

@@ -1,4 +1,4 @@
-"""Concurrent users with the same ids: no user's calls affect another's."""
+"""The contract for concurrent users with the same ids: no user's calls affect another's."""
 
 import asyncio
 import random
@@ -10,23 +10,22 @@ from uuid import UUID
 
 import pytest
 
-from application import (
+from hextasks import (
     NOTHING,
-    ApplicationError,
     Applied,
     Once,
     PageRequest,
     State,
+    Task,
+    TaskChange,
     TaskRepository,
     Write,
-    WritesRejected,
+    WriteKind,
     Written,
 )
-from application.writes import WriteKind
-from domain import Task, TaskChange
-from tests.contract.epochs import set_epochs
-from tests.contract.model import EPOCH, ModelRepository
-from tests.contract.test_task_repository import NOW, a_task
+from hextasks.testing.contract.calls import NOW, a_task, outcome
+from hextasks.testing.contract.case import RepositoryCase
+from hextasks.testing.contract.model import ModelRepository
 
 USERS = [f"user {n}" for n in range(24)]
 IDS = [UUID(int=n) for n in range(10)]
@@ -88,31 +87,26 @@ class Caller:
         return Write(kind=kind, task=self.changed(seen[-1], now) if kind == "save" else seen[-1])
 
 
-async def outcome(call: Awaitable[Any]) -> Any:
-    try:
-        return await call
-    except WritesRejected as rejected:
-        return {place: (type(error), vars(error)) for place, error in rejected.errors.items()}
-    except ApplicationError as error:
-        return type(error), vars(error)
+class ConcurrencyContract(RepositoryCase):
+    """Many users at once, with the same ids."""
 
+    @pytest.mark.parametrize("seed", range(3))
+    async def test_each_user_gets_the_same_results_as_alone(self, tasks: TaskRepository, seed: int) -> None:
+        first = {user: a_task(user_id=user, id=IDS[0]) for user in USERS}
+        await asyncio.gather(*(tasks.add(task) for task in first.values()))
+        epochs = {user: state.epoch for user, state in (await tasks.states(USERS)).items()}
 
-@pytest.mark.parametrize("seed", range(3))
-async def test_each_user_gets_the_same_results_as_alone(tasks: TaskRepository, seed: int) -> None:
-    first = {user: a_task(user_id=user, id=IDS[0]) for user in USERS}
-    await asyncio.gather(*(tasks.add(task) for task in first.values()))
-    await set_epochs(tasks, EPOCH)
+        async def live(user: str) -> list[Any]:
+            model, caller = ModelRepository(), Caller(random.Random(f"{seed} {user}"), user, [first[user]])
+            model.epochs[user] = epochs[user]  # chosen at random
+            caller.notice(await model.add(first[user]))
+            outcomes = []
+            for n in range(40):
+                step = caller.one_step(NOW + timedelta(seconds=n))
+                outcomes.append(expected := await outcome(step(model)))
+                assert await outcome(step(tasks)) == expected
+                caller.notice(expected)
+            return outcomes
 
-    async def live(user: str) -> list[Any]:
-        model, caller = ModelRepository(), Caller(random.Random(f"{seed} {user}"), user, [first[user]])
-        caller.notice(await model.add(first[user]))
-        outcomes = []
-        for n in range(40):
-            step = caller.one_step(NOW + timedelta(seconds=n))
-            outcomes.append(expected := await outcome(step(model)))
-            assert await outcome(step(tasks)) == expected
-            caller.notice(expected)
-        return outcomes
-
-    outcomes = [each for lived in await asyncio.gather(*(live(user) for user in USERS)) for each in lived]
-    assert {Task, Written, Applied} <= {type(each) for each in outcomes}
+        outcomes = [each for lived in await asyncio.gather(*(live(user) for user in USERS)) for each in lived]
+        assert {Task, Written, Applied} <= {type(each) for each in outcomes}

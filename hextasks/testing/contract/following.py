@@ -1,27 +1,19 @@
-"""Who follows the feed of changes has the same list as the repository, whatever is written meanwhile."""
+"""The contract for the feed of changes while others write: who follows it has the same list as the repository."""
 
 import asyncio
 import random
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import ClassVar
 from uuid import UUID
 
-import pytest
-from hypothesis import settings
-
-from adapters.postgres import Coalescing, PostgresTaskRepository
-from application import ApplicationError, TaskRepository, Write
-from domain import TaskChange
-from tests.contract.epochs import set_epochs
-from tests.contract.replicas import Replica
-from tests.contract.test_task_repository import LATER, NOW, a_task, walk
-from tests.databases import Server, migrated, patient
+from hextasks import ApplicationError, TaskChange, TaskRepository, Write
+from hextasks.testing.contract.calls import LATER, NOW, a_task, walk
+from hextasks.testing.contract.case import RepositoryCase
+from hextasks.testing.contract.replicas import Replica
 
 WRITERS = 20
 AFTER = LATER + timedelta(seconds=1)
-ROUNDS = {"fast": 10, "test": 50, "torture": 1000}
-PAIRS: list[tuple[Coalescing, Coalescing]] = [("all", "all"), ("all", "user"), ("off", "all")]
-pytestmark = pytest.mark.unmeasured
 
 
 class Writer:
@@ -85,36 +77,30 @@ async def follow_writers(repositories: Sequence[TaskRepository], rounds: int) ->
     assert moved > rounds, "the follower sees states between those of the rounds"
 
 
-async def test_a_follower_of_20_writers_has_their_list(tasks: TaskRepository) -> None:
-    await follow_writers([tasks], ROUNDS[settings.get_current_profile_name()])
+class FollowerContract(RepositoryCase):
+    """Copies that follow the feed of changes while others write."""
 
+    rounds: ClassVar[int] = 50
+    """How often a round of writes is tried."""
 
-@pytest.mark.database
-@pytest.mark.parametrize(("mode", "other"), PAIRS)
-async def test_a_follower_of_two_processes_has_their_list(server: Server, mode: Coalescing, other: Coalescing) -> None:
-    url = await migrated(server)
-    databases = patient(url), patient(url)
-    repositories = [PostgresTaskRepository(d, coalescing=m) for d, m in zip(databases, (mode, other), strict=True)]
-    await follow_writers(repositories, ROUNDS[settings.get_current_profile_name()])
-    for database in databases:
-        await database.close()
+    async def test_a_follower_of_20_writers_has_their_list(self, tasks: TaskRepository) -> None:
+        await follow_writers([tasks], self.rounds)
 
-
-async def test_a_follower_of_writers_purges_and_restored_backups_starts_again_or_has_the_list(
-    tasks: TaskRepository,
-) -> None:
-    """The copies of several followers, who read at their own pace, are true, or their state has expired."""
-    chance = random.Random(1)
-    ids = [UUID(int=n) for n in range(30)]
-    replicas = [Replica("ada") for _ in range(6)]
-    for _ in range(ROUNDS[settings.get_current_profile_name()] * 10):
-        await Writer(tasks, chance, ids).write()
-        if chance.random() < 0.1:
-            await tasks.purge(removed_before=AFTER, keys_before=NOW, limit=chance.randrange(1, 9))
-        if chance.random() < 0.02:
-            await set_epochs(tasks, chance.randrange(1, 2**48))
-        replica = chance.choice(replicas)
-        page = await replica.follow(tasks, chance.choice([1, 2, 3, 5, 500]))
-        if not page.has_more:
-            assert replica.tasks == {task.id: task for task in await walk(tasks, "ada", 500)}
-    assert all(replica.restarts for replica in replicas)
+    async def test_a_follower_of_writers_purges_and_restored_backups_starts_again_or_has_the_list(
+        self, tasks: TaskRepository
+    ) -> None:
+        """The copies of several followers, who read at their own pace, are true, or their state has expired."""
+        chance = random.Random(1)
+        ids = [UUID(int=n) for n in range(30)]
+        replicas = [Replica("ada") for _ in range(6)]
+        for _ in range(self.rounds * 10):
+            await Writer(tasks, chance, ids).write()
+            if chance.random() < 0.1:
+                await tasks.purge(removed_before=AFTER, keys_before=NOW, limit=chance.randrange(1, 9))
+            if chance.random() < 0.02 and self.restores_backups:
+                await self.set_epochs(tasks, chance.randrange(1, 2**48))
+            replica = chance.choice(replicas)
+            page = await replica.follow(tasks, chance.choice([1, 2, 3, 5, 500]))
+            if not page.has_more:
+                assert replica.tasks == {task.id: task for task in await walk(tasks, "ada", 500)}
+        assert all(replica.restarts for replica in replicas)

@@ -1,4 +1,4 @@
-"""A minimal TaskRepository, with which the adapters are compared."""
+"""A minimal TaskRepository, with which repositories are compared."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from application import (
+from hextasks import (
     NOTHING,
     ApplicationError,
     Applied,
@@ -21,6 +21,7 @@ from application import (
     State,
     StateExpired,
     StateMismatch,
+    Task,
     TaskAlreadyExists,
     TaskNotFound,
     TaskPage,
@@ -28,11 +29,11 @@ from application import (
     Write,
     WritesRejected,
     Written,
+    search_key,
 )
-from domain import Task, search_key
 
 EPOCH = 1
-"""The epoch of every new user. The adapters choose random ones."""
+"""The epoch of every new user. Repositories choose random ones."""
 
 
 class ModelRepository:
@@ -149,6 +150,9 @@ class ModelRepository:
         for _, key in keys:
             del self.keys[key]
         return len(removals) + len(keys)
+
+    def set_epochs(self, epoch: int) -> None:
+        self.epochs = {user_id: epoch for user_id, number in self.counters.items() if number}
 
     def state(self, user_id: str) -> State:
         number = self.counters[user_id]

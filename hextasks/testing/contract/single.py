@@ -1,48 +1,29 @@
-"""The contract of the TaskRepository port, for every adapter."""
+"""The contract of the TaskRepository port for one task."""
 
 from dataclasses import FrozenInstanceError, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
-from adapters.ids import Uuid7Ids
-from application import PageRequest, Position, TaskAlreadyExists, TaskNotFound, TaskRepository, VersionConflict
-from domain import InvalidTask, Task, TaskChange, TaskDraft
-
-NOW = datetime(2026, 1, 31, 9, 30, 0, 123456, tzinfo=UTC)
-LATER = NOW + timedelta(seconds=1)
-new_id = Uuid7Ids().new
-
-
-def a_task(title: str = "Buy milk", *, user_id: str = "ada", now: datetime = NOW, id: UUID | None = None) -> Task:
-    return Task.create(TaskDraft(title=title), id=id or new_id(), user_id=user_id, now=now)
-
-
-async def add(tasks: TaskRepository, task: Task) -> Task:
-    """Add a task, and return it as it was stored."""
-    return (await tasks.add(task)).task
+from hextasks import (
+    InvalidTask,
+    PageRequest,
+    Task,
+    TaskAlreadyExists,
+    TaskChange,
+    TaskNotFound,
+    TaskRepository,
+    VersionConflict,
+)
+from hextasks.testing.contract.calls import LATER, NOW, a_task, add, save, walk
+from hextasks.testing.contract.case import RepositoryCase
 
 
-async def save(tasks: TaskRepository, task: Task) -> Task:
-    """Save a task, and return it as it was stored."""
-    return (await tasks.save(task)).task
+class TaskContract(RepositoryCase):
+    """Adding, reading, saving and removing one task."""
 
-
-async def walk(tasks: TaskRepository, user_id: str, limit: int, completed: bool | None = None) -> list[Task]:
-    found: list[Task] = []
-    after: Position | None = None
-    while True:
-        page = await tasks.list(user_id, PageRequest(limit=limit, after=after, completed=completed))
-        assert len(page.tasks) <= limit
-        found += page.tasks
-        if page.next is None:
-            return found
-        after = page.next
-
-
-class TestOneTask:
     @pytest.mark.parametrize("title", ["x", "x" * 500, "\U0001f600" * 500, "e\u0301 \u200d \u2028 '; -- %s $1 \\"])
     async def test_every_field_survives_storage(self, tasks: TaskRepository, title: str) -> None:
         user_id = "auth0|ünï/çödé \U0001f600"

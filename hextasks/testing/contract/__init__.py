@@ -1,0 +1,60 @@
+"""The contract of the TaskRepository port, as tests for any adapter. Needs the `testing` extra.
+
+An adapter's author subclasses RepositoryContract in a test module, and provides the fixture `tasks`:
+
+    class TestSqlite(RepositoryContract):
+        @pytest.fixture
+        def tasks(self, tmp_path):
+            return SqliteTaskRepository(tmp_path / "tasks.db")
+
+The adapter is finished when all tests pass. Each test gets a repository without tasks, in an event loop of
+pytest-asyncio. Tests marked `hextasks_optional` are of what an adapter may leave out: implement
+`RepositoryCase.set_epochs` for them. To run a part of the contract only, subclass that part.
+
+The tests are stricter than the port in one point: no number may be left out, so that they can compare numbers.
+"""
+
+from hextasks.testing.contract.batches import BatchContract, KeyContract
+from hextasks.testing.contract.case import RepositoryCase
+from hextasks.testing.contract.changes import ChangeContract, PurgeContract, StateContract
+from hextasks.testing.contract.concurrency import ConcurrencyContract
+from hextasks.testing.contract.following import FollowerContract
+from hextasks.testing.contract.histories import HistoryContract
+from hextasks.testing.contract.lists import ListContract
+from hextasks.testing.contract.races import RaceContract
+from hextasks.testing.contract.search import SearchContract
+from hextasks.testing.contract.single import TaskContract
+
+__all__ = [
+    "BatchContract",
+    "ChangeContract",
+    "ConcurrencyContract",
+    "FollowerContract",
+    "HistoryContract",
+    "KeyContract",
+    "ListContract",
+    "PurgeContract",
+    "RaceContract",
+    "RepositoryCase",
+    "RepositoryContract",
+    "SearchContract",
+    "StateContract",
+    "TaskContract",
+]
+
+
+class RepositoryContract(
+    TaskContract,
+    ListContract,
+    SearchContract,
+    StateContract,
+    ChangeContract,
+    PurgeContract,
+    BatchContract,
+    KeyContract,
+    RaceContract,
+    ConcurrencyContract,
+    FollowerContract,
+    HistoryContract,
+):
+    """The whole contract."""
