@@ -8,7 +8,7 @@ export UV_SYSTEM_CERTS = true
 # Keep compiled code, whatever the environment says: without it every process starts up to a second later.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: serve test test-fast clients torture bench release-check check format clean
+.PHONY: serve test test-fast clients torture bench check format clean
 
 serve: $(READY)  ## Run the service; settings come from the environment and .env
 	@exec .venv/bin/hextasks serve
@@ -34,10 +34,6 @@ torture: $(READY)  ## Test reliability: kills, outages, disconnects, overload, h
 bench: $(READY) .bench/usual/.ready  ## Compare with the usual stack, the limit and the database; BENCH_ARGS=--quick takes two minutes
 	.venv/bin/python -m tests.benchmarks $(BENCH_ARGS)
 
-release-check: $(READY) .release/.ready  ## Build a release into dist/ and check it; docs/releasing.md has the steps
-	.venv/bin/pytest -q tests/packaging
-	@.venv/bin/python -m tests.packaging.release
-
 check: $(READY)  ## Lint, type checks and import rules
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
@@ -48,8 +44,13 @@ format: $(READY)  ## Format the code and apply automatic fixes
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
+.PHONY: release-check
+release-check: $(READY) .tools/release/.ready  ## Build a release into dist/ and check it; docs/releasing.md has the steps
+	.venv/bin/pytest -q tests/packaging
+	@.venv/bin/python -m tests.packaging.release
+
 clean:  ## Remove build results and caches, but not the data
-	rm -rf .venv .tools .bench .clients .release dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	rm -rf .venv .tools .bench .clients dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
 $(READY): pyproject.toml uv.lock | $(UV)
 	@$(UV) sync --frozen --all-extras --quiet
@@ -57,10 +58,6 @@ $(READY): pyproject.toml uv.lock | $(UV)
 
 .bench/usual/.ready: pyproject.toml uv.lock | $(UV)
 	@UV_PROJECT_ENVIRONMENT=.bench/usual $(UV) sync --frozen --only-group bench --quiet
-	@touch $@
-
-.release/.ready: pyproject.toml uv.lock | $(UV)
-	@UV_PROJECT_ENVIRONMENT=.release $(UV) sync --frozen --only-group release --quiet
 	@touch $@
 
 .clients/.ready: tests/http/clients/package-lock.json pyproject.toml uv.lock | $(UV)
@@ -73,3 +70,7 @@ $(READY): pyproject.toml uv.lock | $(UV)
 .tools/bin/uv:
 	@python3 -m venv .tools
 	@.tools/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+
+.tools/release/.ready: pyproject.toml uv.lock | $(UV)
+	@UV_PROJECT_ENVIRONMENT=.tools/release $(UV) sync --frozen --only-group release --quiet
+	@touch $@

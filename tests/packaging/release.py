@@ -11,7 +11,7 @@ from zipfile import ZipFile
 from tests.packaging.installed import PROJECT, ROOT, succeeded, uv
 
 DIST = ROOT / "dist"
-TWINE = ROOT / ".release" / "bin" / "twine"
+TWINE = ROOT / ".tools" / "release" / "bin" / "twine"
 VERSION: str = PROJECT["project"]["version"]
 
 
