@@ -26,7 +26,6 @@ PLACES = {
 """The folders of the repository, and where the package has their content."""
 _ROOM = re.compile(rf"(?:{'|'.join(ROOMS)})\b")
 _PATH_IN_A_STRING = re.compile(rf"(?:{'|'.join(ROOMS)})(?:[.:]\w*)+")
-_IMPORTERS = ("import_module", "__import__")
 
 
 class RelocationError(Exception):
@@ -95,7 +94,7 @@ def _places(tree: ast.Module, name: str) -> Iterator[tuple[int, int]]:
                 yield alias.lineno, alias.col_offset
         elif isinstance(node, ast.Constant) and id(node) not in documentation and _is_path(node.value):
             raise RelocationError(f"{where}: {node.value!r} names a room; make it from the object's __module__")
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in _IMPORTERS:
+        elif isinstance(node, ast.Call) and _imports_by_name(node):
             raise RelocationError(f"{where}: the build cannot tell what this imports; use an import statement")
 
 
@@ -105,3 +104,10 @@ def _is_room(module: str | None) -> bool:
 
 def _is_path(value: object) -> bool:
     return isinstance(value, str) and _PATH_IN_A_STRING.fullmatch(value) is not None
+
+
+def _imports_by_name(call: ast.Call) -> bool:
+    """Return whether a module is imported by a name that does not begin with that of the importing module."""
+    function = ast.unparse(call.func).rpartition(".")[2]
+    names = [ast.unparse(name) for name in call.args[:1]]
+    return function in ("import_module", "__import__") and not any(name.startswith("f'{__name__}.") for name in names)

@@ -43,7 +43,7 @@ def uv(*arguments: str | Path) -> str:
 
 def distributions() -> tuple[Path, Path]:
     """Build the sdist, and the wheel from it, as a release does, and return both."""
-    folder = _made_once("dist", lambda folder: uv("build", "--quiet", "--out-dir", folder))
+    folder = _made_once("dist", lambda folder: uv("build", "--out-dir", folder))
     [sdist], [wheel] = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return sdist, wheel
 

@@ -18,7 +18,7 @@ VERSION: str = PROJECT["project"]["version"]
 def main() -> int:
     """Build, check and list the files; then compare version, changelog and tags."""
     shutil.rmtree(DIST, ignore_errors=True)
-    uv("build", "--quiet", "--out-dir", DIST)
+    uv("build", "--out-dir", DIST)
     files = sorted(DIST.glob("hextasks-*"))
     print(succeeded(TWINE, "--no-color", "check", "--strict", *files), end="")
     for file in files:

@@ -43,6 +43,7 @@ def test_imports_of_rooms_move(source: str, moved: str) -> None:
         "import other.domain",
         "domain = application.adapters.entrypoints",
         'kind = "application/json"',
+        "import_module(f'{__name__}.names')",
         'text = "The domain: a task"',
         "# from domain import Task",
     ],
