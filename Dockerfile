@@ -5,11 +5,7 @@ WORKDIR /src
 COPY pyproject.toml uv.lock README.md LICENSE ./
 ENV UV_PROJECT_ENVIRONMENT=/opt/hextasks UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 RUN uv sync --frozen --no-default-groups --extra http --extra postgres --no-install-project
-COPY domain domain
-COPY application application
-COPY adapters adapters
-COPY entrypoints entrypoints
-COPY alembic alembic
+COPY . .
 RUN uv sync --frozen --no-default-groups --extra http --extra postgres --no-editable
 
 FROM python:3.13-slim

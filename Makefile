@@ -48,6 +48,11 @@ format: $(READY)  ## Format the code and apply automatic fixes
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
+.PHONY: release-check
+release-check: $(READY) .tools/release/.ready  ## Build a release into dist/ and check it; docs/releasing.md has the steps
+	.venv/bin/pytest -q tests/packaging
+	@.venv/bin/python -m tests.packaging.release
+
 clean:  ## Remove build results and caches, but not the data
 	rm -rf .venv .tools .bench .clients .docs dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
@@ -73,3 +78,7 @@ $(READY): pyproject.toml uv.lock | $(UV)
 .tools/bin/uv:
 	@python3 -m venv .tools
 	@.tools/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+
+.tools/release/.ready: pyproject.toml uv.lock | $(UV)
+	@UV_PROJECT_ENVIRONMENT=.tools/release $(UV) sync --frozen --only-group release --quiet
+	@touch $@

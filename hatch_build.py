@@ -8,8 +8,9 @@ room fails the build: `import domain.task`, which binds the name `domain`, and a
 import ast
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.config import BuilderConfig
@@ -23,7 +24,8 @@ PLACES = {
     "alembic": "adapters/postgres/alembic",
 }
 """The folders of the repository, and where the package has their content."""
-_PATH_IN_A_STRING = re.compile(rf"({'|'.join(ROOMS)})([.:][A-Za-z_]\w*)+")
+_ROOM = re.compile(rf"(?:{'|'.join(ROOMS)})\b")
+_PATH_IN_A_STRING = re.compile(rf"(?:{'|'.join(ROOMS)})(?:[.:]\w*)+")
 
 
 class RelocationError(Exception):
@@ -36,64 +38,76 @@ class Relocation(BuildHookInterface[BuilderConfig]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Write the package into a temporary folder, and include that."""
         if self.target_name == "wheel" and version == "standard":
-            self._folder = Path(mkdtemp(prefix="hextasks-wheel-"))
-            write_package(Path(self.root), self._folder)
-            build_data["force_include"][str(self._folder)] = PACKAGE
+            self._folder = TemporaryDirectory(prefix="hextasks-wheel-")
+            write_package(Path(self.root), Path(self._folder.name))
+            build_data["force_include"][self._folder.name] = PACKAGE
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Remove the folder."""
         if folder := getattr(self, "_folder", None):
-            shutil.rmtree(folder)
+            folder.cleanup()
+
+
+def package_files(root: Path) -> Iterator[tuple[Path, str]]:
+    """Return the files of the repository that the package has, each with its path there."""
+    for place, moved in PLACES.items():
+        for path in sorted((root / place).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
+                yield path, (Path(moved) / path.relative_to(root / place)).as_posix()
 
 
 def write_package(root: Path, target: Path) -> None:
     """Write the package's content, made of the repository's folders. Raises RelocationError."""
-    for place, moved in PLACES.items():
-        for path in sorted((root / place).rglob("*")):
-            if path.is_dir() or "__pycache__" in path.parts or path.suffix == ".pyc":
-                continue
-            written = target / moved / path.relative_to(root / place)
-            written.parent.mkdir(parents=True, exist_ok=True)
-            if path.suffix == ".py":
-                written.write_text(relocated(path.read_text("utf-8"), str(path.relative_to(root))), "utf-8")
-            else:
-                shutil.copyfile(path, written)
+    for path, moved in package_files(root):
+        written = target / moved
+        written.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".py":
+            written.write_text(relocated(path.read_text("utf-8"), str(path.relative_to(root))), "utf-8")
+        else:
+            shutil.copyfile(path, written)
 
 
 def relocated(source: str, name: str) -> str:
     """Return Python source whose imports of rooms are those of the package. Raises RelocationError."""
     tree = ast.parse(source, name)
-    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    lines = source.splitlines(keepends=True)
-    for line, column in sorted(_places(tree, name, documentation), reverse=True):
+    lines = source.split("\n")  # splitlines() would also split at characters that end no line of Python
+    for line, column in sorted(_places(tree, name), reverse=True):
         encoded = lines[line - 1].encode()  # columns count bytes
-        if not encoded[column:].decode().startswith(ROOMS):
+        before, after = encoded[:column].decode(), encoded[column:].decode()
+        if not _ROOM.match(after):
             raise RelocationError(f"{name}:{line}: an import that is not formatted as usual")
-        lines[line - 1] = (encoded[:column] + f"{PACKAGE}.".encode() + encoded[column:]).decode()
-    return "".join(lines)
+        lines[line - 1] = f"{before}{PACKAGE}.{after}"
+    return "\n".join(lines)
 
 
-def _places(tree: ast.Module, name: str, documentation: set[int]) -> list[tuple[int, int]]:
+def _places(tree: ast.Module, name: str) -> Iterator[tuple[int, int]]:
     """Return the lines and columns of the names of rooms in imports."""
-    places = []
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         where = f"{name}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.ImportFrom) and not node.level and _is_room(node.module):
-            places.append((node.lineno, node.col_offset + len("from ")))
+            yield node.lineno, node.col_offset + len("from ")
         elif isinstance(node, ast.Import):
             for alias in filter(lambda alias: _is_room(alias.name), node.names):
                 if alias.asname is None:
                     raise RelocationError(f"{where}: import {alias.name} binds the name of a room; use from … import")
-                places.append((alias.lineno, alias.col_offset))
-        elif (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and id(node) not in documentation
-            and _PATH_IN_A_STRING.fullmatch(node.value)
-        ):
+                yield alias.lineno, alias.col_offset
+        elif isinstance(node, ast.Constant) and id(node) not in documentation and _is_path(node.value):
             raise RelocationError(f"{where}: {node.value!r} names a room; make it from the object's __module__")
-    return places
+        elif isinstance(node, ast.Call) and _imports_by_name(node):
+            raise RelocationError(f"{where}: the build cannot tell what this imports; use an import statement")
 
 
 def _is_room(module: str | None) -> bool:
     return module is not None and module.partition(".")[0] in ROOMS
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and _PATH_IN_A_STRING.fullmatch(value) is not None
+
+
+def _imports_by_name(call: ast.Call) -> bool:
+    """Return whether a module is imported by a name that does not begin with that of the importing module."""
+    function = ast.unparse(call.func).rpartition(".")[2]
+    names = [ast.unparse(name) for name in call.args[:1]]
+    return function in ("import_module", "__import__") and not any(name.startswith("f'{__name__}.") for name in names)

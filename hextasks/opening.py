@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from adapters.clock import SystemClock
 from adapters.ids import Uuid7Ids
@@ -10,12 +10,35 @@ from adapters.memory import MemoryTaskRepository
 from application import Clock, TaskIds, TaskRepository, Tasks
 
 if TYPE_CHECKING:
-    from asyncpg import Pool
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
-
     from adapters.postgres import PostgresStorage
 
-    TaskSource: TypeAlias = str | Pool[Any] | AsyncEngine | AsyncConnection | AsyncSession
+
+# Protocols, because types of packages that are not installed would be unknown to the caller's type checker.
+class Pool(Protocol):
+    """A `Pool` of asyncpg."""
+
+    def acquire(self, *, timeout: float | None = None) -> Any:
+        """Take a connection."""
+        ...
+
+
+class AsyncEngine(Protocol):
+    """An `AsyncEngine` of SQLAlchemy."""
+
+    def connect(self) -> Any:
+        """Take a connection."""
+        ...
+
+
+class Transaction(Protocol):
+    """An `AsyncConnection` or `AsyncSession` of SQLAlchemy."""
+
+    def in_transaction(self) -> bool:
+        """Return whether a transaction has begun."""
+        ...
+
+
+TaskSource: TypeAlias = str | Pool | AsyncEngine | Transaction
 
 MEMORY_URL = "memory://"
 _SOURCES = (
@@ -25,7 +48,7 @@ _SOURCES = (
 
 
 def open_tasks(
-    source: "TaskSource",
+    source: TaskSource,
     *,
     schema: str | None = None,
     migrate: bool = False,

@@ -1,0 +1,5 @@
+"""The bookshop's own domain."""
+
+from domain.order import Order
+
+__all__ = ["Order"]

@@ -1,0 +1,74 @@
+"""The build hook's one rule: it moves what is provably an import of a room, and refuses every other reference."""
+
+import pytest
+
+from hatch_build import RelocationError, relocated
+
+
+@pytest.mark.parametrize(
+    ("source", "moved"),
+    [
+        ("from domain import Task", "from hextasks.domain import Task"),
+        ("from adapters.clock import SystemClock as C", "from hextasks.adapters.clock import SystemClock as C"),
+        ("import entrypoints.cli as cli", "import hextasks.entrypoints.cli as cli"),
+        ("import os, domain as d, domain.task as t", "import os, hextasks.domain as d, hextasks.domain.task as t"),
+        ("x = 'ä€😀'; from domain import Task", "x = 'ä€😀'; from hextasks.domain import Task"),
+        ("x = '\x0c\u2028'\nfrom domain import Task", "x = '\x0c\u2028'\nfrom hextasks.domain import Task"),
+        (
+            "from application import (\n    Tasks,\n    Write,\n)\n",
+            "from hextasks.application import (\n    Tasks,\n    Write,\n)\n",
+        ),
+        ("def f():\n\tfrom domain import Task\n", "def f():\n\tfrom hextasks.domain import Task\n"),
+        (
+            "if TYPE_CHECKING:\n    from domain import Task\n",
+            "if TYPE_CHECKING:\n    from hextasks.domain import Task\n",
+        ),
+    ],
+)
+def test_imports_of_rooms_move(source: str, moved: str) -> None:
+    assert relocated(source, "module.py") == moved
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '"""Of domain.task.\n\nfrom domain import Task\n"""\n',
+        '"domain.task"\n',
+        "from domains import Task",
+        "import applications, adapters_of_others",
+        "from alembic import context",
+        "from hextasks import Task",
+        "from .domain import Task",
+        "from . import adapters",
+        "import other.domain",
+        "domain = application.adapters.entrypoints",
+        'kind = "application/json"',
+        "import_module(f'{__name__}.names')",
+        'text = "The domain: a task"',
+        "# from domain import Task",
+    ],
+)
+def test_everything_else_stays(source: str) -> None:
+    assert relocated(source, "module.py") == source
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import domain", "import domain binds the name of a room"),
+        ("import os, domain.task", "import domain.task binds the name of a room"),
+        ('patch("adapters.memory.user_tasks")', "names a room"),
+        ('factory = "entrypoints.http.app:create_app"', "names a room"),
+        ('f"adapters.{name}"', "names a room"),
+        ('f"entrypoints:{name}"', "names a room"),
+        ("import_module(name)", "cannot tell what this imports"),
+        ("importlib.import_module('domain')", "cannot tell what this imports"),
+        ("__import__('domain')", "cannot tell what this imports"),
+        ("from  domain import Task", "not formatted as usual"),
+        ("from \\\n  domain import Task", "not formatted as usual"),
+    ],
+)
+def test_what_is_not_provably_an_import_is_refused(source: str, reason: str) -> None:
+    with pytest.raises(RelocationError, match=reason) as refused:
+        relocated(f"\n{source}", "room/module.py")
+    assert str(refused.value).startswith("room/module.py:2: ")
