@@ -103,6 +103,13 @@ class TaskRepository(Protocol):
         """Return the states of those users whose tasks have ever changed."""
         ...
 
+    async def all_states(self, *, after: str, limit: int) -> dict[str, State]:
+        """Return the states of up to `limit` users, the first whose ids are greater than `after`, in their order.
+
+        Ids compare code point by code point; all are greater than "". Only users whose tasks have ever changed.
+        """
+        ...
+
     async def purge(self, *, removed_before: datetime, keys_before: datetime, limit: int) -> int:
         """Forget up to `limit` of the oldest deletions and of the oldest idempotency keys before these times.
 
