@@ -1,0 +1,66 @@
+"""A consumer of events that keeps a copy of all lists."""
+
+from uuid import UUID
+
+from application import PageRequest, SeenTask, TaskCompleted, TaskCreated, TaskDeleted, TaskEvent, TaskRepository
+from application.events import TaskRenamed, TaskReopened
+
+Copy = dict[str, dict[UUID, SeenTask]]
+
+
+class Consumer:
+    """Applies each event once, by its id, and checks that it is possible and in order."""
+
+    def __init__(self) -> None:
+        self.copy: Copy = {}
+        self.events: dict[tuple[str, str], TaskEvent] = {}
+        self._last: dict[tuple[str, int], tuple[int, int]] = {}
+        self.repeated = 0
+
+    def note(self, event: TaskEvent) -> None:
+        key = event.user_id, event.id
+        if key in self.events:
+            assert self.events[key] == event, "a repeated event is the same"
+            self.repeated += 1
+            return
+        self.events[key] = event
+        place = event.version, event.part
+        assert place > self._last.get((event.user_id, event.epoch), (-1, -1))
+        self._last[event.user_id, event.epoch] = place
+        self._apply(event)
+
+    def _apply(self, event: TaskEvent) -> None:
+        tasks = self.copy.setdefault(event.user_id, {})
+        before = tasks.get(event.task_id)
+        if isinstance(event, TaskCreated):
+            assert before is None
+            tasks[event.task_id] = SeenTask(title=event.title, is_completed=False)
+            return
+        assert before
+        if isinstance(event, TaskDeleted):
+            assert (event.title, event.at) == (before.title, None)
+            del tasks[event.task_id]
+            return
+        assert event.at
+        if isinstance(event, TaskRenamed):
+            assert event.title != event.old_title == before.title
+        else:
+            assert event.title == before.title
+            assert isinstance(event, TaskReopened if before.is_completed else TaskCompleted)
+        is_completed = isinstance(event, TaskCompleted) or (before.is_completed and not isinstance(event, TaskReopened))
+        tasks[event.task_id] = SeenTask(title=event.title, is_completed=is_completed)
+
+
+async def lists(tasks: TaskRepository, users: set[str]) -> Copy:
+    """Return what a true copy contains."""
+    pages = {user: await tasks.list(user, PageRequest(limit=500)) for user in users}
+    assert not any(page.next for page in pages.values())
+    return {
+        user: {task.id: SeenTask(title=task.title, is_completed=task.is_completed) for task in page.tasks}
+        for user, page in pages.items()
+        if page.tasks
+    }
+
+
+def without_empty(copy: Copy) -> Copy:
+    return {user: tasks for user, tasks in copy.items() if tasks}
