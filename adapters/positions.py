@@ -68,26 +68,24 @@ class SqlitePositions:
     an event was delivered is not waited for. Close it, or use it in a `with` block. For one process at a time.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, timeout: float = 5.0) -> None:
         """Open or create the file.
 
-        Waits up to 5 seconds for another process that has it open, then raises PositionsInUse. Raises OSError when the
-        file cannot be opened, and ValueError when it is no such file.
+        Waits up to `timeout` seconds for another process that has it open, then raises PositionsInUse. Raises
+        sqlite3.Error when the file cannot be opened, or is not one of these.
         """
-        import sqlite3  # not needed, and so not loaded, where there is no such file
+        import sqlite3  # not loaded where there is no such file
 
-        Path(path).open("ab").close()  # raises OSError, which says what is wrong
-        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db = sqlite3.connect(path, timeout=timeout, isolation_level=None)
         try:
-            self._db.executescript(
-                f"PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; {_SCHEMA} COMMIT;"
-            )
-        except sqlite3.OperationalError as error:
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        except sqlite3.Error as error:
             self._db.close()
-            raise PositionsInUse from error
-        except sqlite3.DatabaseError as error:
-            self._db.close()
-            raise ValueError(f"not a file of positions: {path}") from error
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise PositionsInUse from error
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -2,8 +2,9 @@
 
 from uuid import UUID
 
-from application import PageRequest, SeenTask, TaskCompleted, TaskCreated, TaskDeleted, TaskEvent, TaskRepository
+from application import SeenTask, TaskCompleted, TaskCreated, TaskDeleted, TaskEvent, TaskRepository
 from application.events import TaskRenamed, TaskReopened
+from tests.contract.test_task_repository import walk
 
 Copy = dict[str, dict[UUID, SeenTask]]
 
@@ -53,12 +54,11 @@ class Consumer:
 
 async def lists(tasks: TaskRepository, users: set[str]) -> Copy:
     """Return what a true copy contains."""
-    pages = {user: await tasks.list(user, PageRequest(limit=500)) for user in users}
-    assert not any(page.next for page in pages.values())
+    copy = {user: await walk(tasks, user, 500) for user in users}
     return {
-        user: {task.id: SeenTask(title=task.title, is_completed=task.is_completed) for task in page.tasks}
-        for user, page in pages.items()
-        if page.tasks
+        user: {task.id: SeenTask(title=task.title, is_completed=task.is_completed) for task in found}
+        for user, found in copy.items()
+        if found
     }
 
 

@@ -14,9 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from adapters.memory import MemoryTaskRepository
 from adapters.positions import MemoryPositions
 from application import (
+    ChangePage,
     ChangeSignal,
     FollowEvents,
     Progress,
+    State,
     TaskAlreadyExists,
     TaskEvent,
     follow_events,
@@ -24,7 +26,6 @@ from application import (
 from domain import Task, TaskChange, TaskDraft
 from tests.application.consumers import Consumer, lists, without_empty
 from tests.contract.epochs import set_epochs
-from tests.fields import changes, drafts
 
 pytestmark = pytest.mark.unmeasured
 
@@ -33,7 +34,16 @@ NOW = datetime(2026, 1, 31, tzinfo=UTC)
 END = datetime.max.replace(tzinfo=UTC)
 USERS = ["ada", "Ada", "grace", "zoë"]
 users = st.sampled_from(["ada"] * 3 + USERS)
-ids = st.integers(0, 4).map(lambda n: UUID(int=n))
+Write = tuple[UUID, TaskChange | None]
+CHANGES = [
+    TaskChange(title="one"),
+    TaskChange(title="two"),
+    TaskChange(is_completed=True),
+    TaskChange(is_completed=False),
+    None,
+]
+IDS = [UUID(int=n) for n in range(4)]
+writes = st.lists(st.sampled_from([(id, change) for id in IDS for change in CHANGES]), min_size=3, max_size=8)
 
 
 class Crash(Exception):
@@ -62,6 +72,19 @@ class CrashingPositions(MemoryPositions):
         await self._write(super().delivered(event))
 
 
+class BusyTasks(MemoryTaskRepository):
+    """Tasks that are written while a follower reads: one write before each page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[Coroutine[Any, Any, None]] = []
+
+    async def changes(self, user_id: str, *, since: State, limit: int) -> ChangePage:
+        if self.writes:
+            await self.writes.pop(0)
+        return await super().changes(user_id, since=since, limit=limit)
+
+
 class Histories(RuleBasedStateMachine):
     """One follower, who is started again after each crash."""
 
@@ -69,26 +92,31 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tasks, self.positions, self.consumer = MemoryTaskRepository(), CrashingPositions(), Consumer()
+        self.tasks, self.positions, self.consumer = BusyTasks(), CrashingPositions(), Consumer()
         self.follow = FollowEvents(tasks=self.tasks, signal=ChangeSignal())
         self.epoch = 1
 
-    @rule(user=users, writes=st.lists(st.tuples(ids, drafts, st.none() | changes), min_size=3, max_size=10))
-    def write(self, user: str, writes: list[tuple[UUID, TaskDraft, TaskChange | None]]) -> None:
-        """Create the tasks that do not exist, and change or delete those that do."""
-        for each, draft, change in writes:
-            found = self.run(self.tasks.get_many(user, [each]))
-            if not found:
-                with suppress(TaskAlreadyExists):
-                    self.run(self.tasks.add(Task.create(draft, id=each, user_id=user, now=NOW)))
-            elif change:
-                self.run(self.tasks.save(found[each].apply(change, now=NOW)))
-            else:
-                self.run(self.tasks.remove(user, each, removed_at=NOW))
+    @rule(user=users, writes=writes)
+    def write(self, user: str, writes: list[Write]) -> None:
+        for write in writes:
+            self.run(self.carry_out(user, *write))
 
-    @rule(limit=st.integers(1, 3))
-    def purge(self, limit: int) -> None:
-        self.run(self.tasks.purge(removed_before=END, keys_before=END, limit=limit))
+    @rule(user=users, writes=writes)
+    def write_later(self, user: str, writes: list[Write]) -> None:
+        self.tasks.writes += [self.carry_out(user, *write) for write in writes]
+
+    async def carry_out(self, user: str, id: UUID, change: TaskChange | None) -> None:
+        """Create the task if it does not exist, and otherwise change it, or delete it. A deletion of the first is purged."""
+        found = await self.tasks.get_many(user, [id])
+        if not found:
+            with suppress(TaskAlreadyExists):
+                await self.tasks.add(Task.create(TaskDraft(title="one"), id=id, user_id=user, now=NOW))
+        elif change:
+            await self.tasks.save(found[id].apply(change, now=NOW))
+        else:
+            await self.tasks.remove(user, id, removed_at=NOW)
+            if id == IDS[0]:
+                await self.tasks.purge(removed_before=END, keys_before=END, limit=100)
 
     @rule(without=st.none() | users)
     def restore(self, without: str | None) -> None:
@@ -110,6 +138,8 @@ class Histories(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """The rest makes the copy true, and is all delivered."""
+        while self.tasks.writes:
+            self.run(self.tasks.writes.pop(0))
         self.run(self.receive())
         assert without_empty(self.consumer.copy) == self.run(lists(self.tasks, {*USERS}))
         repeated = self.consumer.repeated

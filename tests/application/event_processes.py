@@ -1,0 +1,50 @@
+"""Processes that write tasks, or follow them, until they are killed: `python -m … write URL` or `… follow URL FILE`."""
+
+import asyncio
+import json
+import random
+import sys
+from contextlib import suppress
+from uuid import UUID
+
+from adapters.positions import SqlitePositions
+from application import ApplicationError, ChangeOperation, CreateOperation
+from domain import TaskChange, TaskDraft
+from hextasks import open_tasks
+
+USERS = ["ada", "grace", "zoë"]
+
+
+async def write(url: str) -> None:
+    chance = random.Random()
+    ids: list[UUID] = []
+    async with open_tasks(url) as tasks:
+        while True:
+            user = tasks.of(chance.choice(USERS))
+            new = CreateOperation(draft=TaskDraft(title=f"{chance.random()}"))
+            change = TaskChange(title=f"{chance.random()}", is_completed=chance.random() < 0.5)
+            ids = [(await user.create("new")).task.id, *ids[:9]]
+            with suppress(ApplicationError):  # it is of another user, or deleted
+                match chance.randrange(3):
+                    case 0:
+                        await user.update(chance.choice(ids), title=change.title, is_completed=change.is_completed)
+                    case 1:
+                        await user.delete(chance.choice(ids))
+                    case 2:
+                        await user.apply([new, ChangeOperation(task_id=chance.choice(ids), change=change)])
+
+
+async def follow(url: str, file: str) -> None:
+    with SqlitePositions(file) as positions:
+        async with open_tasks(url) as tasks:
+            async for event in tasks.follow(positions, poll_seconds=0.01):
+                sys.stdout.write(f"{json.dumps(event.as_dict())}\n")
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["write", url]:
+            asyncio.run(write(url))
+        case ["follow", url, file]:
+            asyncio.run(follow(url, file))
