@@ -43,7 +43,7 @@ CHANGES = [
     None,
 ]
 IDS = [UUID(int=n) for n in range(4)]
-writes = st.lists(st.sampled_from([(id, change) for id in IDS for change in CHANGES]), min_size=3, max_size=8)
+writes = st.lists(st.sampled_from([(each, change) for each in IDS for change in CHANGES]), min_size=3, max_size=8)
 
 
 class Crash(Exception):
@@ -106,7 +106,7 @@ class Histories(RuleBasedStateMachine):
         self.tasks.writes += [self.carry_out(user, *write) for write in writes]
 
     async def carry_out(self, user: str, id: UUID, change: TaskChange | None) -> None:
-        """Create the task if it does not exist, and otherwise change it, or delete it. A deletion of the first is purged."""
+        """Create a task that does not exist, and otherwise change or delete it. A deletion of the first is purged."""
         found = await self.tasks.get_many(user, [id])
         if not found:
             with suppress(TaskAlreadyExists):
