@@ -72,7 +72,6 @@ class FollowEvents:
                 except StorageUnavailable:
                     if not may_fail:
                         raise
-                    look_at = wanted
                 if not wait:
                     return
                 if look_at is wanted:

@@ -85,6 +85,7 @@ CROWD = [
         (CHANGES, {"task_counters_pkey", "tasks_by_version", "task_tombstones_by_version"}),
         (FIRST_PAGE, {"task_counters_pkey", "tasks_newest_first"}),
         (GET_MANY, {"tasks_pkey"}),
+        (ALL_STATES, {"task_counters_pkey"}),
         (APPLY, {"task_counters_pkey", "tasks_pkey", "task_tombstones_pkey"}),
         (RECALL, {"idempotency_keys_pkey"}),
         (PURGE_REMOVALS, {"task_tombstones_by_age", "task_counters_pkey"}),

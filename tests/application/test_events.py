@@ -190,6 +190,19 @@ async def test_writes_of_other_processes_come_by_polling(
             assert (await waiting).task_id == task.id
 
 
+async def test_a_process_that_writes_all_the_time_notices_others(
+    memory: Tasks, positions: MemoryPositions, repository: MemoryTaskRepository
+) -> None:
+    async with aclosing(memory.follow(positions, poll_seconds=0.05)) as events:
+        await memory.of("grace").create("own")
+        await following(events)
+        await use_cases(repository).of("ada").create("of another process")
+        user_id = "grace"
+        while user_id == "grace":
+            await memory.of("grace").create("own")
+            user_id = (await following(events)).user_id
+
+
 async def test_an_unavailable_storage_delays_what_has_begun(
     memory: Tasks, positions: MemoryPositions, repository: MemoryTaskRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +220,9 @@ async def test_an_unavailable_storage_delays_what_has_begun(
                 with pytest.raises(StorageUnavailable):
                     await following(memory.follow(positions, wait=wait))
             assert not waiting.done()
+            await memory.of("grace").create("of this process")
+            assert (await waiting).user_id == "grace"
+            waiting = asyncio.create_task(following(events))
         await use_cases(repository).of("ada").create("bread")
         assert (await waiting).title == "bread"
 

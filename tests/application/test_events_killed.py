@@ -6,31 +6,36 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
 from adapters.positions import SqlitePositions
 from application import TaskEvent
-from hextasks import open_tasks
 from tests.application import event_processes
 from tests.application.consumers import Consumer, lists
-from tests.application.event_processes import USERS
+from tests.application.event_processes import USERS, opened
 from tests.cli.processes import ROOT, environment
 from tests.databases import Server, migrated
+from tests.patience import SERVER_DEADLINE_SECONDS
 
-KILLS = 2
+KILLS, EVENTS = 2, 100
 pytestmark = [pytest.mark.database, pytest.mark.unmeasured]
 
 
 @contextmanager
 def process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a process until the end of the block, which kills it."""
+    """Run a process until the end of the block, which kills it, or for a minute."""
     command = [sys.executable, "-m", event_processes.__name__, *arguments]
     with subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+        limit = Timer(SERVER_DEADLINE_SECONDS, process.kill)
+        limit.start()
         try:
             yield process
         finally:
+            limit.cancel()
             process.kill()
 
 
@@ -48,14 +53,12 @@ async def test_no_event_is_lost_over_processes_and_kills(server: Server, tmp_pat
         for _ in range(KILLS):
             with process("follow", url, str(file)) as follower:
                 assert follower.stdout
-                receive(line for _, line in zip(range(random.randrange(1, 300)), follower.stdout, strict=False))
+                receive(islice(follower.stdout, random.randrange(EVENTS, 2 * EVENTS)))
                 follower.kill()
                 receive(follower.stdout)
-    async with open_tasks(url) as tasks:
+    async with opened(url) as tasks:
         with SqlitePositions(file) as positions:
-            rest = [event async for event in tasks.follow(positions, wait=False)]
-        for event in rest:
-            consumer.note(event)
+            async for event in tasks.follow(positions, wait=False):
+                consumer.note(event)
         assert consumer.copy == await lists(tasks.list.tasks, {*USERS})
-    assert rest, "the writers wrote until the end"
-    assert {event.kind for event in consumer.events.values()} >= {"created", "renamed", "completed", "deleted"}
+    assert len(consumer.events) >= KILLS * (EVENTS - 1)
