@@ -19,7 +19,7 @@ from adapters.postgres.apply_statement import APPLY, apply_arguments, decode_res
 from adapters.postgres.purge_statements import PURGE_KEYS, PURGE_REMOVALS
 from adapters.postgres.shared_statements import SharedStatements
 from adapters.postgres.statement import Statement
-from adapters.postgres.statements import CHANGES, RECALL, page_statement
+from adapters.postgres.statements import ALL_STATES, CHANGES, RECALL, page_statement
 from application import (
     ApplyBatch,
     ChangeOperation,
