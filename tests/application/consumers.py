@@ -1,8 +1,12 @@
 """A consumer of events that keeps a copy of all lists."""
 
+from datetime import timedelta
 from uuid import UUID
 
-from application import SeenTask, TaskCompleted, TaskCreated, TaskDeleted, TaskEvent, TaskRepository
+from adapters.clock import SystemClock
+from adapters.ids import Uuid7Ids
+from adapters.positions import MemoryPositions
+from application import SeenTask, TaskCompleted, TaskCreated, TaskDeleted, TaskEvent, TaskRepository, Tasks
 from application.events import TaskRenamed, TaskReopened
 from tests.contract.test_task_repository import walk
 
@@ -64,3 +68,16 @@ async def lists(tasks: TaskRepository, users: set[str]) -> Copy:
 
 def without_empty(copy: Copy) -> Copy:
     return {user: tasks for user, tasks in copy.items() if tasks}
+
+
+def use_cases(repository: TaskRepository) -> Tasks:
+    """Return the use-cases of a process; those of two processes share no signal."""
+    return Tasks.on(repository, clock=SystemClock(), ids=Uuid7Ids(), keep_removals=timedelta(days=-1))
+
+
+async def rest(tasks: Tasks, positions: MemoryPositions) -> list[TaskEvent]:
+    return [event async for event in tasks.follow(positions, wait=False)]
+
+
+def told(events: list[TaskEvent]) -> list[tuple[str, str]]:
+    return [(event.kind, event.title) for event in events]

@@ -3,53 +3,20 @@
 import asyncio
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
-from datetime import timedelta
 
 import pytest
 
-from adapters.clock import SystemClock
-from adapters.ids import Uuid7Ids
 from adapters.memory import MemoryTaskRepository
 from adapters.positions import MemoryPositions
 from application import PositionsInUse, State, StorageUnavailable, TaskEvent, TaskRepository, Tasks, follow_events
 from application.events import TaskRenamed
 from domain import InvalidText
-from tests.application.consumers import Consumer, lists
-
-DAY = timedelta(days=1)
-
-
-def use_cases(repository: TaskRepository) -> Tasks:
-    """Return the use-cases of a process; those of two processes share no signal."""
-    return Tasks.on(repository, clock=SystemClock(), ids=Uuid7Ids(), keep_removals=-DAY)
-
-
-@pytest.fixture
-def repository() -> MemoryTaskRepository:
-    return MemoryTaskRepository()
-
-
-@pytest.fixture
-def memory(repository: MemoryTaskRepository) -> Tasks:
-    return use_cases(repository)
-
-
-@pytest.fixture
-def positions() -> MemoryPositions:
-    return MemoryPositions()
-
-
-async def rest(tasks: Tasks, positions: MemoryPositions) -> list[TaskEvent]:
-    return [event async for event in tasks.follow(positions, wait=False)]
+from tests.application.consumers import Consumer, lists, rest, told, use_cases
 
 
 async def following(events: AsyncGenerator[TaskEvent, None]) -> TaskEvent:
     async with asyncio.timeout(20):
         return await anext(events)
-
-
-def told(events: list[TaskEvent]) -> list[tuple[str, str]]:
-    return [(event.kind, event.title) for event in events]
 
 
 async def test_each_kind_of_event(tasks: TaskRepository, positions: MemoryPositions) -> None:
@@ -96,6 +63,7 @@ async def test_who_looks_late_receives_what_is_true_then(memory: Tasks, position
     await ada.update(eggs.id, title="eggs")
     await ada.complete(tea.id)
     await ada.delete(tea.id)
+    await ada.delete((await ada.create("bread")).task.id)
     events = await rest(memory, positions)
     assert told(events) == [("renamed", "oat milk"), ("reopened", "oat milk"), ("deleted", "tea")]
     assert [(event.version, event.part) for event in events] == [(7, 0), (7, 1), (11, 0)]
@@ -136,31 +104,6 @@ async def test_an_event_that_was_received_last_comes_again_unchanged(memory: Tas
     assert again == first
     assert told(others) == [("created", "bread"), ("renamed", "oat milk")]
     assert told(await rest(memory, positions)) == [("renamed", "oat milk")]
-    assert await rest(memory, positions) == []
-
-
-@pytest.mark.parametrize("restore", [False, True], ids=["purged", "restored"])
-async def test_where_changes_are_unknown_all_tasks_are_compared(
-    memory: Tasks, positions: MemoryPositions, repository: MemoryTaskRepository, restore: bool
-) -> None:
-    ada = memory.of("ada")
-    milk, bread, eggs = [(await ada.create(title)).task for title in ("milk", "bread", "eggs")]
-    await rest(memory, positions)
-    await ada.delete(bread.id)
-    await ada.complete(eggs.id)
-    await ada.update(milk.id, title="oat milk")
-    if restore:
-        repository._users["ada"].epoch ^= 1
-    else:
-        assert await memory.purge() == 1
-    events = await rest(memory, positions)
-    assert told(events) == [("completed", "eggs"), ("renamed", "oat milk"), ("deleted", "bread")]
-    assert [(event.version, event.part) for event in events] == [(6, 0), (6, 1), (6, 2)]
-    assert {event.epoch for event in events} == {repository._users["ada"].epoch}
-    del repository._users["ada"]  # as in a backup from before the first task
-    events = await rest(memory, positions)
-    assert told(events) == [("deleted", "oat milk"), ("deleted", "eggs")]
-    assert [(event.version, event.part) for event in events] == [(7, 0), (7, 1)]
     assert await rest(memory, positions) == []
 
 
