@@ -109,12 +109,17 @@ async def test_an_event_that_was_received_last_comes_again_unchanged(memory: Tas
 
 @pytest.mark.parametrize("user_ids", [None, ["ada", "grace"]])
 async def test_writes_of_the_same_process_come_at_once(
-    memory: Tasks, positions: MemoryPositions, user_ids: Collection[str] | None
+    memory: Tasks,
+    positions: MemoryPositions,
+    repository: MemoryTaskRepository,
+    monkeypatch: pytest.MonkeyPatch,
+    user_ids: Collection[str] | None,
 ) -> None:
     async with aclosing(memory.follow(positions, user_ids=user_ids, poll_seconds=3600)) as events:
         for n in range(3):
             waiting = asyncio.create_task(following(events))
             await asyncio.sleep(0)
+            monkeypatch.setattr(repository, "all_states", None)  # not read again
             if user_ids:
                 await memory.of("alan").create("not wanted")
             task = (await memory.of("grace").create(f"{n}")).task
@@ -163,9 +168,6 @@ async def test_an_unavailable_storage_delays_what_has_begun(
                 with pytest.raises(StorageUnavailable):
                     await following(memory.follow(positions, wait=wait))
             assert not waiting.done()
-            await memory.of("grace").create("of this process")
-            assert (await waiting).user_id == "grace"
-            waiting = asyncio.create_task(following(events))
         await use_cases(repository).of("ada").create("bread")
         assert (await waiting).title == "bread"
 
