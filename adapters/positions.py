@@ -107,8 +107,10 @@ class SqlitePositions:
 
     async def users(self, *, after: str, until: str | None) -> list[str]:
         """See PositionStore.users."""
-        sql = "SELECT user_id FROM states WHERE user_id > ?1 AND (?2 IS NULL OR user_id <= ?2)"
-        return [user_id for (user_id,) in self._db.execute(sql, (after, until))]
+        sql, ends = "SELECT user_id FROM states WHERE user_id > ?", [after]
+        if until is not None:
+            sql, ends = f"{sql} AND user_id <= ?", [after, until]
+        return [user_id for (user_id,) in self._db.execute(sql, ends)]
 
     async def seen(self, user_id: str, task_ids: Collection[UUID] | None) -> dict[UUID, SeenTask]:
         """See PositionStore.seen."""
