@@ -31,7 +31,18 @@ from application.errors import (
     TaskNotFound,
     VersionConflict,
 )
+from application.events import (
+    Progress,
+    SeenTask,
+    TaskCompleted,
+    TaskCreated,
+    TaskDeleted,
+    TaskEvent,
+    TaskRenamed,
+    TaskReopened,
+)
 from application.follow_changes import FollowChanges
+from application.follow_events import FollowEvents
 from application.get_task import GetTask
 from application.list_changes import ListChanges
 from application.list_tasks import ListTasks
@@ -45,6 +56,7 @@ from application.pages import (
     TaskPage,
 )
 from application.ports import Clock, TaskIds, TaskRepository
+from application.positions import PositionsInUse, PositionStore
 from application.purge import PURGE_BATCH, Purge
 from application.signal import ChangeSignal
 from application.states import NOTHING, TOKEN_PATTERN, InvalidState, State
@@ -76,6 +88,7 @@ __all__ = [
     "DeleteOperation",
     "DeleteTask",
     "FollowChanges",
+    "FollowEvents",
     "GetTask",
     "IdempotencyKeyReused",
     "IdempotencyKeyUsed",
@@ -89,18 +102,28 @@ __all__ = [
     "Operation",
     "PageRequest",
     "Position",
+    "PositionStore",
+    "PositionsInUse",
+    "Progress",
     "Purge",
     "Removal",
+    "SeenTask",
     "State",
     "StateExpired",
     "StateMismatch",
     "StorageNotMigrated",
     "StorageUnavailable",
     "TaskAlreadyExists",
+    "TaskCompleted",
     "TaskContended",
+    "TaskCreated",
+    "TaskDeleted",
+    "TaskEvent",
     "TaskIds",
     "TaskNotFound",
     "TaskPage",
+    "TaskRenamed",
+    "TaskReopened",
     "TaskRepository",
     "Tasks",
     "UpdateTask",

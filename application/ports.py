@@ -117,6 +117,14 @@ class TaskRepository(Protocol):
         ...
 
     @abstractmethod
+    async def all_states(self, *, after: str, limit: int) -> dict[str, State]:
+        """Return the states of up to `limit` users, the first whose ids are greater than `after`, in their order.
+
+        Ids compare code point by code point; all are greater than "". Only users whose tasks have ever changed.
+        """
+        ...
+
+    @abstractmethod
     async def purge(self, *, removed_before: datetime, keys_before: datetime, limit: int) -> int:
         """Forget up to `limit` of the oldest deletions and of the oldest idempotency keys before these times.
 

@@ -11,16 +11,34 @@ from application.states import NOTHING, State
 POLL_SECONDS = 0.5
 
 
-class Listener:
-    """Waits for a user's state to change. However many changes there were meanwhile, it wakes once."""
+class _Waiter:
+    """Waits until it is woken. However often it was woken meanwhile, it wakes once."""
 
-    __slots__ = ("_has_news", "_woken", "seen")
+    __slots__ = ("_woken",)
 
     def __init__(self) -> None:
+        self._woken = asyncio.Event()
+
+    async def _wait(self, until: float | None) -> None:
+        timer = None if until is None else asyncio.get_running_loop().call_at(until, self._woken.set)
+        try:
+            await self._woken.wait()
+        finally:
+            if timer:
+                timer.cancel()
+        self._woken.clear()
+
+
+class Listener(_Waiter):
+    """Waits for a user's state to change."""
+
+    __slots__ = ("_has_news", "seen")
+
+    def __init__(self) -> None:
+        super().__init__()
         self.seen: State | None = None
         """The state up to which the changes are known; any other one wakes the listener."""
         self._has_news = False
-        self._woken = asyncio.Event()
 
     def notice(self, state: State | None) -> None:
         """Wake, unless the state has been seen. None stands for an unknown one."""
@@ -30,15 +48,30 @@ class Listener:
 
     async def wait(self, *, until: float | None = None) -> bool:
         """Wait until another state than `seen`, newer or older, was noticed; or in vain until a time of the loop's."""
-        timer = None if until is None else asyncio.get_running_loop().call_at(until, self._woken.set)
-        try:
-            await self._woken.wait()
-        finally:
-            if timer:
-                timer.cancel()
-        self._woken.clear()
+        await self._wait(until)
         has_news, self._has_news = self._has_news, False
         return has_news
+
+
+class WriteListener(_Waiter):
+    """Waits for writes of this process, of any user."""
+
+    __slots__ = ("_user_ids",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._user_ids: set[str] = set()
+
+    def notice(self, user_id: str) -> None:
+        """Wake, because of a write of a user."""
+        self._user_ids.add(user_id)
+        self._woken.set()
+
+    async def wait(self, *, until: float) -> set[str]:
+        """Wait for a write, or until a time of the loop's. Return the users who have written since the last call."""
+        await self._wait(until)
+        user_ids, self._user_ids = self._user_ids, set()
+        return user_ids
 
 
 class ChangeSignal:
@@ -52,12 +85,25 @@ class ChangeSignal:
         """Start nothing before there is a listener."""
         self._poll_seconds = poll_seconds
         self._listeners: dict[str, set[Listener]] = {}
+        self._write_listeners: set[WriteListener] = set()
         self._poller: asyncio.Task[None] | None = None
 
     def publish(self, user_id: str, state: State | None) -> None:
         """Wake the user's listeners, unless they have seen this state. None stands for an unknown one."""
         for listener in self._listeners.get(user_id, ()):
             listener.notice(state)
+        for write_listener in self._write_listeners:
+            write_listener.notice(user_id)
+
+    @contextmanager
+    def listening_to_writes(self) -> Iterator[WriteListener]:
+        """Listen during the block to all that is published. This polls nothing."""
+        listener = WriteListener()
+        self._write_listeners.add(listener)
+        try:
+            yield listener
+        finally:
+            self._write_listeners.discard(listener)
 
     @contextmanager
     def listening(self, user_id: str, *, tasks: TaskRepository) -> Iterator[Listener]:

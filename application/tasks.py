@@ -10,14 +10,17 @@ from application.batch import ApplyBatch, Operation
 from application.changes import ChangePage
 from application.create_task import CreateTask
 from application.delete_task import DeleteTask
+from application.events import TaskEvent
 from application.follow_changes import FOLLOW_PAGE_SIZE, FollowChanges
+from application.follow_events import FollowEvents
 from application.get_task import GetTask
 from application.list_changes import ListChanges
 from application.list_tasks import ListTasks
 from application.pages import MAX_PAGE_SIZE, PageRequest, TaskPage
 from application.ports import Clock, TaskIds, TaskRepository
+from application.positions import PositionStore
 from application.purge import KEEP_KEYS, KEEP_REMOVALS, Purge
-from application.signal import ChangeSignal
+from application.signal import POLL_SECONDS, ChangeSignal
 from application.states import State
 from application.update_task import CompleteTask, UpdateTask
 from application.writes import Applied, Once, Written
@@ -37,6 +40,7 @@ class Tasks:
     apply: ApplyBatch
     changes: ListChanges
     follow_changes: FollowChanges
+    follow: FollowEvents
     purge: Purge
 
     @classmethod
@@ -61,6 +65,7 @@ class Tasks:
             apply=ApplyBatch(tasks=tasks, clock=clock, ids=ids, signal=signal),
             changes=ListChanges(tasks=tasks),
             follow_changes=FollowChanges(tasks=tasks, signal=signal),
+            follow=FollowEvents(tasks=tasks, signal=signal),
             purge=Purge(tasks=tasks, clock=clock, keep_removals=keep_removals, keep_keys=keep_keys),
         )
 
@@ -171,3 +176,9 @@ class UserTasks:
         return self._tasks.follow_changes(
             actor=self.user_id, user_id=self.user_id, since=since, limit=limit, idle_seconds=idle_seconds
         )
+
+    def follow(
+        self, positions: PositionStore, *, wait: bool = True, poll_seconds: float = POLL_SECONDS
+    ) -> AsyncGenerator[TaskEvent, None]:
+        """Yield what happens to the tasks; see FollowEvents."""
+        return self._tasks.follow(positions, user_ids=[self.user_id], wait=wait, poll_seconds=poll_seconds)

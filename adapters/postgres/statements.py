@@ -188,6 +188,15 @@ STATES = Statement.compiled(
     ),
     is_read=True,
 )
+ALL_STATES = Statement.compiled(
+    "task_states_of_all",
+    select(task_counters.c.user_id, *_COUNTER)
+    .where(task_counters.c.user_id > bindparam("after", type_=Text()))
+    .order_by(task_counters.c.user_id)
+    .limit(_LIMIT),
+    is_read=True,
+)
+"""Like those that purge, not for one user."""
 RECALL = Statement.compiled(
     "idempotency_key_get",
     select(*(idempotency_keys.c[name] for name in ("fingerprint", "epoch", "number", "result"))).where(

@@ -19,7 +19,7 @@ from adapters.postgres.operations import Operation, added, arguments_of, read, w
 from adapters.postgres.purge_statements import PURGE_KEYS, PURGE_REMOVALS
 from adapters.postgres.rows import applied, beside_counter, change, outcome_of_write
 from adapters.postgres.shared_statements import SharedStatements
-from adapters.postgres.statements import ADD, CHANGES, GET, RECALL, REMOVE, SAVE, STATES, page_statement
+from adapters.postgres.statements import ADD, ALL_STATES, CHANGES, GET, RECALL, REMOVE, SAVE, STATES, page_statement
 from adapters.postgres.tables import idempotency_keys
 from application import (
     NOTHING,
@@ -202,6 +202,11 @@ class PostgresTaskRepository(TaskRepository):
 
     async def states(self, user_ids: Collection[str]) -> dict[str, State]:
         rows = await self._database.fetch(STATES, ([*user_ids],))
+        return {user_id: State(epoch=epoch, number=number) for user_id, epoch, number in rows}
+
+    async def all_states(self, *, after: str, limit: int) -> dict[str, State]:
+        """See TaskRepository.all_states. A range of the primary key; on a sharded database, of every shard."""
+        rows = await self._database.fetch(ALL_STATES, ALL_STATES.arguments({"after": after, "limit": limit}))
         return {user_id: State(epoch=epoch, number=number) for user_id, epoch, number in rows}
 
     async def purge(self, *, removed_before: datetime, keys_before: datetime, limit: int) -> int:

@@ -152,6 +152,12 @@ class SqliteTaskRepository(TaskRepository):
             rows = self.tables.rows(sql, json.dumps([*user_ids]))
             return {user_id: State(epoch=epoch, number=number) for user_id, epoch, number in rows}
 
+    async def all_states(self, *, after: str, limit: int) -> dict[str, State]:
+        sql = "SELECT user_id, epoch, number FROM counters WHERE user_id > ? ORDER BY user_id LIMIT ?"
+        with self.tables.transaction():
+            rows = self.tables.rows(sql, after, limit)
+            return {user_id: State(epoch=epoch, number=number) for user_id, epoch, number in rows}
+
     async def purge(self, *, removed_before: datetime, keys_before: datetime, limit: int) -> int:
         with self.tables.transaction():
             sql = "SELECT user_id, id, version FROM tombstones WHERE removed_at < ? ORDER BY removed_at LIMIT ?"

@@ -19,7 +19,7 @@ from adapters.postgres.apply_statement import APPLY, apply_arguments, decode_res
 from adapters.postgres.purge_statements import PURGE_KEYS, PURGE_REMOVALS
 from adapters.postgres.shared_statements import SharedStatements
 from adapters.postgres.statement import Statement
-from adapters.postgres.statements import CHANGES, RECALL, page_statement
+from adapters.postgres.statements import ALL_STATES, CHANGES, RECALL, page_statement
 from application import (
     ApplyBatch,
     ChangeOperation,
@@ -85,6 +85,7 @@ CROWD = [
         (CHANGES, {"task_counters_pkey", "tasks_by_version", "task_tombstones_by_version"}),
         (FIRST_PAGE, {"task_counters_pkey", "tasks_newest_first"}),
         (GET_MANY, {"tasks_pkey"}),
+        (ALL_STATES, {"task_counters_pkey"}),
         (APPLY, {"task_counters_pkey", "tasks_pkey", "task_tombstones_pkey"}),
         (RECALL, {"idempotency_keys_pkey"}),
         (PURGE_REMOVALS, {"task_tombstones_by_age", "task_counters_pkey"}),

@@ -33,6 +33,7 @@ class TestRepository(
     contract.ListContract,
     contract.SearchContract,
     contract.StateContract,
+    contract.UserContract,
     contract.PurgeContract,
     contract.BatchContract,
     contract.KeyContract,

@@ -75,6 +75,7 @@ class TestBorrowed(
     contract.ListContract,
     contract.SearchContract,
     contract.StateContract,
+    contract.UserContract,
     contract.PurgeContract,
     contract.BatchContract,
     contract.KeyContract,

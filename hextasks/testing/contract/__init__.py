@@ -24,6 +24,7 @@ from hextasks.testing.contract.lists import ListContract
 from hextasks.testing.contract.races import RaceContract
 from hextasks.testing.contract.search import SearchContract
 from hextasks.testing.contract.single import TaskContract
+from hextasks.testing.contract.users import UserContract
 
 __all__ = [
     "BatchContract",
@@ -40,6 +41,7 @@ __all__ = [
     "SearchContract",
     "StateContract",
     "TaskContract",
+    "UserContract",
 ]
 
 
@@ -48,6 +50,7 @@ class RepositoryContract(
     ListContract,
     SearchContract,
     StateContract,
+    UserContract,
     ChangeContract,
     PurgeContract,
     BatchContract,

@@ -142,6 +142,9 @@ class ModelRepository:
     async def states(self, user_ids: Collection[str]) -> dict[str, State]:
         return {user_id: self.state(user_id) for user_id in user_ids if self.counters[user_id]}
 
+    async def all_states(self, *, after: str, limit: int) -> dict[str, State]:
+        return await self.states(sorted(user_id for user_id in self.counters if user_id > after)[:limit])
+
     async def purge(self, *, removed_before: datetime, keys_before: datetime, limit: int) -> int:
         removals = sorted((at, place) for place, (_, at) in self.removals.items() if at < removed_before)[:limit]
         keys = sorted((at, place) for place, (_, _, at) in self.keys.items() if at < keys_before)[:limit]
