@@ -7,8 +7,7 @@ from zlib import crc32
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
-from application import DEFAULT_PAGE_SIZE, InvalidState, PageRequest, State
-from entrypoints.container import Container
+from application import DEFAULT_PAGE_SIZE, InvalidState, PageRequest, State, Tasks
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.cursors import decode_cursor, encode_cursor
 from entrypoints.http.api.parameters import (
@@ -23,16 +22,17 @@ from entrypoints.http.api.parameters import (
 )
 from entrypoints.http.api.preconditions import IF_NONE_MATCH, known_tags
 from entrypoints.http.api.schemas import ChangesResponse, TaskListResponse
-from entrypoints.http.docs.responses import ACCESS, ETAG, INPUT, LINK, STORAGE, SYNC, errors, success
+from entrypoints.http.docs.responses import ACCESS, ETAG, INPUT, LINK, STORAGE, SYNC, errors, reading, success
 from entrypoints.http.response import ReadyResponse
+from entrypoints.http.server.exchange import Exchange
 
 REPRESENTATION = 1
 """The version of the list's form in JSON, part of its entity tag. Another form of a task needs another number."""
 
 
-def list_handlers(container: Container) -> list[HTTPRouteHandler]:
+def list_handlers(use_cases: Tasks) -> list[HTTPRouteHandler]:
     """Return the handlers of the list and of its changes."""
-    list_user_tasks, list_user_changes = container.list_tasks(), container.list_changes()
+    list_user_tasks, list_user_changes = use_cases.list, use_cases.changes
 
     @get(
         "/",
@@ -42,7 +42,8 @@ def list_handlers(container: Container) -> list[HTTPRouteHandler]:
         | success(None, "The page still has that ETag", status=304)
         | errors(*INPUT, *ACCESS, *STORAGE),
         response_headers=[ETAG, LINK],
-        opt={"query": PAGE_QUERY, "headers": [IF_NONE_MATCH]},
+        opt={"query": PAGE_QUERY},
+        operation_class=reading(IF_NONE_MATCH),
     )
     async def list_tasks(
         request: StrictRequest,
@@ -70,7 +71,7 @@ def list_handlers(container: Container) -> list[HTTPRouteHandler]:
             query += f"&completed={str(completed).lower()}"
         if q is not None:
             query += f"&q={quote(q, safe='')}"
-        link = f'<{tasks_path(user_id)}?{query}>; rel="next"'
+        link = f'<{sent_path(request)}?{query}>; rel="next"'
         return ReadyResponse.json(200, TaskListResponse.of(page, next_cursor), tag, (b"link", link.encode()))
 
     @get(
@@ -95,9 +96,9 @@ def list_handlers(container: Container) -> list[HTTPRouteHandler]:
     return [list_tasks, list_changes]
 
 
-def tasks_path(user_id: str) -> str:
-    """Return the path of a user's tasks."""
-    return f"/api/{quote(user_id, safe='')}/tasks"
+def sent_path(request: StrictRequest) -> str:
+    """Return the path of a request as it was sent, wherever the API is mounted, without a slash at its end."""
+    return f"/{Exchange.of(request.scope).path.strip('/')}"  # two slashes at the beginning would name a host
 
 
 def _list_tag(state: State, digest: int) -> str:

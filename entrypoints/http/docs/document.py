@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, built as plain data.
 
 Litestar derives the operations from the route handlers; msgspec derives the schemas from the types that encode and
-decode the bodies. Neither derives the headers that a handler reads, the headers of each response, and that an optional
+decode the bodies. Neither derives the headers of each response, and that an optional
 parameter is omitted and never null; these are added to the data.
 """
 
@@ -71,8 +71,6 @@ def openapi_document(
         handler = handlers[operation["operationId"]]
         for parameter in operation.get("parameters", ()):
             parameter["schema"] = _without_null(parameter["schema"])
-        if headers := handler.opt.get("headers"):
-            operation["parameters"] += [header.to_schema() for header in headers]
         security = operation.setdefault("security", [])
         success_headers = [header.name for header in handler.resolve_response_headers()]
         for status, response in operation["responses"].items():
@@ -108,6 +106,17 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, **kind}
 
 
+COMPONENTS = Components(
+    security_schemes={
+        "bearer": SecurityScheme(
+            type="http",
+            scheme="bearer",
+            bearer_format="JWT",
+            description="A JWT whose `sub` is the user in the path. In development: `hextasks token USER`.",
+        )
+    }
+)
+"""The security scheme that the operations name."""
 _CONFIG = OpenAPIConfig(
     title="hextasks",
     version=version("hextasks"),
@@ -119,15 +128,6 @@ _CONFIG = OpenAPIConfig(
     ],
     use_handler_docstrings=True,
     description="Each user's own tasks. Every error is `application/problem+json` with a stable `code`.",
-    components=Components(
-        security_schemes={
-            "bearer": SecurityScheme(
-                type="http",
-                scheme="bearer",
-                bearer_format="JWT",
-                description="A JWT whose `sub` is the user in the path. In development: `hextasks token USER`.",
-            )
-        }
-    ),
+    components=COMPONENTS,
     render_plugins=[],
 )

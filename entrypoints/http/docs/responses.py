@@ -1,8 +1,10 @@
-"""What the OpenAPI document says of an operation's responses."""
+"""What the OpenAPI document says of an operation: the headers that it reads, and its responses."""
+
+from dataclasses import dataclass
 
 from litestar.datastructures import ResponseHeader
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import Example
+from litestar.openapi.spec import Example, Operation, Parameter
 from msgspec import Struct, to_builtins
 
 from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, Problem, example
@@ -24,6 +26,17 @@ ETAG, LINK, LOCATION, SYNC_TOKEN, REPLAYED = (
     ResponseHeader(name, documentation_only=True)
     for name in ("ETag", "Link", "Location", "Sync-Token", "Idempotency-Replayed")
 )
+
+
+def reading(*headers: Parameter) -> type[Operation]:
+    """Describe an operation whose handler reads these headers itself."""
+
+    @dataclass
+    class Reading(Operation):
+        def __post_init__(self) -> None:
+            self.parameters = [*(self.parameters or ()), *headers]
+
+    return Reading
 
 
 def success(body: type[Struct] | None, description: str, *, status: int = 200) -> dict[int, ResponseSpec]:
