@@ -22,7 +22,6 @@ from litestar import Litestar, Request, Router
 from litestar.config.app import AppConfig
 from litestar.exceptions import ValidationException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
-from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.plugins import CLIPlugin, InitPlugin
 from litestar.types import ExceptionHandlersMap, Guard
@@ -130,13 +129,13 @@ class TasksPlugin(InitPlugin):
         access = _DecodedAccessControl(
             callers=self._callers, rate_limit=rate_limit(self._settings), storage=self._storage
         )
-        security = SECURITY if self._keys else None
+        admission, security = self._admission, SECURITY if self._keys else None
         strict = self._settings.require_if_match
         return Router(
             self._path or "/",
             route_handlers=[tasks_router(self._tasks, access, strict=strict, prefix="", security=security)],
             guards=self._guards,
-            middleware=[DefineMiddleware(MountedLayer, admission=self._admission)],
+            middleware=[lambda app: MountedLayer(app, admission)],  # Litestar copies what is no function
             exception_handlers=_HANDLERS,
             request_max_body_size=self._limits.body_bytes,
         )

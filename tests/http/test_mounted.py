@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote, unquote
 
 import httpx
 import pytest
@@ -27,6 +28,7 @@ from tests.http.wire import assert_problem
 from tests.services import SECRET
 from tests.wires import free_port
 
+KEY = SecurityScheme("apiKey", name="X-Key", security_scheme_in="header")
 BUY_MILK = {"title": "Buy milk"}
 
 
@@ -52,7 +54,7 @@ def answer_theirs(_: Request[Any, Any, Any], error: Exception) -> Response[dict[
 def user_of(request: Request[Any, Any, Any]) -> str:
     if "x-user" not in request.headers:
         raise NotAuthorizedException("nobody")
-    return request.headers["x-user"]
+    return unquote(request.headers["x-user"])
 
 
 def host(plugin: TasksPlugin) -> Litestar:
@@ -62,9 +64,8 @@ def host(plugin: TasksPlugin) -> Litestar:
         guards=[needs_key],
         exception_handlers={NotAuthorizedException: answer_theirs, Exception: answer_theirs},
         cors_config=CORSConfig(allow_origins=["https://app.example.com"]),
-        openapi_config=OpenAPIConfig(
-            "theirs", "7", components=Components(security_schemes={"key": SecurityScheme("apiKey")})
-        ),
+        openapi_config=OpenAPIConfig("theirs", "7", components=Components(security_schemes={"key": KEY})),
+        logging_config=None,
     )
 
 
@@ -156,11 +157,10 @@ def test_their_cors_applies(ada: httpx.Client) -> None:
 
 @pytest.mark.parametrize("user", ["auth0|42", "50%41", "% 1", "Zoë", "%2F", "x" * 255])
 def test_any_user_id_without_a_slash(ada: httpx.Client, user: str) -> None:
-    path = f"/v1/todo/{httpx.URL(path='/' + user).raw_path.decode()[1:]}/tasks" if "%" not in user else None
-    path = path or f"/v1/todo/{user.replace('%', '%25').replace(' ', '%20')}/tasks"
-    created = ada.post(path, json=BUY_MILK, headers={"X-User": user.encode()})
+    sent = quote(user, safe="")
+    created = ada.post(f"/v1/todo/{sent}/tasks", json=BUY_MILK, headers={"X-User": sent})
     assert created.json()["user_id"] == user, created.text
-    assert ada.get(created.headers["location"], headers={"X-User": user.encode()}).json() == created.json()
+    assert ada.get(created.headers["location"], headers={"X-User": sent}).json() == created.json()
 
 
 def test_events_arrive(ada: httpx.Client, app: Litestar) -> None:
@@ -183,13 +183,19 @@ def test_a_document_of_theirs_describes_the_api(app: Litestar) -> None:
 
 
 class TestTokens:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def url(self) -> Iterator[str]:
         settings = Settings.load(
-            {"DATABASE_URL": "memory://", "JWT_SECRET": SECRET, "RATE_LIMIT_BURST": "5", "MAX_STREAMS_PER_USER": "1"},
+            {
+                "DATABASE_URL": "memory://",
+                "JWT_SECRET": SECRET,
+                "RATE_LIMIT_BURST": "5",
+                "MAX_STREAMS_PER_USER": "1",
+                "RATE_LIMIT_PER_SECOND": "0.001",
+            },
             dotenv=None,
         )
-        with served(Litestar(plugins=[TasksPlugin(settings)])) as url:
+        with served(Litestar(plugins=[TasksPlugin(settings)], logging_config=None)) as url:
             yield url
 
     def test_users_are_those_of_the_tokens_and_limited(self, url: str) -> None:
@@ -199,7 +205,7 @@ class TestTokens:
         with httpx.stream("GET", f"{path}/events", headers=token) as stream:
             assert stream.status_code == 200
             assert_problem(httpx.get(f"{path}/events", headers=token), "rate_limited")
-        assert httpx.post(path, json=BUY_MILK, headers=token).headers["ratelimit"] == '"user";r=2;t=1'
+        assert httpx.post(path, json=BUY_MILK, headers=token).headers["ratelimit"].startswith('"user";r=2')
         for _ in range(3):
             limited = httpx.get(path, headers=token)
         assert_problem(limited, "rate_limited")
