@@ -71,7 +71,7 @@ def list_handlers(use_cases: Tasks) -> list[HTTPRouteHandler]:
             query += f"&completed={str(completed).lower()}"
         if q is not None:
             query += f"&q={quote(q, safe='')}"
-        link = f'<{sent_path(request)}?{query}>; rel="next"'
+        link = f'<{tasks_path(request, user_id)}?{query}>; rel="next"'
         return ReadyResponse.json(200, TaskListResponse.of(page, next_cursor), tag, (b"link", link.encode()))
 
     @get(
@@ -96,9 +96,10 @@ def list_handlers(use_cases: Tasks) -> list[HTTPRouteHandler]:
     return [list_tasks, list_changes]
 
 
-def sent_path(request: StrictRequest) -> str:
-    """Return the path of a request as it was sent, wherever the API is mounted, without a slash at its end."""
-    return f"/{Exchange.of(request.scope).path.strip('/')}"  # two slashes at the beginning would name a host
+def tasks_path(request: StrictRequest, user_id: str) -> str:
+    """Return the path of a user's tasks, for a request to that path: it tells where the API is mounted."""
+    segments = Exchange.of(request.scope).path.strip("/").split("/")
+    return "/".join(("", *segments[:-2], quote(user_id, safe=""), "tasks"))
 
 
 def _list_tag(state: State, digest: int) -> str:

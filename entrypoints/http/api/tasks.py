@@ -15,7 +15,7 @@ from entrypoints.http.api.batch import batch_handler
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.events import events_handler
 from entrypoints.http.api.idempotency import IDEMPOTENCY_KEY_HEADER, once, sync_headers
-from entrypoints.http.api.lists import list_handlers, sent_path
+from entrypoints.http.api.lists import list_handlers, tasks_path
 from entrypoints.http.api.options import options_handler
 from entrypoints.http.api.parameters import TaskId, UserId, check_query, parse_task_id
 from entrypoints.http.api.preconditions import (
@@ -85,7 +85,7 @@ def tasks_router(
         written = await create(
             actor=request.actor, user_id=user_id, draft=data.draft(), task_id=data.task_id, once=await once(request)
         )
-        location = f"{sent_path(request)}/{written.task.id}"
+        location = f"{tasks_path(request, user_id)}/{written.task.id}"
         return _task_response(written, (b"location", location.encode()), status=201 if written.state else 200)
 
     @get(
