@@ -78,9 +78,9 @@ def create_litestar(
     return Litestar(
         [
             *api_routers(container),
-            docs_router(api_document()),
+            docs_router(api_document(), user_claim=settings.jwt_user_claim),
             *pages,
-            options_handler(["/*"]),  # `OPTIONS *` is about the server as a whole
+            options_handler("/*"),  # `OPTIONS *` is about the server as a whole
         ],
         lifespan=[running],
         exception_handlers=EXCEPTION_HANDLERS,

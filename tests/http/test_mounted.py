@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import httpx
+import msgspec
 import pytest
 import uvicorn
 from litestar import Litestar, Request, Response, get
@@ -173,7 +174,7 @@ def test_events_arrive(ada: httpx.Client, app: Litestar) -> None:
 
 
 def test_a_document_of_theirs_describes_the_api(app: Litestar) -> None:
-    document = json.loads(json.dumps(app.openapi_schema.to_schema()))
+    document = json.loads(msgspec.json.encode(app.openapi_schema.to_schema()))
     validate(document)
     create = document["paths"]["/v1/todo/{user_id}/tasks"]["post"]
     assert "Idempotency-Key" in {parameter["name"] for parameter in create["parameters"]}

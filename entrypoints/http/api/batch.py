@@ -10,6 +10,7 @@ from domain import DomainError
 from entrypoints.http.api.batch_schemas import BatchRequest, BatchResponse
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.errors import InvalidInput
+from entrypoints.http.api.examples import APPLIED, BATCH
 from entrypoints.http.api.idempotency import IDEMPOTENCY_KEY_HEADER, once, sync_headers
 from entrypoints.http.api.parameters import UserId
 from entrypoints.http.docs.responses import (
@@ -40,10 +41,11 @@ def batch_handler(apply: ApplyBatch) -> HTTPRouteHandler:
         status_code=200,
         summary="Write many tasks at once",
         operation_id="applyBatch",
-        responses=success(BatchResponse, "All operations are carried out")
+        tags=["tasks"],
+        responses=success("All operations are carried out", APPLIED)
         | errors(*BODY, *ACCESS, *EXISTING, *ID_TAKEN, *WRITE, *KEY, *STORAGE),
         response_headers=[SYNC_TOKEN, REPLAYED],
-        operation_class=reading(IDEMPOTENCY_KEY_HEADER),
+        operation_class=reading(IDEMPOTENCY_KEY_HEADER, body=BATCH),
         request_max_body_size=MAX_BATCH_BYTES,
     )
     async def apply_batch(request: StrictRequest, user_id: UserId, data: JSONBody[BatchRequest]) -> ReadyResponse:

@@ -16,6 +16,7 @@ from application import TOKEN_PATTERN, ChangePage, FollowChanges, InvalidState, 
 from entrypoints.http.api.access import Callers
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.errors import InvalidInput
+from entrypoints.http.api.examples import APPLIED, CHANGES
 from entrypoints.http.api.parameters import EVENTS_QUERY, Since, UserId
 from entrypoints.http.api.schemas import entry
 from entrypoints.http.docs.responses import ACCESS, INPUT, STORAGE, errors, reading, success_stream
@@ -42,6 +43,16 @@ LAST_EVENT_ID = Parameter(
     Schema(type=OpenAPIType.STRING, pattern=f"^$|{TOKEN_PATTERN}"),
     description="The `id` of the last event that was received. It takes precedence over `since`.",
 )
+EXAMPLE = f"""retry: 2500
+id: {CHANGES.next}
+event: ready
+data: {{}}
+
+id: {APPLIED.next}
+event: change
+data: {msgspec.json.encode(APPLIED.results[-1]).decode()}
+
+"""
 _PING = b"event: ping\ndata: {}\n\n"
 _encode = msgspec.json.Encoder().encode
 _jitter = random.Random()  # noqa: S311
@@ -54,7 +65,8 @@ def events_handler(follow: FollowChanges, callers: Callers) -> HTTPRouteHandler:
         "/events",
         summary="Follow changes as they happen",
         operation_id="followTasks",
-        responses=success_stream("Events, until the stream ends") | errors(*INPUT, *ACCESS, *STORAGE),
+        tags=["sync"],
+        responses=success_stream("Events, until the stream ends", EXAMPLE) | errors(*INPUT, *ACCESS, *STORAGE),
         opt={"query": EVENTS_QUERY},
         operation_class=reading(LAST_EVENT_ID),
     )

@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from application import DEFAULT_PAGE_SIZE, InvalidState, PageRequest, State, Tasks
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.cursors import decode_cursor, encode_cursor
+from entrypoints.http.api.examples import CHANGES, LIST
 from entrypoints.http.api.parameters import (
     CHANGES_QUERY,
     PAGE_QUERY,
@@ -38,8 +39,9 @@ def list_handlers(use_cases: Tasks) -> list[HTTPRouteHandler]:
         "/",
         summary="View all personal tasks",
         operation_id="listTasks",
-        responses=success(TaskListResponse, "A page of tasks")
-        | success(None, "The page still has that ETag", status=304)
+        tags=["tasks"],
+        responses=success("A page of tasks", LIST)
+        | success("The page still has that ETag", status=304)
         | errors(*INPUT, *ACCESS, *STORAGE),
         response_headers=[ETAG, LINK],
         opt={"query": PAGE_QUERY},
@@ -78,7 +80,8 @@ def list_handlers(use_cases: Tasks) -> list[HTTPRouteHandler]:
         "/changes",
         summary="View the changes of personal tasks",
         operation_id="listChanges",
-        responses=success(ChangesResponse, "A page of changes") | errors(*INPUT, *ACCESS, *SYNC, *STORAGE),
+        tags=["sync"],
+        responses=success("A page of changes", CHANGES) | errors(*INPUT, *ACCESS, *SYNC, *STORAGE),
         opt={"query": CHANGES_QUERY},
     )
     async def list_changes(

@@ -14,6 +14,7 @@ from entrypoints.http.api.access import AccessControl
 from entrypoints.http.api.batch import batch_handler
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.events import events_handler
+from entrypoints.http.api.examples import COMPLETED, CREATE, CREATED, UPDATE, UPDATED
 from entrypoints.http.api.idempotency import IDEMPOTENCY_KEY_HEADER, once, sync_headers
 from entrypoints.http.api.lists import list_handlers, tasks_path
 from entrypoints.http.api.options import options_handler
@@ -74,11 +75,12 @@ def tasks_router(
         "/",
         summary="Create a task",
         operation_id="createTask",
-        responses=success(TaskResponse, "The new task", status=201)
-        | success(TaskResponse, "The task, which exists with this id and title")
+        tags=["tasks"],
+        responses=success("The new task", CREATED, status=201)
+        | success("The task, which exists with this id and title", CREATED)
         | errors(*BODY, *ACCESS, *ID_TAKEN, *KEY, *STORAGE),
         response_headers=[ETAG, LOCATION, SYNC_TOKEN, REPLAYED],
-        operation_class=reading(IDEMPOTENCY_KEY_HEADER),
+        operation_class=reading(IDEMPOTENCY_KEY_HEADER, body=CREATE),
     )
     async def create_task(request: StrictRequest, user_id: UserId, data: JSONBody[CreateTaskRequest]) -> ReadyResponse:
         """Create a task, which is open and first in the list. With an `id` of the client's, a retry finds it."""
@@ -92,8 +94,9 @@ def tasks_router(
         "/{task_id:str}",
         summary="View one task",
         operation_id="getTask",
-        responses=success(TaskResponse, "The task")
-        | success(None, "The task still has that ETag", status=304)
+        tags=["tasks"],
+        responses=success("The task", CREATED)
+        | success("The task still has that ETag", status=304)
         | errors(*INPUT, *ACCESS, *EXISTING, *STORAGE),
         response_headers=[ETAG],
         operation_class=reading(IF_NONE_MATCH),
@@ -109,10 +112,11 @@ def tasks_router(
         "/{task_id:str}",
         summary="Update a task",
         operation_id="updateTask",
-        responses=success(TaskResponse, "The task as it is now")
+        tags=["tasks"],
+        responses=success("The task as it is now", UPDATED)
         | errors(*BODY, *ACCESS, *EXISTING, *WRITE, *IF_MATCH_REQUIRED, *KEY, *STORAGE),
         response_headers=[ETAG, SYNC_TOKEN, REPLAYED],
-        operation_class=reading(*WRITE_HEADERS),
+        operation_class=reading(*WRITE_HEADERS, body=UPDATE),
     )
     async def update_task(
         request: StrictRequest,
@@ -137,8 +141,8 @@ def tasks_router(
         "/{task_id:str}/complete",
         summary="Complete a task",
         operation_id="completeTask",
-        responses=success(TaskResponse, "The completed task")
-        | errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *KEY, *STORAGE),
+        tags=["tasks"],
+        responses=success("The completed task", COMPLETED) | errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *KEY, *STORAGE),
         response_headers=[ETAG, SYNC_TOKEN, REPLAYED],
         operation_class=reading(*WRITE_HEADERS),
     )
@@ -158,7 +162,8 @@ def tasks_router(
         "/{task_id:str}",
         summary="Delete a task",
         operation_id="deleteTask",
-        responses=success(None, "The task is deleted", status=204)
+        tags=["tasks"],
+        responses=success("The task is deleted", status=204)
         | errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *IF_MATCH_REQUIRED, *KEY, *STORAGE),
         response_headers=[SYNC_TOKEN, REPLAYED],
         operation_class=reading(*WRITE_HEADERS),
@@ -184,7 +189,7 @@ def tasks_router(
         f"{prefix}/{{user_id:str}}/tasks",
         route_handlers=[
             # First, or Litestar adds its own.
-            options_handler(["/", "/changes", "/events", "/batch", "/{task_id:str}", "/{task_id:str}/complete"]),
+            *map(options_handler, ["/", "/changes", "/events", "/batch", "/{task_id:str}", "/{task_id:str}/complete"]),
             *list_handlers(use_cases),
             events_handler(use_cases.follow_changes, access.callers),
             batch_handler(use_cases.apply),
@@ -196,7 +201,6 @@ def tasks_router(
         ],
         before_request=check,
         request_class=StrictRequest,
-        tags=["tasks"],
         security=security,
     )
 
