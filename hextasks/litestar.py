@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from copy import copy
 from importlib.metadata import version
+from inspect import isawaitable
 from math import inf
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -67,7 +68,8 @@ class TasksPlugin(InitPlugin):
 
     The routes are `{path}/{user_id}/tasks` and below. The application's guards, middleware, CORS and other settings
     apply to them, and its own routes stay as they are. Errors of the API are `application/problem+json`; all others,
-    those of guards and of routing included, are the application's. Compression has to exclude `/tasks/events$`.
+    those of guards and of routing included, are the application's. Litestar's compression would keep events back:
+    exclude `/tasks/events$`.
 
     Any ASGI server will do. What differs from the service's own: HEAD is a 405, user ids with a slash are not found,
     and the server limits requests in progress and their time.
@@ -86,7 +88,7 @@ class TasksPlugin(InitPlugin):
         Without `user_of` users are those of the settings' bearer tokens. With it a stream of events is not ended by
         the expiry of a token, but after ten minutes at most. `guards` are for the API's routes only.
 
-        Raises ValueError for settings that lack a database or a key for tokens.
+        Raises ValueError for settings that lack a database or a key for tokens, and StartError for a malformed URL.
         """
         self._storage: Storage
         self._callers: Callers
@@ -157,8 +159,10 @@ class _OwnCallers:
 
     async def user_id(self, request: Request[Any, Any, Any]) -> str:
         user_id = self._user_of(request)
-        if not isinstance(user_id, str):
+        if isawaitable(user_id):
             user_id = await user_id
+        if not isinstance(user_id, str):
+            raise TypeError(f"user_of has to return a str, not {type(user_id).__name__}")
         return user_id
 
     async def lease(self, _: Request[Any, Any, Any]) -> Lease:

@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 from urllib.parse import quote, unquote
 
 import httpx
@@ -23,9 +24,11 @@ from litestar.openapi.spec import Components, SecurityScheme
 from openapi_spec_validator import validate
 
 from adapters.tokens import issue_token
+from entrypoints import purging
 from hextasks import MemoryTaskRepository, SystemClock, Tasks, Uuid7Ids
 from hextasks.litestar import Settings, TasksPlugin
 from tests.http.wire import assert_problem
+from tests.patience import eventually
 from tests.services import SECRET
 from tests.wires import free_port
 
@@ -216,6 +219,28 @@ class TestTokens:
         document = Litestar(plugins=[plugin], openapi_config=OpenAPIConfig("theirs", "7")).openapi_schema.to_schema()
         assert document["components"]["securitySchemes"].keys() == {"bearer"}
         assert document["paths"]["/api/{user_id}/tasks"]["get"]["security"] == [{"bearer": []}]
+
+
+def test_the_storage_is_purged(tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purging, "INTERVAL_SECONDS", 0.01)
+    purged = []
+
+    async def purge() -> int:
+        purged.append(True)
+        return 0
+
+    noting: Any = replace(tasks, purge=cast("Any", purge))
+    with served(Litestar(plugins=[TasksPlugin(noting, user_of=user_of)], logging_config=None)):
+        eventually(lambda: bool(purged))
+
+
+def test_a_user_that_is_no_text_is_an_error_of_theirs(tasks: Tasks) -> None:
+    def number(_: object) -> Any:
+        return 7
+
+    with served(host(TasksPlugin(tasks, user_of=number))) as url:
+        answer = httpx.get(f"{url}/api/7/tasks", headers={"X-Key": "k"})
+    assert (answer.status_code, answer.json()) == (500, {"theirs": "user_of has to return a str, not int"})
 
 
 def test_what_is_missing_is_named_at_once(tasks: Tasks) -> None:
