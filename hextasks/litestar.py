@@ -2,9 +2,12 @@
 
 Needs the `http` extra, and `postgres` for PostgreSQL. The `litestar` command works with both kinds of application:
 
-    LITESTAR_APP=hextasks.litestar:create_app litestar routes
-    litestar --app hextasks.litestar:create_app schema openapi --output openapi.json
-    litestar --app hextasks.litestar:create_app run --port 8000
+```console
+$ export LITESTAR_APP=hextasks.litestar:create_app
+$ litestar routes
+$ litestar schema openapi --output openapi.json
+$ litestar run --port 8000
+```
 """
 
 import os

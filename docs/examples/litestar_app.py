@@ -1,8 +1,9 @@
 """The API of tasks within a Litestar application that has users of its own.
 
-DATABASE_URL=memory:// uvicorn docs.examples.litestar_app:app
-curl -H 'X-API-Key: key-of-ada' -H 'Content-Type: application/json' \
-        http://127.0.0.1:8000/todo/ada/tasks -d '{"title": "Buy milk"}'
+```console
+$ DATABASE_URL=memory:// uvicorn docs.examples.litestar_app:app
+$ curl -H 'X-API-Key: key-of-ada' 127.0.0.1:8000/todo/ada/tasks
+```
 """
 
 import os

@@ -1,6 +1,8 @@
 """A worker that makes tasks of messages, each once, however often it is delivered.
 
-echo '{"id": "m-1", "user": "ada", "title": "Answer the mail"}' | python -m docs.examples.worker postgresql://…
+```console
+$ echo '{"id": "m-1", "user": "ada", "title": "Answer the mail"}' | python -m docs.examples.worker postgresql://…
+```
 """
 
 import asyncio
