@@ -6,22 +6,11 @@ from dependency_injector import containers, providers
 
 from adapters.clock import SystemClock
 from adapters.ids import Uuid7Ids
+from adapters.memory import MemoryTaskRepository
 from adapters.tokens import Keys, SharedSecret, TokenVerifier
-from application import (
-    ApplyBatch,
-    ChangeSignal,
-    CompleteTask,
-    CreateTask,
-    DeleteTask,
-    FollowChanges,
-    GetTask,
-    ListChanges,
-    ListTasks,
-    Purge,
-    UpdateTask,
-)
+from application import Tasks
 from entrypoints.settings import Settings
-from entrypoints.storage import MemoryStorage, postgres_storage
+from entrypoints.storage import ReadyStorage, postgres_storage
 
 
 def remote_keys(url: str) -> Keys:
@@ -40,7 +29,7 @@ class Container(containers.DeclarativeContainer):
     ids = providers.Singleton(Uuid7Ids)
     storage = providers.Selector(
         settings.provided.storage,
-        memory=providers.Singleton(MemoryStorage),
+        memory=providers.Singleton(ReadyStorage, providers.Singleton(MemoryTaskRepository)),
         postgres=providers.Singleton(postgres_storage, settings),
     )
     tasks = storage.provided.tasks
@@ -57,21 +46,12 @@ class Container(containers.DeclarativeContainer):
         audience=settings.provided.jwt_audience,
     )
 
-    purge = providers.Singleton(
-        Purge,
-        tasks=tasks,
+    use_cases = providers.Singleton(
+        Tasks.on,
+        tasks,
         clock=clock,
+        ids=ids,
         keep_removals=providers.Factory(timedelta, days=settings.provided.tombstone_days),
         keep_keys=providers.Factory(timedelta, hours=settings.provided.idempotency_hours),
     )
-
-    signal = providers.Singleton(ChangeSignal)
-    list_tasks = providers.Singleton(ListTasks, tasks=tasks)
-    list_changes = providers.Singleton(ListChanges, tasks=tasks)
-    follow_changes = providers.Singleton(FollowChanges, tasks=tasks, signal=signal)
-    create_task = providers.Singleton(CreateTask, tasks=tasks, clock=clock, ids=ids, signal=signal)
-    get_task = providers.Singleton(GetTask, tasks=tasks)
-    update_task = providers.Singleton(UpdateTask, tasks=tasks, clock=clock, signal=signal)
-    complete_task = providers.Singleton(CompleteTask, tasks=tasks, clock=clock, signal=signal)
-    delete_task = providers.Singleton(DeleteTask, tasks=tasks, clock=clock, signal=signal)
-    apply_batch = providers.Singleton(ApplyBatch, tasks=tasks, clock=clock, ids=ids, signal=signal)
+    purge = use_cases.provided.purge

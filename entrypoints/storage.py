@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from adapters.memory import MemoryTaskRepository
 from application import TaskRepository
 from entrypoints.settings import DATABASE_URL_EXAMPLE, Settings
 from entrypoints.start import StartError
@@ -38,11 +37,11 @@ class Storage(Protocol):
         ...
 
 
-class MemoryStorage:
-    """Tasks in the memory of this process, which is always ready."""
+class ReadyStorage:
+    """A repository that is always ready: in the memory of this process, or one that the caller has opened."""
 
-    def __init__(self) -> None:
-        self.tasks = MemoryTaskRepository()
+    def __init__(self, tasks: TaskRepository) -> None:
+        self.tasks = tasks
 
     async def start(self) -> None:
         """Do nothing."""

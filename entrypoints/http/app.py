@@ -9,9 +9,9 @@ from typing import Any
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 
-from application import StorageUnavailable
+from application import Purge, StorageUnavailable
 from entrypoints.container import Container
-from entrypoints.http.api.access import AccessControl
+from entrypoints.http.api.access import AccessControl, TokenCallers
 from entrypoints.http.api.documented import ERROR_CODES, SCHEMAS
 from entrypoints.http.api.errors import EXCEPTION_HANDLERS
 from entrypoints.http.api.health import health_router
@@ -31,6 +31,8 @@ from entrypoints.start import describe_failure
 from entrypoints.storage import Storage
 
 _log = logging.getLogger("hextasks.storage")
+UNUSED_SETTINGS = Settings(database_url="memory://", jwt_secret="unused" * 6)
+"""For routes that are described and not served."""
 
 
 def create_app(
@@ -69,26 +71,18 @@ def create_litestar(
     pages = [page_router(settings.page_path, user_claim=settings.jwt_user_claim)] if settings.page_path else []
 
     @asynccontextmanager
-    async def open_storage(_: Litestar) -> AsyncIterator[None]:
-        try:
-            try:
-                await storage.start()
-            except StorageUnavailable as error:  # requests are served as soon as the database is available
-                _log.warning("starting without the database, which is unavailable: %s", describe_failure(error))
-            purges = purging(container.purge(), check=storage.check, is_quiet=is_quiet)
-            async with container.keys().running(), purges:
-                yield
-        finally:
-            await storage.close()
+    async def running(_: Litestar) -> AsyncIterator[None]:
+        async with open_storage(storage, container.purge(), is_quiet=is_quiet), container.keys().running():
+            yield
 
     return Litestar(
         [
             *api_routers(container),
-            docs_router(api_document()),
+            docs_router(api_document(), user_claim=settings.jwt_user_claim),
             *pages,
-            options_handler(["/*"]),  # `OPTIONS *` is about the server as a whole
+            options_handler("/*"),  # `OPTIONS *` is about the server as a whole
         ],
-        lifespan=[open_storage],
+        lifespan=[running],
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=max_body_size,
         cors_config=cors,
@@ -97,24 +91,41 @@ def create_litestar(
     )
 
 
+@asynccontextmanager
+async def open_storage(storage: Storage, purge: Purge, *, is_quiet: Callable[[], bool]) -> AsyncIterator[None]:
+    """Open a storage for the time of the block, and purge it. If it is unavailable, it is opened later."""
+    try:
+        try:
+            await storage.start()
+        except StorageUnavailable as error:  # requests are served as soon as the database is available
+            _log.warning("starting without the database, which is unavailable: %s", describe_failure(error))
+        async with purging(purge, check=storage.check, is_quiet=is_quiet):
+            yield
+    finally:
+        await storage.close()
+
+
 def api_routers(container: Container) -> list[Router]:
     """Return the routes of the API, those of tasks under access control."""
     settings: Settings = container.settings()
     storage: Storage = container.storage()
-    rate_limit = (
-        RateLimit(burst=settings.rate_limit_burst, per_second=settings.rate_limit_per_second)
-        if settings.rate_limit_burst
-        else None
-    )
-    access = AccessControl(verifier=container.token_verifier(), rate_limit=rate_limit, storage=storage)
-    return [tasks_router(container, access), health_router(storage, timeout=settings.database_timeout)]
+    callers = TokenCallers(container.token_verifier())
+    access = AccessControl(callers=callers, rate_limit=rate_limit(settings), storage=storage)
+    tasks = tasks_router(container.use_cases(), access, strict=settings.require_if_match)
+    return [tasks, health_router(storage, timeout=settings.database_timeout)]
 
 
 @cache
 def api_document() -> dict[str, Any]:
     """Return the OpenAPI document, generated from routers that are not served. It depends on no setting."""
-    settings = Settings(database_url="memory://", jwt_secret="unused" * 6)
-    return openapi_document(api_routers(Container(settings=settings)), SCHEMAS, ERROR_CODES)
+    return openapi_document(api_routers(Container(settings=UNUSED_SETTINGS)), SCHEMAS, ERROR_CODES)
+
+
+def rate_limit(settings: Settings) -> RateLimit | None:
+    """Return the rate limit of users according to the settings, if there is one."""
+    if not settings.rate_limit_burst:
+        return None
+    return RateLimit(burst=settings.rate_limit_burst, per_second=settings.rate_limit_per_second)
 
 
 def server_limits(settings: Settings) -> ServerLimits:

@@ -31,12 +31,13 @@ def before_load_schema(context: HookContext, raw_schema: Any) -> None:
     """
     for name in ("UpdateEntry", "CompleteEntry", "RemoveEntry"):
         raw_schema["components"]["schemas"][name]["properties"]["if_version"]["enum"] = [1, 2, 3]
-    for operation in [each for path in raw_schema["paths"].values() for each in path.values()]:
-        for parameter in operation.get("parameters", ()):
-            if parameter["name"] in PRECONDITIONS:
-                parameter["schema"]["format"] = "entity-tags"
-            if parameter["name"] == IDEMPOTENCY_KEY_HEADER.name:
-                parameter["schema"]["format"] = "idempotency-keys"
+    operations = [each for path in raw_schema["paths"].values() for each in path.values()]
+    own = [parameter for operation in operations for parameter in operation.get("parameters", ())]
+    for parameter in (*own, *raw_schema["components"]["parameters"].values()):
+        if parameter.get("name") in PRECONDITIONS:
+            parameter["schema"]["format"] = "entity-tags"
+        if parameter.get("name") == IDEMPOTENCY_KEY_HEADER.name:
+            parameter["schema"]["format"] = "idempotency-keys"
     events = raw_schema["paths"]["/api/{user_id}/tasks/events"]["get"]
     del events["responses"]["200"]["content"]["text/event-stream"]["schema"]
 

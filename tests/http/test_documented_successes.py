@@ -1,7 +1,9 @@
 """Every operation of `/openapi.json` is called: status, headers and body of its successes match the document."""
 
 import json
+import re
 from copy import deepcopy
+from itertools import islice
 from typing import Any
 
 import httpx
@@ -9,7 +11,7 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
-from tests.http.wire import made
+from tests.http.wire import dereferenced, made
 from tests.services import Client
 
 TITLE = {"json": {"title": "Buy oat milk"}}
@@ -84,7 +86,7 @@ def test_a_success_matches_the_document(
     request_ = json.loads(json.dumps(request_).replace("{id}", task["id"]))
     with me.stream(method, path, **request_) as answer:
         content = next(answer.iter_text()) if name == "followTasks" else answer.read().decode()
-    document = description.json()
+    document = dereferenced(description.json())
     described_method, described_path, operation = operations(document)[name]
     assert method.lower() == described_method
     assert path.partition("?")[0] == described_path.format(user_id=me.user, task_id=task["id"])
@@ -108,3 +110,38 @@ def test_a_success_matches_the_document(
             described["content"][media_type]["schema"],
             content if name == "followTasks" else json.loads(content),
         )
+
+
+def masked(content: object) -> str:
+    """Return content without what differs from call to call: users, ids, times and epochs."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    for pattern in (r"\bme-[0-9a-f-]{36}|\bada\b", r"[0-9a-f-]{36}", r"[0-9-]{10}T[0-9:.]{15}Z", r"[0-9a-f]{12}-"):
+        text = re.sub(pattern, "…", text)
+    return text
+
+
+def test_the_examples_are_what_the_service_returns(me: Client, description: httpx.Response) -> None:
+    document = dereferenced(description.json())
+
+    def send(name: str, status: int = 200, **names: str) -> Any:
+        method, path, operation = operations(document)[name]
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+        answer = me.request(method, path.format(user_id=me.user, **names), json=body)
+        assert answer.status_code == status, answer.text
+        example = operation["responses"][str(status)]["content"]["application/json"]["example"]
+        assert masked(answer.json()) == masked(example)
+        return answer.json()
+
+    task_id = send("createTask", 201)["id"]
+    send("getTask", task_id=task_id)
+    send("listTasks")
+    send("updateTask", task_id=task_id)
+    send("completeTask", task_id=task_id)
+    since = send("listChanges")["next"]
+    send("applyBatch")
+    _, path, operation = operations(document)["followTasks"]
+    with me.stream("GET", path.format(user_id=me.user), params={"since": since}) as stream:
+        lines = [*islice(stream.iter_lines(), 13)]  # three events, of which the example has the first and the last
+    example = operation["responses"]["200"]["content"]["text/event-stream"]["example"]
+    events = masked("\n".join([*lines[:5], *lines[9:], ""]))
+    assert re.sub("retry: [0-9]+", "retry: 2500", events) == masked(example)

@@ -14,7 +14,7 @@ from openapi_schema_validator import OAS31Validator
 from domain import TASK_FIELDS, InvalidText
 from tests.browser import needs_chromium, running_browser
 from tests.fields import REJECTED, RULES
-from tests.http.wire import STATUS, raw
+from tests.http.wire import STATUS, dereferenced, raw
 from tests.services import Service, running_service
 
 ANY = {414, 431, 500, 503}
@@ -54,7 +54,8 @@ def document(service: Service) -> Any:
     answer = raw(service, "GET", "/openapi.json")
     assert answer.status_code == 200
     assert "json" in answer.headers["content-type"]
-    return answer.json()
+    assert len(answer.content) < 60_000
+    return dereferenced(answer.json())
 
 
 def resolved(document: Any, schema: Any) -> Any:
@@ -69,8 +70,23 @@ class TestDocument:
     def test_it_is_openapi_3_1_and_describes_every_operation(self, document: Any) -> None:
         assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
         assert {(path, method) for path, methods in document["paths"].items() for method in methods} == set(OPERATIONS)
-        ids = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
-        assert len(set(ids)) == len(OPERATIONS)
+        operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+        assert [(tag, operation["operationId"]) for operation in operations for tag in operation["tags"]] == [
+            *[("tasks", name) for name in ("listTasks", "createTask", "getTask", "updateTask", "deleteTask")],
+            *[("tasks", "completeTask"), ("tasks", "applyBatch")],
+            *[("sync", "listChanges"), ("sync", "followTasks")],
+            *[("health", "live"), ("health", "ready")],
+        ]
+        assert {tag["name"] for tag in document["tags"]} == {"tasks", "sync", "health"}
+
+    @each_operation
+    def test_an_error_has_an_example_of_each_of_its_codes(self, document: Any, path: str, method: str) -> None:
+        for status, response in document["paths"][path][method]["responses"].items():
+            if int(status) >= 400:
+                examples = response["content"]["application/problem+json"]["examples"]
+                for code, example in examples.items():
+                    assert (example["value"]["code"], example["value"]["status"]) == (code, int(status))
+                    assert f"`{code}`" in response["description"]
 
     @each_operation
     def test_an_operation_documents_its_success_and_every_error(self, document: Any, path: str, method: str) -> None:
@@ -183,6 +199,22 @@ class TestPage:
             if answer.headers["content-type"].startswith("text/css"):
                 assert not re.findall(r"@import|url\((?!['\"]?data:)", answer.text)
         assert not re.findall(r"""(?:https?:)?//[\w-]+\.[\w.-]+""", page.text)
+
+    @needs_chromium
+    def test_a_token_fills_in_its_user(self, service: Service, tmp_path: Path) -> None:
+        with service.client("auth0|Zoë") as zoe, running_browser(tmp_path) as browser:
+            tab = browser.open(f"{service.url}/docs")
+            tab.until("document.querySelectorAll('.opblock').length", len(OPERATIONS))
+            token = zoe.headers["Authorization"].removeprefix("Bearer ")
+            tab.evaluate("document.querySelector('.btn.authorize').click()")
+            tab.until("Boolean(document.querySelector('.auth-container input'))")
+            tab.evaluate("document.querySelector('.auth-container input').focus()")
+            tab.type(token)
+            tab.evaluate("document.querySelector('.auth-btn-wrapper .authorize').click()")
+            tab.evaluate("document.querySelector('#operations-tasks-listTasks .opblock-summary-control').click()")
+            shown = "document.querySelector('#operations-tasks-listTasks [placeholder=user_id]')?.value"
+            tab.until(shown, "auth0|Zoë")
+            assert not tab.errors
 
     @needs_chromium
     def test_a_browser_shows_the_operations(self, service: Service, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from adapters.memory import MemoryTaskRepository
 from adapters.postgres import Database, PoolSettings, PostgresStorage, migrate
 from application import PURGE_BATCH, Purge, StateExpired, TaskRepository
 from entrypoints import purging
-from entrypoints.storage import MemoryStorage
+from entrypoints.storage import ReadyStorage
 from hextasks.testing.contract.calls import a_task
 from tests.databases import Server, migrated, patient
 from tests.patience import DATABASE_TIMEOUT_SECONDS, until
@@ -31,6 +31,7 @@ FILL = (
     SELECT 'ada', n, '', n, 1, '{{}}', now() - interval '25 hours' FROM generate_series(1, {COUNT}) AS n
     """,
 )
+READY = ReadyStorage(MemoryTaskRepository())
 LEFT = "SELECT (SELECT count(*) FROM task_tombstones) + (SELECT count(*) FROM idempotency_keys)"
 
 
@@ -91,7 +92,7 @@ async def test_memory_is_purged_too_and_a_busy_service_as_well(is_quiet: bool) -
         return False
 
     assert not await has_expired()
-    async with purging.purging(purge(tasks), check=MemoryStorage().check, is_quiet=lambda: is_quiet):
+    async with purging.purging(purge(tasks), check=READY.check, is_quiet=lambda: is_quiet):
         await until(has_expired)
 
 
@@ -114,5 +115,5 @@ async def test_a_busy_service_goes_on_until_nothing_old_is_left(monkeypatch: pyt
         return left == 0
 
     once = PurgeOne(tasks=tasks, clock=SystemClock(), keep_removals=timedelta(), keep_keys=timedelta())
-    async with purging.purging(once, check=MemoryStorage().check, is_quiet=lambda: False):
+    async with purging.purging(once, check=READY.check, is_quiet=lambda: False):
         await until(is_purged)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoints.http.api.rate_limit import RateLimit
-from tests.http.wire import assert_problem, made, one
+from tests.http.wire import assert_problem, dereferenced, made, one
 from tests.services import Service, running_service
 
 BURST, PER_SECOND = 5, 0.01  # so slow that no permit is added during a test
@@ -29,7 +29,7 @@ def limited() -> Iterator[Service]:
 def test_a_user_above_the_limit_gets_retry_after_and_other_users_are_served(limited: Service) -> None:
     with limited.client() as busy, limited.client() as other:
         task = made(busy)
-        path = busy.get("/openapi.json").json()["paths"]["/api/{user_id}/tasks/{task_id}"]
+        path = dereferenced(busy.get("/openapi.json").json())["paths"]["/api/{user_id}/tasks/{task_id}"]
         described = path["get"]["responses"]["200"]["headers"]
         for left in range(BURST - 2, -1, -1):
             answer = busy.get(one(busy, task))

@@ -174,7 +174,7 @@ class TestSignal:
 
     def test_in_the_same_process_no_poll_is_needed(self) -> None:
         with running_service(DATABASE_URL="memory://") as service, service.client() as ada:
-            service.container.signal()._poll_seconds = 3600
+            service.container.use_cases().follow_changes.signal._poll_seconds = 3600
             with following(ada) as stream:
                 next(stream)
                 assert put(ada.post(ada.tasks, json={"title": "x"})) == next(stream)

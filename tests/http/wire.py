@@ -212,6 +212,23 @@ def some_id() -> str:
     return str(uuid4())
 
 
+def dereferenced(document: Json) -> Json:
+    """Return an OpenAPI document in which references to anything but schemas are replaced by what they refer to."""
+
+    def resolved(part: Any) -> Any:
+        if isinstance(part, list):
+            return [resolved(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        kind, _, name = part.get("$ref", "").removeprefix("#/components/").partition("/")
+        if name and kind != "schemas":
+            return resolved(document["components"][kind][name])
+        return {key: resolved(value) for key, value in part.items()}
+
+    whole: Json = resolved(document)
+    return whole
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A target of a body: the list by POST, or a task by PUT."""

@@ -4,28 +4,69 @@ It runs before the input is read, so that other users' requests disclose neither
 """
 
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from litestar import Request
 
-from adapters.tokens import TokenError, TokenVerifier
+from adapters.tokens import LEEWAY_SECONDS, TokenError, TokenVerifier
 from application import NotOwner, only_own_tasks
 from entrypoints.http.api.rate_limit import RateLimit, RateLimited
 from entrypoints.http.server.exchange import Exchange
 from entrypoints.storage import Storage
 
 
-class AccessControl:
-    """Verifies the token, the user's share and rate limit, that the path names the token's user, and the storage.
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """How long a stream may go on."""
 
-    It raises, in this order, TokenError or KeysUnavailable, UserOverShare, RateLimited, NotOwner, StorageUnavailable.
+    seconds: float
+    """At most."""
+    check: Callable[[], Awaitable[object]]
+    """Raises TokenError or KeysUnavailable once access is withdrawn."""
+
+
+class Callers(Protocol):
+    """Tells who sends a request."""
+
+    async def user_id(self, request: Request[Any, Any, Any]) -> str:
+        """Return the user. Whoever is none is rejected by an exception."""
+        ...
+
+    async def lease(self, request: Request[Any, Any, Any]) -> Lease:
+        """Return how long the response may go on as a stream."""
+        ...
+
+
+class TokenCallers:
+    """The users that bearer tokens name."""
+
+    def __init__(self, verifier: TokenVerifier) -> None:
+        self._verifier = verifier
+
+    async def user_id(self, request: Request[Any, Any, Any]) -> str:
+        """Return the user of a valid token. Raises TokenError and KeysUnavailable."""
+        return await self._verifier.user_id(bearer_token(request.scope["headers"]))
+
+    async def lease(self, request: Request[Any, Any, Any]) -> Lease:
+        """Return the time until the token expires, with a check of its key. Raises TokenError and KeysUnavailable."""
+        token = bearer_token(request.scope["headers"])
+        verified = await self._verifier.verify(token)
+        return Lease(verified.expires + LEEWAY_SECONDS - time.time(), partial(self._verifier.verify, token))
+
+
+class AccessControl:
+    """Finds the user, the user's share and rate limit, that the path names this user, and the storage.
+
+    It raises, in this order, what `callers` raise, UserOverShare, RateLimited, NotOwner, StorageUnavailable.
     """
 
-    def __init__(self, *, verifier: TokenVerifier, rate_limit: RateLimit | None, storage: Storage) -> None:
+    def __init__(self, *, callers: Callers, rate_limit: RateLimit | None, storage: Storage) -> None:
         """Apply the rate limit, if there is one."""
-        self._verifier = verifier
+        self.callers = callers
         self._rate_limit = rate_limit
         self._storage = storage
 
@@ -35,7 +76,7 @@ class AccessControl:
         exchange = Exchange.of(scope)
         parameters = scope["path_params"]
         try:
-            user_id = exchange.user_id = await self._verifier.user_id(bearer_token(scope["headers"]))
+            user_id = exchange.user_id = await self.callers.user_id(request)
             exchange.slot.assign(user_id)
             if self._rate_limit:
                 self._take_permit(self._rate_limit, user_id, exchange)

@@ -5,12 +5,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 from msgspec import UNSET
 
-from application import InvalidState, Operation, State
+from application import ApplyBatch, InvalidState, Operation, State
 from domain import DomainError
-from entrypoints.container import Container
 from entrypoints.http.api.batch_schemas import BatchRequest, BatchResponse
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.errors import InvalidInput
+from entrypoints.http.api.examples import APPLIED, BATCH
 from entrypoints.http.api.idempotency import IDEMPOTENCY_KEY_HEADER, once, sync_headers
 from entrypoints.http.api.parameters import UserId
 from entrypoints.http.docs.responses import (
@@ -24,6 +24,7 @@ from entrypoints.http.docs.responses import (
     SYNC_TOKEN,
     WRITE,
     errors,
+    reading,
     success,
 )
 from entrypoints.http.problems import InputError
@@ -32,19 +33,19 @@ from entrypoints.http.response import ReadyResponse
 MAX_BATCH_BYTES = 262_144
 
 
-def batch_handler(container: Container) -> HTTPRouteHandler:
+def batch_handler(apply: ApplyBatch) -> HTTPRouteHandler:
     """Return the handler of batches."""
-    apply = container.apply_batch()
 
     @post(
         "/batch",
         status_code=200,
         summary="Write many tasks at once",
         operation_id="applyBatch",
-        responses=success(BatchResponse, "All operations are carried out")
+        tags=["tasks"],
+        responses=success("All operations are carried out", APPLIED)
         | errors(*BODY, *ACCESS, *EXISTING, *ID_TAKEN, *WRITE, *KEY, *STORAGE),
         response_headers=[SYNC_TOKEN, REPLAYED],
-        opt={"headers": [IDEMPOTENCY_KEY_HEADER]},
+        operation_class=reading(IDEMPOTENCY_KEY_HEADER, body=BATCH),
         request_max_body_size=MAX_BATCH_BYTES,
     )
     async def apply_batch(request: StrictRequest, user_id: UserId, data: JSONBody[BatchRequest]) -> ReadyResponse:

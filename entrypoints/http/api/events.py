@@ -1,7 +1,6 @@
 """Server-sent events: a user's changes as they happen."""
 
 import random
-import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, suppress
 from functools import partial
@@ -12,15 +11,15 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import OpenAPIType, Parameter, Schema
 
-from adapters.tokens import LEEWAY_SECONDS, KeysUnavailable, TokenError
+from adapters.tokens import KeysUnavailable, TokenError
 from application import TOKEN_PATTERN, ChangePage, FollowChanges, InvalidState, State, StateExpired, StorageUnavailable
-from entrypoints.container import Container
-from entrypoints.http.api.access import bearer_token
+from entrypoints.http.api.access import Callers
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.errors import InvalidInput
+from entrypoints.http.api.examples import APPLIED, CHANGES
 from entrypoints.http.api.parameters import EVENTS_QUERY, Since, UserId
 from entrypoints.http.api.schemas import entry
-from entrypoints.http.docs.responses import ACCESS, INPUT, STORAGE, errors, success_stream
+from entrypoints.http.docs.responses import ACCESS, INPUT, STORAGE, errors, reading, success_stream
 from entrypoints.http.response import ReadyResponse
 from entrypoints.http.server.asgi import CLOSE, Send
 from entrypoints.http.server.exchange import Exchange
@@ -44,21 +43,32 @@ LAST_EVENT_ID = Parameter(
     Schema(type=OpenAPIType.STRING, pattern=f"^$|{TOKEN_PATTERN}"),
     description="The `id` of the last event that was received. It takes precedence over `since`.",
 )
+EXAMPLE = f"""retry: 2500
+id: {CHANGES.next}
+event: ready
+data: {{}}
+
+id: {APPLIED.next}
+event: change
+data: {msgspec.json.encode(APPLIED.results[-1]).decode()}
+
+"""
 _PING = b"event: ping\ndata: {}\n\n"
 _encode = msgspec.json.Encoder().encode
 _jitter = random.Random()  # noqa: S311
 
 
-def events_handler(container: Container) -> HTTPRouteHandler:
+def events_handler(follow: FollowChanges, callers: Callers) -> HTTPRouteHandler:
     """Return the handler of a user's events."""
-    follow, verifier = container.follow_changes(), container.token_verifier()
 
     @get(
         "/events",
         summary="Follow changes as they happen",
         operation_id="followTasks",
-        responses=success_stream("Events, until the stream ends") | errors(*INPUT, *ACCESS, *STORAGE),
-        opt={"query": EVENTS_QUERY, "headers": [LAST_EVENT_ID]},
+        tags=["sync"],
+        responses=success_stream("Events, until the stream ends", EXAMPLE) | errors(*INPUT, *ACCESS, *STORAGE),
+        opt={"query": EVENTS_QUERY},
+        operation_class=reading(LAST_EVENT_ID),
     )
     async def follow_tasks(request: StrictRequest, user_id: UserId, since: Since = None) -> ReadyResponse:
         """Server-sent events (`text/event-stream`), each change with the token after it as `id`.
@@ -74,8 +84,7 @@ def events_handler(container: Container) -> HTTPRouteHandler:
         if exchange.method == "HEAD":
             return ReadyResponse.empty(200, *HEADERS)
         stream = exchange.open_stream()
-        token = bearer_token(request.scope["headers"])
-        verified = await verifier.verify(token)
+        lease = await callers.lease(request)
         events = _events(follow, user_id, begins_after)
         first = await anext(events)
 
@@ -84,11 +93,10 @@ def events_handler(container: Container) -> HTTPRouteHandler:
                 await send({"type": "http.response.body", "body": first, "more_body": True})
                 with suppress(TokenError, KeysUnavailable, StorageUnavailable):  # the next request gets the problem
                     async for part in events:
-                        await verifier.verify(token)
+                        await lease.check()
                         await send({"type": "http.response.body", "body": part, "more_body": True})
 
-        ends_after = verified.expires + LEEWAY_SECONDS - time.time()
-        return EventsResponse(partial(stream.begin, send_events, at_most=ends_after))
+        return EventsResponse(partial(stream.begin, send_events, at_most=lease.seconds))
 
     return follow_tasks
 

@@ -28,7 +28,7 @@ def health_router(storage: Storage, *, timeout: float) -> Router:
         "/live",
         summary="Is the process running?",
         operation_id="live",
-        responses=success(HealthResponse, "The process is running") | errors(),
+        responses=success("The process is running", HealthResponse()) | errors(),
     )
     async def live() -> ReadyResponse:
         """Succeeds as long as the process runs, whether or not the database is available."""
@@ -38,7 +38,7 @@ def health_router(storage: Storage, *, timeout: float) -> Router:
         "/ready",
         summary="Can the service handle requests?",
         operation_id="ready",
-        responses=success(HealthResponse, "The service is ready") | errors("storage_unavailable"),
+        responses=success("The service is ready", HealthResponse()) | errors("storage_unavailable"),
     )
     async def ready() -> ReadyResponse:
         """Succeeds when the database responds and accepts writes."""

@@ -30,7 +30,7 @@ IDEMPOTENCY_KEY_HEADER = Parameter(
     Schema(type=OpenAPIType.STRING, pattern=KEY_PATTERN),
     description="A text that no other request has, quoted or bare. A retry with the same key gets the first response.",
 )
-"""For the OpenAPI document; handlers name it in `opt`."""
+"""For the OpenAPI document."""
 
 
 async def once(request: StrictRequest) -> Once | None:

@@ -7,10 +7,10 @@ from zlib import crc32
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
-from application import DEFAULT_PAGE_SIZE, InvalidState, PageRequest, State
-from entrypoints.container import Container
+from application import DEFAULT_PAGE_SIZE, InvalidState, PageRequest, State, Tasks
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.cursors import decode_cursor, encode_cursor
+from entrypoints.http.api.examples import CHANGES, LIST
 from entrypoints.http.api.parameters import (
     CHANGES_QUERY,
     PAGE_QUERY,
@@ -23,26 +23,29 @@ from entrypoints.http.api.parameters import (
 )
 from entrypoints.http.api.preconditions import IF_NONE_MATCH, known_tags
 from entrypoints.http.api.schemas import ChangesResponse, TaskListResponse
-from entrypoints.http.docs.responses import ACCESS, ETAG, INPUT, LINK, STORAGE, SYNC, errors, success
+from entrypoints.http.docs.responses import ACCESS, ETAG, INPUT, LINK, STORAGE, SYNC, errors, reading, success
 from entrypoints.http.response import ReadyResponse
+from entrypoints.http.server.exchange import Exchange
 
 REPRESENTATION = 1
 """The version of the list's form in JSON, part of its entity tag. Another form of a task needs another number."""
 
 
-def list_handlers(container: Container) -> list[HTTPRouteHandler]:
+def list_handlers(use_cases: Tasks) -> list[HTTPRouteHandler]:
     """Return the handlers of the list and of its changes."""
-    list_user_tasks, list_user_changes = container.list_tasks(), container.list_changes()
+    list_user_tasks, list_user_changes = use_cases.list, use_cases.changes
 
     @get(
         "/",
         summary="View all personal tasks",
         operation_id="listTasks",
-        responses=success(TaskListResponse, "A page of tasks")
-        | success(None, "The page still has that ETag", status=304)
+        tags=["tasks"],
+        responses=success("A page of tasks", LIST)
+        | success("The page still has that ETag", status=304)
         | errors(*INPUT, *ACCESS, *STORAGE),
         response_headers=[ETAG, LINK],
-        opt={"query": PAGE_QUERY, "headers": [IF_NONE_MATCH]},
+        opt={"query": PAGE_QUERY},
+        operation_class=reading(IF_NONE_MATCH),
     )
     async def list_tasks(
         request: StrictRequest,
@@ -70,14 +73,15 @@ def list_handlers(container: Container) -> list[HTTPRouteHandler]:
             query += f"&completed={str(completed).lower()}"
         if q is not None:
             query += f"&q={quote(q, safe='')}"
-        link = f'<{tasks_path(user_id)}?{query}>; rel="next"'
+        link = f'<{tasks_path(request, user_id)}?{query}>; rel="next"'
         return ReadyResponse.json(200, TaskListResponse.of(page, next_cursor), tag, (b"link", link.encode()))
 
     @get(
         "/changes",
         summary="View the changes of personal tasks",
         operation_id="listChanges",
-        responses=success(ChangesResponse, "A page of changes") | errors(*INPUT, *ACCESS, *SYNC, *STORAGE),
+        tags=["sync"],
+        responses=success("A page of changes", CHANGES) | errors(*INPUT, *ACCESS, *SYNC, *STORAGE),
         opt={"query": CHANGES_QUERY},
     )
     async def list_changes(
@@ -95,9 +99,10 @@ def list_handlers(container: Container) -> list[HTTPRouteHandler]:
     return [list_tasks, list_changes]
 
 
-def tasks_path(user_id: str) -> str:
-    """Return the path of a user's tasks."""
-    return f"/api/{quote(user_id, safe='')}/tasks"
+def tasks_path(request: StrictRequest, user_id: str) -> str:
+    """Return the path of a user's tasks, for a request to that path: it tells where the API is mounted."""
+    segments = Exchange.of(request.scope).path.strip("/").split("/")
+    return "/".join(("", *segments[:-2], quote(user_id, safe=""), "tasks"))
 
 
 def _list_tag(state: State, digest: int) -> str:

@@ -1,6 +1,5 @@
 """OPTIONS: the methods of a path."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from litestar import Request, route
@@ -9,13 +8,13 @@ from litestar.handlers import HTTPRouteHandler
 from entrypoints.http.response import ReadyResponse
 
 
-def options_handler(paths: Sequence[str]) -> HTTPRouteHandler:
-    """Return a handler for OPTIONS on the paths of a router.
+def options_handler(path: str) -> HTTPRouteHandler:
+    """Return a handler for OPTIONS on a path of a router.
 
     It replaces Litestar's own, whose Allow has only the first method of a path.
     """
 
-    @route(paths, http_method=["OPTIONS"], status_code=200, include_in_schema=False)
+    @route(path, http_method=["OPTIONS"], status_code=200, include_in_schema=False)
     async def options(request: Request[Any, Any, Any]) -> ReadyResponse:
         template = request.scope["path_template"]
         methods = next(route.methods for route in request.app.routes if route.path_format == template)

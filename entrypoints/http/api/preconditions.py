@@ -33,7 +33,7 @@ IF_NONE_MATCH_TO_WRITE = Parameter(
     Schema(type=OpenAPIType.STRING, pattern=TAGS_PATTERN),
     description="Write only if the task's ETag is not among these; otherwise, and always for *, respond with 412.",
 )
-"""For the OpenAPI document; handlers name theirs in `opt`. As parameters of handlers they would take twice the time."""
+"""For the OpenAPI document. As parameters of handlers they would take twice the time."""
 
 _NEXT = re.compile(rf"[ \t]*+(?P<tag>{_TAG})?[ \t]*+(,|\Z)")  # possessive: linear in the length of white space
 _VERSION = re.compile(r'"(?P<number>[1-9][0-9]{0,18})"')

@@ -100,7 +100,7 @@ class TaskResponse(msgspec.Struct, kw_only=True, frozen=True):
         ),
     ]
     title: Annotated[str, Meta(examples=[_EXAMPLE_TITLE], min_length=1, max_length=TITLE.max_length)]
-    is_completed: bool
+    is_completed: Annotated[bool, Meta(examples=[False])]
     completed_at: Annotated[
         Time | None,
         Meta(description="When it was completed, the first time since it was last open.", examples=[None]),

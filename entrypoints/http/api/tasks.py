@@ -1,18 +1,20 @@
 """The stories of one task over HTTP, and the routes of all. Each handler makes one use-case call."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from litestar import Request, Router, delete, get, patch, post, put
+from litestar.openapi.spec import SecurityRequirement
 from litestar.params import JSONBody
 
-from application import Written
+from application import Tasks, Written
 from domain import Task
-from entrypoints.container import Container
 from entrypoints.http.api.access import AccessControl
 from entrypoints.http.api.batch import batch_handler
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.events import events_handler
+from entrypoints.http.api.examples import COMPLETED, CREATE, CREATED, UPDATE, UPDATED
 from entrypoints.http.api.idempotency import IDEMPOTENCY_KEY_HEADER, once, sync_headers
 from entrypoints.http.api.lists import list_handlers, tasks_path
 from entrypoints.http.api.options import options_handler
@@ -41,19 +43,30 @@ from entrypoints.http.docs.responses import (
     SYNC_TOKEN,
     WRITE,
     errors,
+    reading,
     success,
 )
 from entrypoints.http.response import ReadyResponse
 from entrypoints.http.server.exchange import Exchange
 
+SECURITY: Sequence[SecurityRequirement] = [{"bearer": []}]
 WRITE_HEADERS = [IF_MATCH, IF_NONE_MATCH_TO_WRITE, IDEMPOTENCY_KEY_HEADER]
 
 
-def tasks_router(container: Container, access: AccessControl) -> Router:
-    """Return the routes of a user's tasks. Before each request its access is checked, and then its query."""
-    strict, view_task = container.settings().require_if_match, container.get_task()
-    create, update = container.create_task(), container.update_task()
-    complete, remove = container.complete_task(), container.delete_task()
+def tasks_router(
+    use_cases: Tasks,
+    access: AccessControl,
+    *,
+    strict: bool = False,
+    prefix: str = "/api",
+    security: Sequence[SecurityRequirement] | None = SECURITY,
+) -> Router:
+    """Return the routes of a user's tasks. Before each request its access is checked, and then its query.
+
+    `strict` requires If-Match for updates and deletions. `security` is what the OpenAPI document says of access.
+    """
+    view_task, create, update = use_cases.get, use_cases.create, use_cases.update
+    complete, remove = use_cases.complete, use_cases.delete
 
     async def view(request: StrictRequest, user_id: str, task_id: str) -> Task:
         return await view_task(actor=request.actor, user_id=user_id, task_id=parse_task_id(task_id))
@@ -62,29 +75,31 @@ def tasks_router(container: Container, access: AccessControl) -> Router:
         "/",
         summary="Create a task",
         operation_id="createTask",
-        responses=success(TaskResponse, "The new task", status=201)
-        | success(TaskResponse, "The task, which exists with this id and title")
+        tags=["tasks"],
+        responses=success("The new task", CREATED, status=201)
+        | success("The task, which exists with this id and title", CREATED)
         | errors(*BODY, *ACCESS, *ID_TAKEN, *KEY, *STORAGE),
         response_headers=[ETAG, LOCATION, SYNC_TOKEN, REPLAYED],
-        opt={"headers": [IDEMPOTENCY_KEY_HEADER]},
+        operation_class=reading(IDEMPOTENCY_KEY_HEADER, body=CREATE),
     )
     async def create_task(request: StrictRequest, user_id: UserId, data: JSONBody[CreateTaskRequest]) -> ReadyResponse:
         """Create a task, which is open and first in the list. With an `id` of the client's, a retry finds it."""
         written = await create(
             actor=request.actor, user_id=user_id, draft=data.draft(), task_id=data.task_id, once=await once(request)
         )
-        location = f"{tasks_path(user_id)}/{written.task.id}"
+        location = f"{tasks_path(request, user_id)}/{written.task.id}"
         return _task_response(written, (b"location", location.encode()), status=201 if written.state else 200)
 
     @get(
         "/{task_id:str}",
         summary="View one task",
         operation_id="getTask",
-        responses=success(TaskResponse, "The task")
-        | success(None, "The task still has that ETag", status=304)
+        tags=["tasks"],
+        responses=success("The task", CREATED)
+        | success("The task still has that ETag", status=304)
         | errors(*INPUT, *ACCESS, *EXISTING, *STORAGE),
         response_headers=[ETAG],
-        opt={"headers": [IF_NONE_MATCH]},
+        operation_class=reading(IF_NONE_MATCH),
     )
     async def get_task(request: StrictRequest, user_id: UserId, task_id: TaskId) -> ReadyResponse:
         """Return the task as it was last stored."""
@@ -97,10 +112,11 @@ def tasks_router(container: Container, access: AccessControl) -> Router:
         "/{task_id:str}",
         summary="Update a task",
         operation_id="updateTask",
-        responses=success(TaskResponse, "The task as it is now")
+        tags=["tasks"],
+        responses=success("The task as it is now", UPDATED)
         | errors(*BODY, *ACCESS, *EXISTING, *WRITE, *IF_MATCH_REQUIRED, *KEY, *STORAGE),
         response_headers=[ETAG, SYNC_TOKEN, REPLAYED],
-        opt={"headers": WRITE_HEADERS},
+        operation_class=reading(*WRITE_HEADERS, body=UPDATE),
     )
     async def update_task(
         request: StrictRequest,
@@ -125,10 +141,10 @@ def tasks_router(container: Container, access: AccessControl) -> Router:
         "/{task_id:str}/complete",
         summary="Complete a task",
         operation_id="completeTask",
-        responses=success(TaskResponse, "The completed task")
-        | errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *KEY, *STORAGE),
+        tags=["tasks"],
+        responses=success("The completed task", COMPLETED) | errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *KEY, *STORAGE),
         response_headers=[ETAG, SYNC_TOKEN, REPLAYED],
-        opt={"headers": WRITE_HEADERS},
+        operation_class=reading(*WRITE_HEADERS),
     )
     async def complete_task(request: StrictRequest, user_id: UserId, task_id: TaskId) -> ReadyResponse:
         """Needs no body. Completing again changes nothing: the first `completed_at` stays."""
@@ -146,10 +162,11 @@ def tasks_router(container: Container, access: AccessControl) -> Router:
         "/{task_id:str}",
         summary="Delete a task",
         operation_id="deleteTask",
-        responses=success(None, "The task is deleted", status=204)
+        tags=["tasks"],
+        responses=success("The task is deleted", status=204)
         | errors(*INPUT, *ACCESS, *EXISTING, *WRITE, *IF_MATCH_REQUIRED, *KEY, *STORAGE),
         response_headers=[SYNC_TOKEN, REPLAYED],
-        opt={"headers": WRITE_HEADERS},
+        operation_class=reading(*WRITE_HEADERS),
     )
     async def delete_task(request: StrictRequest, user_id: UserId, task_id: TaskId) -> None:
         """Delete the task permanently. Deleting it again responds with 404."""
@@ -169,13 +186,13 @@ def tasks_router(container: Container, access: AccessControl) -> Router:
         check_query(request)
 
     return Router(
-        "/api/{user_id:str}/tasks",
+        f"{prefix}/{{user_id:str}}/tasks",
         route_handlers=[
             # First, or Litestar adds its own.
-            options_handler(["/", "/changes", "/events", "/batch", "/{task_id:str}", "/{task_id:str}/complete"]),
-            *list_handlers(container),
-            events_handler(container),
-            batch_handler(container),
+            *map(options_handler, ["/", "/changes", "/events", "/batch", "/{task_id:str}", "/{task_id:str}/complete"]),
+            *list_handlers(use_cases),
+            events_handler(use_cases.follow_changes, access.callers),
+            batch_handler(use_cases.apply),
             create_task,
             get_task,
             update_task,
@@ -184,8 +201,7 @@ def tasks_router(container: Container, access: AccessControl) -> Router:
         ],
         before_request=check,
         request_class=StrictRequest,
-        tags=["tasks"],
-        security=[{"bearer": []}],
+        security=security,
     )
 
 

@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, built as plain data.
 
 Litestar derives the operations from the route handlers; msgspec derives the schemas from the types that encode and
-decode the bodies. Neither derives the headers that a handler reads, the headers of each response, and that an optional
+decode the bodies. Neither derives the headers of each response, and that an optional
 parameter is omitted and never null; these are added to the data.
 """
 
@@ -16,6 +16,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, Contact, License, SecurityScheme, Tag
 
 from application import TOKEN_PATTERN
+from entrypoints.http.docs.components import share
 from entrypoints.http.problems import KINDS
 
 _HEADERS: dict[str, dict[str, Any]] = {
@@ -51,6 +52,11 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "minLength": 1, "maxLength": 128},
     },
 }
+_ORDER = (
+    *("listTasks", "createTask", "getTask", "updateTask", "completeTask", "deleteTask", "applyBatch"),
+    *("listChanges", "followTasks"),
+    *("live", "ready"),
+)
 _OPTIONAL = frozenset({"Idempotency-Replayed", "Link", "RateLimit", "RateLimit-Policy", "Sync-Token"})
 _ERROR_HEADERS = {str(kind.status): tuple(kind.headers) for kind in KINDS.values()}
 
@@ -63,7 +69,7 @@ def openapi_document(
     `schemas` are the types of all bodies, `error_codes` the codes of an InputError.
     """
     app = Litestar(routers, openapi_config=_CONFIG, logging_config=None)
-    document: dict[str, Any] = app.openapi_schema.to_schema()
+    document: dict[str, Any] = msgspec.to_builtins(app.openapi_schema.to_schema())
     document["components"]["schemas"] = _schemas(schemas)
     document["components"]["schemas"]["InputError"]["properties"]["code"]["enum"] = list(error_codes)
     handlers = dict(_handlers(app))
@@ -71,16 +77,30 @@ def openapi_document(
         handler = handlers[operation["operationId"]]
         for parameter in operation.get("parameters", ()):
             parameter["schema"] = _without_null(parameter["schema"])
-        if headers := handler.opt.get("headers"):
-            operation["parameters"] += [header.to_schema() for header in headers]
+            parameter["schema"].pop("description", None)  # it repeats that of the parameter
+            del parameter["deprecated"]
         security = operation.setdefault("security", [])
+        del operation["deprecated"]
+        operation["responses"] = dict(sorted(operation["responses"].items()))
         success_headers = [header.name for header in handler.resolve_response_headers()]
         for status, response in operation["responses"].items():
             names = [*(_ERROR_HEADERS.get(status, ()) if status >= "400" else success_headers), "X-Request-ID"]
             if security and status != "401":  # the limit is that of the token's user
                 names += ["RateLimit", "RateLimit-Policy"]
             response["headers"] = {name: {**_HEADERS[name], "required": name not in _OPTIONAL} for name in names}
+    document["paths"] = _ordered(document["paths"])
+    share(document)
     return document
+
+
+def _ordered(paths: dict[str, Any]) -> dict[str, Any]:
+    """Return paths, and the operations of each path, in the order in which a reader wants them."""
+    place = {operation_id: n for n, operation_id in enumerate(_ORDER)}
+    ordered = {
+        path: dict(sorted(operations.items(), key=lambda each: place[each[1]["operationId"]]))
+        for path, operations in paths.items()
+    }
+    return dict(sorted(ordered.items(), key=lambda each: place[next(iter(each[1].values()))["operationId"]]))
 
 
 def _schemas(types: Sequence[type[msgspec.Struct]]) -> dict[str, Any]:
@@ -108,6 +128,17 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, **kind}
 
 
+COMPONENTS = Components(
+    security_schemes={
+        "bearer": SecurityScheme(
+            type="http",
+            scheme="bearer",
+            bearer_format="JWT",
+            description="A JWT whose `sub` is the user in the path. In development: `hextasks token USER`.",
+        )
+    }
+)
+"""The security scheme that the operations name."""
 _CONFIG = OpenAPIConfig(
     title="hextasks",
     version=version("hextasks"),
@@ -115,19 +146,11 @@ _CONFIG = OpenAPIConfig(
     license=License(name="MIT", identifier="MIT"),
     tags=[
         Tag("tasks", description="A user's tasks, for that user only."),
+        Tag("sync", description="What has changed, for clients that keep a copy."),
         Tag("health", description="Probes for load balancers and orchestrators, which need no token."),
     ],
     use_handler_docstrings=True,
     description="Each user's own tasks. Every error is `application/problem+json` with a stable `code`.",
-    components=Components(
-        security_schemes={
-            "bearer": SecurityScheme(
-                type="http",
-                scheme="bearer",
-                bearer_format="JWT",
-                description="A JWT whose `sub` is the user in the path. In development: `hextasks token USER`.",
-            )
-        }
-    ),
+    components=COMPONENTS,
     render_plugins=[],
 )

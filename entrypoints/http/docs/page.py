@@ -3,6 +3,7 @@
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import msgspec
@@ -29,14 +30,47 @@ _PAGE = """<!DOCTYPE html>
   </body>
 </html>
 """
-_SCRIPT = """SwaggerUIBundle({
+_SCRIPT = Template("""// Fill in the user of the token wherever a path names one.
+function fillIn(system, token) {
+  const claims = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+  const bytes = Uint8Array.from(atob(claims), (byte) => byte.charCodeAt(0));
+  const user = JSON.parse(new TextDecoder().decode(bytes))[$user_claim];
+  for (const [path, operations] of Object.entries(system.specSelectors.specJson().toJS().paths)) {
+    if (!path.includes("{user_id}")) continue;
+    for (const method of Object.keys(operations)) {
+      system.specActions.changeParam([path, method], "user_id", "path", user);
+    }
+  }
+}
+
+const Users = () => ({
+  statePlugins: {
+    auth: {
+      wrapActions: {
+        authorize: (original, system) => (given) => {
+          try {
+            fillIn(system, given.bearer.value);
+          } catch (error) {
+            console.warn("not a token of this service", error);
+          }
+          return original(given);
+        },
+      },
+    },
+  },
+});
+
+SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#reference",
   deepLinking: true,
+  oauth2RedirectUrl: null,
   showCommonExtensions: true,
+  tryItOutEnabled: true,
   presets: [SwaggerUIBundle.presets.apis],
+  plugins: [Users],
 });
-"""
+""")
 # Swagger UI writes styles into its elements.
 _POLICY = (
     b"content-security-policy",
@@ -45,14 +79,13 @@ _POLICY = (
 )
 _FOR_A_DAY = (b"cache-control", b"public, max-age=86400")
 _FILES = {"swagger.js": "swagger_bundle.js", "swagger.css": "swagger_style.css"}
-_ASSETS = ("page.js", *_FILES)
+_JAVASCRIPT = b"text/javascript"
 
 
 @cache
 def _asset(name: str) -> StaticResponse:
-    media_type = b"text/css" if name.endswith(".css") else b"text/javascript"
-    body = _swagger_file(_FILES[name]) if name in _FILES else _SCRIPT.encode()
-    return StaticResponse(body, (b"content-type", media_type + b"; charset=utf-8"), _FOR_A_DAY)
+    media_type = b"text/css" if name.endswith(".css") else _JAVASCRIPT
+    return StaticResponse(_swagger_file(_FILES[name]), (b"content-type", media_type + b"; charset=utf-8"), _FOR_A_DAY)
 
 
 def _swagger_file(name: str) -> bytes:
@@ -63,11 +96,16 @@ def _swagger_file(name: str) -> bytes:
     return (Path(package.origin).parent / name).read_bytes()
 
 
-def docs_router(document: dict[str, Any]) -> Router:
-    """Return the routes of the reference. Their responses are made now, so that no request has to wait for it."""
+def docs_router(document: dict[str, Any], *, user_claim: str = "sub") -> Router:
+    """Return the routes of the reference. Their responses are made now, so that no request has to wait for it.
+
+    The page takes the user from `user_claim` of its token.
+    """
     reference = StaticResponse(_PAGE.encode(), (b"content-type", b"text/html; charset=utf-8"), _POLICY)
     described = StaticResponse(msgspec.json.encode(document), JSON)
-    assets = {name: _asset(name) for name in _ASSETS}
+    script = _SCRIPT.substitute(user_claim=msgspec.json.encode(user_claim).decode()).encode()
+    assets = {name: _asset(name) for name in _FILES}
+    assets["page.js"] = StaticResponse(script, (b"content-type", _JAVASCRIPT + b"; charset=utf-8"))
 
     @get("/openapi.json", sync_to_thread=False)
     def openapi() -> StaticResponse:

@@ -1,9 +1,14 @@
-"""What the OpenAPI document says of an operation's responses."""
+"""What the OpenAPI document says of an operation: the headers that it reads, and its responses.
+
+Examples are objects, which are encoded with the document: Litestar would remove the fields of a mapping that are null.
+"""
+
+from dataclasses import dataclass
 
 from litestar.datastructures import ResponseHeader
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import Example
-from msgspec import Struct, to_builtins
+from litestar.openapi.spec import Example, Operation, Parameter, RequestBody
+from msgspec import Struct
 
 from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, Problem, example
 
@@ -26,14 +31,31 @@ ETAG, LINK, LOCATION, SYNC_TOKEN, REPLAYED = (
 )
 
 
-def success(body: type[Struct] | None, description: str, *, status: int = 200) -> dict[int, ResponseSpec]:
-    """Describe a successful response. A `body` of None means that it has none."""
-    return {status: ResponseSpec(body, description=description, generate_examples=False)}
+def reading(*headers: Parameter, body: Struct | None = None) -> type[Operation]:
+    """Describe an operation whose handler reads these headers itself; `body` is an example of its body."""
+
+    @dataclass
+    class Reading(Operation):
+        def __post_init__(self) -> None:
+            self.parameters = [*(self.parameters or ()), *headers]
+            if body and isinstance(self.request_body, RequestBody):
+                self.request_body.content["application/json"].example = body
+
+    return Reading
 
 
-def success_stream(description: str) -> dict[int, ResponseSpec]:
+def success(description: str, body: Struct | None = None, *, status: int = 200) -> dict[int, ResponseSpec]:
+    """Describe a successful response by an example of its body; None means that it has none."""
+    spec = ResponseSpec(type(body) if body else None, description=description, generate_examples=False)
+    spec.examples = [Example(value=body)] if body else None
+    return {status: spec}
+
+
+def success_stream(description: str, example: str) -> dict[int, ResponseSpec]:
     """Describe a response of server-sent events."""
-    return {200: ResponseSpec(str, description=description, media_type="text/event-stream", generate_examples=False)}
+    spec = ResponseSpec(str, description=description, media_type="text/event-stream", generate_examples=False)
+    spec.examples = [Example(value=example)]
+    return {200: spec}
 
 
 def errors(*codes: str) -> dict[int, ResponseSpec]:
@@ -44,10 +66,10 @@ def errors(*codes: str) -> dict[int, ResponseSpec]:
     return {
         status: ResponseSpec(
             Problem,
-            description=" or ".join(KINDS[code].title for code in same),
+            description=". ".join(f"`{code}`: {KINDS[code].title}" for code in same),
             media_type=PROBLEM_MEDIA_TYPE,
             generate_examples=False,
-            examples=[Example(summary=code, value=to_builtins(example(code))) for code in same],
+            examples=[Example(summary=KINDS[code].title, value=example(code)) for code in same],
         )
         for status, same in by_status.items()
     }

@@ -10,6 +10,7 @@ USERS = ["grace", "ada", "Ada", "ada ", "a", "ä", "\U0001f600", "\uffff", "~", 
 
 
 async def pages(tasks: TaskRepository, limit: int) -> list[list[str]]:
+    """Return the users of all pages."""
     found: list[list[str]] = []
     after = ""
     while page := await tasks.all_states(after=after, limit=limit):
@@ -21,9 +22,7 @@ async def pages(tasks: TaskRepository, limit: int) -> list[list[str]]:
 class UserContract(RepositoryCase):
     """The users whose tasks have ever changed, page by page."""
 
-    async def test_each_user_who_has_written_comes_once_in_the_order_of_code_points(
-        self, tasks: TaskRepository
-    ) -> None:
+    async def test_each_user_who_has_written_comes_once_in_order_of_code_points(self, tasks: TaskRepository) -> None:
         assert await tasks.all_states(after="", limit=1000) == {}
         made = [await add(tasks, a_task(user_id=user)) for user in USERS]
         await tasks.remove("ada", made[1].id, removed_at=LATER)

@@ -5,7 +5,8 @@ import sys
 from uuid import uuid4
 
 from tasks_client import AuthenticatedClient
-from tasks_client.api.tasks import create_task, get_task, list_changes, list_tasks
+from tasks_client.api.sync import list_changes
+from tasks_client.api.tasks import create_task, get_task, list_tasks
 from tasks_client.models import (
     ChangesResponse,
     CreateTaskRequest,
