@@ -19,6 +19,7 @@ from entrypoints.http.api.options import options_handler
 from entrypoints.http.api.rate_limit import RateLimit
 from entrypoints.http.api.tasks import tasks_router
 from entrypoints.http.docs.document import openapi_document
+from entrypoints.http.docs.index import index_router
 from entrypoints.http.docs.page import docs_router
 from entrypoints.http.page.routes import page_router
 from entrypoints.http.server.descriptors import connection_limit
@@ -67,6 +68,8 @@ def create_litestar(
     storage: Storage = container.storage()
     settings: Settings = container.settings()
     pages = [page_router(settings.page_path, user_claim=settings.jwt_user_claim)] if settings.page_path else []
+    if settings.page_path != "/":
+        pages.append(index_router(settings.page_path))
 
     @asynccontextmanager
     async def open_storage(_: Litestar) -> AsyncIterator[None]:
@@ -84,7 +87,7 @@ def create_litestar(
     return Litestar(
         [
             *api_routers(container),
-            docs_router(api_document()),
+            docs_router(api_document, is_made_now=settings.in_production),  # development starts sooner
             *pages,
             options_handler(["/*"]),  # `OPTIONS *` is about the server as a whole
         ],

@@ -111,7 +111,7 @@ class Served:
         return self.address.rpartition(":")[2]
 
     def line(self, name: str) -> str:
-        """Return what stands after a name: `docs`, `page` or `try`."""
+        """Return what stands after a name, such as `docs`."""
         (found,) = [line.split(maxsplit=1)[1] for line in self.lines[1:] if line.split()[0] == name]
         return found
 
@@ -167,7 +167,7 @@ def serving(cwd: Path, stderr: int | None = None, limit: str = "", /, **settings
         try:
             for line in process.stdout:
                 served.lines.append(line.rstrip("\n"))
-                if len(served.lines) == (2 if settings.get("ENVIRONMENT") == "production" else 4):
+                if line.split()[0] == ("docs" if settings.get("ENVIRONMENT") == "production" else "try"):
                     break
             else:
                 log.seek(0)

@@ -1,5 +1,6 @@
 """The API reference: the OpenAPI document, and Swagger UI to browse and try it without internet access."""
 
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,15 +64,25 @@ def _swagger_file(name: str) -> bytes:
     return (Path(package.origin).parent / name).read_bytes()
 
 
-def docs_router(document: dict[str, Any]) -> Router:
-    """Return the routes of the reference. Their responses are made now, so that no request has to wait for it."""
+def docs_router(document: Callable[[], dict[str, Any]], *, is_made_now: bool) -> Router:
+    """Return the routes of the reference.
+
+    Its responses take 0.15 s to make. They are made now, so that no request has to wait, or else when first wanted.
+    """
     reference = StaticResponse(_PAGE.encode(), (b"content-type", b"text/html; charset=utf-8"), _POLICY)
-    described = StaticResponse(msgspec.json.encode(document), JSON)
-    assets = {name: _asset(name) for name in _ASSETS}
+
+    @cache
+    def described() -> StaticResponse:
+        return StaticResponse(msgspec.json.encode(document()), JSON)
+
+    if is_made_now:
+        described()
+        for name in _ASSETS:
+            _asset(name)
 
     @get("/openapi.json", sync_to_thread=False)
     def openapi() -> StaticResponse:
-        return described
+        return described()
 
     @get("/docs", sync_to_thread=False)
     def page() -> StaticResponse:
@@ -79,8 +90,8 @@ def docs_router(document: dict[str, Any]) -> Router:
 
     @get("/docs/assets/{name:str}", sync_to_thread=False)
     def asset(name: FromPath[str]) -> StaticResponse:
-        if name not in assets:
+        if name not in _ASSETS:
             raise NotFoundException
-        return assets[name]
+        return _asset(name)
 
     return Router("/", route_handlers=[openapi, page, asset], include_in_schema=False)
