@@ -8,18 +8,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
 import httpx
 
+from entrypoints.cli import main
 from tests.patience import DEADLINE_SECONDS, GENEROUS, REQUEST_TIMEOUT_SECONDS, SERVER_DEADLINE_SECONDS
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("serve", "migrate", "purge", "restored", "token", "doctor", "openapi")
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
 _MEASURED = {name: value for name, value in os.environ.items() if name == COVERAGE}
 """The setting by which a process measures its coverage, if the tests are measured."""
@@ -66,12 +68,33 @@ def hextasks(*arguments: str, cwd: Path, limit: str = "", **settings: str) -> su
     return ended(started(*arguments, cwd=cwd, limit=limit, **settings))
 
 
-def hextasks_each(*arguments: str, cwd: Path, settings: list[dict[str, str]]) -> list[subprocess.CompletedProcess[str]]:
-    """Run a command to its end with each of several settings, all at once, unmeasured."""
+def command(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in a thread of this process, which has loaded its modules already."""
+    with ThreadPoolExecutor(1) as thread:  # where this one's event loop does not run
+        return thread.submit(_command, [*arguments], cwd, settings).result()
+
+
+def _command(arguments: list[str], cwd: Path, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    output, errors, outside = StringIO(), StringIO(), dict(os.environ)
+    os.environ.clear()
+    os.environ |= environment(**settings)
+    try:
+        with chdir(cwd), redirect_stdout(output), redirect_stderr(errors):
+            main(arguments)
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 0
+    finally:
+        os.environ.clear()
+        os.environ |= outside
+    return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
+
+
+def hextasks_each(*arguments: str, runs: list[tuple[Path, dict[str, str]]]) -> list[subprocess.CompletedProcess[str]]:
+    """Run a command to its end in each of several folders with settings, all at once, unmeasured."""
     process = subprocess.run(
         [sys.executable, "-m", "tests.cli.forks", *arguments],
-        input=json.dumps([environment(**each) for each in settings]),
-        cwd=cwd,
+        input=json.dumps([(str(folder), environment(**settings)) for folder, settings in runs]),
+        cwd=ROOT,
         env=environment(),
         stdout=subprocess.PIPE,
         text=True,
