@@ -38,11 +38,11 @@ def masked(text: str) -> str:
     return text
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[dict[str, str]]:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The first command of the quick start, running; yields the environment it runs in."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    environment = {**outside, "DATA_DIR": str(tmp_path), "PORT": str(free_port())}
+    environment = {**outside, "DATA_DIR": str(tmp_path_factory.mktemp("data")), "PORT": str(free_port())}
     first = blocks("Quick start", "console")[0]
     assert first.startswith("$ ")
     with subprocess.Popen(

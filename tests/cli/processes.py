@@ -170,6 +170,15 @@ class Served:
                 return titles
             url = f"/api/ada/tasks?limit=100&cursor={page['next_cursor']}"
 
+    def sync_token(self) -> str:
+        """Return the token of the state after all of ada's changes."""
+        url, token = f"{self.address}/api/ada/tasks/changes", "000000000000-0"
+        while True:
+            page = httpx.get(url, params={"since": token, "limit": 500}, headers=self.headers).raise_for_status().json()
+            token = str(page["next"])
+            if not page["has_more"]:
+                return token
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(DEADLINE_SECONDS)

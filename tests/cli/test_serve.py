@@ -18,6 +18,7 @@ import pytest
 from tests.cli.processes import (
     Served,
     a_title,
+    command,
     end_group,
     ended,
     environment,
@@ -93,7 +94,7 @@ def test_the_curl_line_works_with_any_settings(tmp_path: Path, settings: dict[st
 
 @pytest.mark.parametrize("user", ["grace", "auth0|ünï/çödé o'brien"])
 def test_a_token_from_the_command_is_accepted(served: Served, home: Path, user: str) -> None:
-    made = hextasks("token", user, cwd=home)
+    made = command("token", user, cwd=home)
     assert (made.returncode, made.stderr) == (0, "")
     header = {"Authorization": f"Bearer {made.stdout.strip()}"}
     answer = httpx.get(f"{served.address}/api/{quote(user, safe='')}/tasks", headers=header)

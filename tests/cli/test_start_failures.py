@@ -95,9 +95,10 @@ def served(tmp_path_factory: pytest.TempPathFactory, guarded: str) -> dict[str, 
     (folder / "taken").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        runs["taken port"] = (folder / "taken", {"PORT": port})
+        runs["PORT"] = (folder / "taken", {"PORT": port})
+        runs["ADMIN_PORT"] = (folder / "taken", {"ADMIN_PORT": port})
         ran = hextasks_each("serve", runs=[(cwd, {"PORT": "0", **settings}) for cwd, settings in runs.values()])
-    assert f"port {port}" in ran[-1].stderr
+    assert all(f"port {port}" in each.stderr for each in ran[-2:])
     assert list((folder / "taken").iterdir()) == []
     return dict(zip(runs, ran, strict=True))
 
@@ -126,8 +127,9 @@ def test_the_database_gives_the_reason(served: dict[str, Ran], case: str) -> Non
     assert ROLES[case][2] in failure(served[case])
 
 
-def test_a_taken_port(served: dict[str, Ran]) -> None:
-    assert "PORT" in failure(served["taken port"])
+@pytest.mark.parametrize("name", ["PORT", "ADMIN_PORT"])
+def test_a_taken_port(served: dict[str, Ran], name: str) -> None:
+    assert f"set HOST or {name}" in failure(served[name])
 
 
 @pytest.mark.parametrize("name", ["migrate", "doctor"])
