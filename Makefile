@@ -1,16 +1,24 @@
 # The two main commands are `make serve` and `make test`. They need Python 3.11+ and make, and install everything else.
 
 UV := $(shell command -v uv || echo .tools/bin/uv)
+# Progress is for people: uv is quiet unless standard error is a terminal.
+QUIET := $(shell test -t 2 || echo --quiet)
+# What serving needs is part of what the tests need, so that a complete environment is never reduced.
 READY := .venv/.ready
+SERVED := $(if $(wildcard $(READY)),$(READY),.venv/.served)
 # Trust the machine's certificate authorities, which a company's proxy needs.
 export UV_SYSTEM_CERTS = true
 
 # Keep compiled code, whatever the environment says: without it every process starts up to a second later.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: serve test test-fast clients torture bench check format clean
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-fast clients torture bench check format clean
 
-serve: $(READY)  ## Run the service; settings come from the environment and .env
+help:  ## Show these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+serve: $(SERVED)  ## Run the service; settings come from the environment and .env
 	@exec .venv/bin/hextasks serve
 
 test: $(READY)  ## Run every test and check the coverage
@@ -47,21 +55,29 @@ format: $(READY)  ## Format the code and apply automatic fixes
 clean:  ## Remove build results and caches, but not the data
 	rm -rf .venv .tools .bench .clients dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
+.venv/.served: pyproject.toml uv.lock | $(UV)
+	@echo 'Installing the service into .venv'
+	@$(UV) sync --frozen --all-extras --no-default-groups $(QUIET)
+	@touch $@
+
 $(READY): pyproject.toml uv.lock | $(UV)
-	@$(UV) sync --frozen --all-extras --quiet
+	@echo 'Installing the service and the tools for tests into .venv'
+	@$(UV) sync --frozen --all-extras $(QUIET)
 	@touch $@
 
 .bench/usual/.ready: pyproject.toml uv.lock | $(UV)
-	@UV_PROJECT_ENVIRONMENT=.bench/usual $(UV) sync --frozen --only-group bench --quiet
+	@echo 'Installing the usual stack into .bench'
+	@UV_PROJECT_ENVIRONMENT=.bench/usual $(UV) sync --frozen --only-group bench $(QUIET)
 	@touch $@
 
 .clients/.ready: tests/http/clients/package-lock.json pyproject.toml uv.lock | $(UV)
 	@echo 'Installing linters and client generators for the OpenAPI document'
 	@mkdir -p .clients && cp tests/http/clients/package.json tests/http/clients/package-lock.json .clients
 	@cd .clients && npm ci --engine-strict --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=1 --fetch-timeout=30000
-	@UV_PROJECT_ENVIRONMENT=.clients/python $(UV) sync --frozen --only-group clients --quiet
+	@UV_PROJECT_ENVIRONMENT=.clients/python $(UV) sync --frozen --only-group clients $(QUIET)
 	@touch $@
 
 .tools/bin/uv:
+	@echo 'Installing uv, which installs the rest, into .tools'
 	@python3 -m venv .tools
 	@.tools/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
