@@ -185,14 +185,16 @@ class Served:
 
 
 @contextmanager
-def serving(cwd: Path, stderr: int | None = None, limit: str = "", /, **settings: str) -> Iterator[Served]:
-    """Serve on a free port until the end of the block, unless it was stopped before.
+def serving(
+    cwd: Path, stderr: int | None = None, limit: str = "", /, *options: str, **settings: str
+) -> Iterator[Served]:
+    """Serve on a free port until the end of the block, unless it was stopped before. `options` are the command's.
 
     The log goes to the descriptor `stderr`, or is shown if the service fails. `limit` are arguments of `ulimit`.
     """
     with (
         tempfile.TemporaryFile("w+") as log,  # not a pipe, which fills up when it is not read
-        _started(("serve",), cwd, {"PORT": "0", **settings}, stderr or log, limit) as process,
+        _started(("serve", *options), cwd, {"PORT": "0", **settings}, stderr or log, limit) as process,
     ):
         served = Served(process)
         assert process.stdout

@@ -107,10 +107,16 @@ class TestAdmin:
     async def test_several_processes_share_it_and_each_has_raised_its_limit(
         self, tmp_path: Path, server: Server
     ) -> None:
-        port, settings = str(free_port()), {"WEB_CONCURRENCY": "2", "DATABASE_URL": await migrated(server)}
-        with serving(tmp_path, None, "-Sn 200", ADMIN_PORT=port, **settings) as served:
-            eventually(lambda: is_answered(f"http://127.0.0.1:{port}"))
-            assert status(f"http://127.0.0.1:{port}", "/health/ready") == 200
+        """Host, port and number are those of the options, which take precedence over the settings."""
+        port, admin = str(free_port()), str(free_port())
+        options = ("--host", "localhost", "--port", port, "--workers", "2")
+        other = {"HOST": "nowhere.invalid", "PORT": "1", "WEB_CONCURRENCY": "1"}
+        url = await migrated(server)
+        with serving(tmp_path, None, "-Sn 200", *options, **other, ADMIN_PORT=admin, DATABASE_URL=url) as served:
+            assert served.address == f"http://localhost:{port}"
+            assert served.line("mode") == "development, 2 workers"
+            eventually(lambda: is_answered(f"http://localhost:{admin}"))
+            assert status(f"http://localhost:{admin}", "/health/ready") == 200
             workers = children(served.process.pid)
             assert len(workers) >= 2
             limits = [resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in (served.process.pid, *workers)]
