@@ -15,7 +15,8 @@ import uvicorn
 from adapters.tokens import issue_token
 from entrypoints.cli.serve import server_config
 from entrypoints.container import Container
-from entrypoints.http.app import create_app, server_limits
+from entrypoints.http.app import create_app
+from entrypoints.http.limits import server_limits
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.listener import listen
 from entrypoints.http.server.observers import AccessLog

@@ -1,4 +1,7 @@
-"""`hextasks serve`: prepares, prints the address, and runs uvicorn, in this process or in several."""
+"""`hextasks serve`: prepares, prints the address, and runs uvicorn, in this process or in several.
+
+The application is loaded by the processes that serve: a parent of several does without it.
+"""
 
 import asyncio
 import gc
@@ -19,8 +22,7 @@ from application import StorageUnavailable
 from entrypoints.cli import GC_THRESHOLD, flush_output
 from entrypoints.cli.announcement import announcement
 from entrypoints.cli.supervisors import CODE, end_with, supervise
-from entrypoints.container import Container
-from entrypoints.http.app import create_app, server_limits
+from entrypoints.http.limits import server_limits
 from entrypoints.http.server.connection import HttpConnection
 from entrypoints.http.server.descriptors import raise_descriptor_limit
 from entrypoints.http.server.drain import hangup_signals
@@ -100,6 +102,9 @@ def _create_app(settings: Settings, writer: LogWriter) -> ExchangeLayer:
     A full collection of them stops the event loop for 50 to 200 ms every few thousand requests. A request leaves no
     cyclic garbage, so that a higher threshold lets most of its objects be freed before a collection examines them.
     """
+    from entrypoints.container import Container
+    from entrypoints.http.app import create_app
+
     raise_descriptor_limit()
     app = create_app(Container(settings=settings), observers=observers(writer))
     gc.collect()

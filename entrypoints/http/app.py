@@ -21,8 +21,8 @@ from entrypoints.http.api.tasks import tasks_router
 from entrypoints.http.docs.document import openapi_document
 from entrypoints.http.docs.index import index_router
 from entrypoints.http.docs.page import docs_router
+from entrypoints.http.limits import server_limits
 from entrypoints.http.page.routes import page_router
-from entrypoints.http.server.descriptors import connection_limit
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.observers import RequestObserver
@@ -118,18 +118,6 @@ def api_document() -> dict[str, Any]:
     """Return the OpenAPI document, generated from routers that are not served. It depends on no setting."""
     settings = Settings(database_url="memory://", jwt_secret="unused" * 6)
     return openapi_document(api_routers(Container(settings=settings)), SCHEMAS, ERROR_CODES)
-
-
-def server_limits(settings: Settings) -> ServerLimits:
-    """Return the server's limits according to the settings."""
-    connections = connection_limit(reserved=settings.database_pool_size + settings.database_max_overflow)
-    return ServerLimits(
-        max_concurrent_requests=settings.max_concurrent_requests,
-        request_seconds=settings.request_timeout,
-        streams=min(settings.max_streams, connections // 2),  # the others are for requests
-        streams_per_user=settings.max_streams_per_user,
-        connections=connections,
-    )
 
 
 def cors_config(settings: Settings) -> CORSConfig | None:
