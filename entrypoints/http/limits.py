@@ -1,4 +1,4 @@
-"""The server's limits according to the settings; apart from the application, which a parent of workers does not load."""
+"""The server's limits according to the settings, without the application, which a parent of workers does not load."""
 
 from entrypoints.http.server.descriptors import connection_limit
 from entrypoints.http.server.limits import ServerLimits

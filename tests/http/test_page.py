@@ -13,7 +13,7 @@ from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.tokens import issue_token
 from tests.browser import Browser, Tab, needs_chromium, running_browser
 from tests.cli.processes import Served, command, serving
-from tests.embedded_servers import end_servers, query
+from tests.embedded_servers import end_servers, query, with_cluster
 from tests.http.wire import pages, raw
 from tests.services import SECRET, Client, Service, running_service
 from tests.wires import free_port
@@ -60,6 +60,7 @@ def test_it_is_at_app_in_production_where_the_root_names_places(production: Serv
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("home")
+    with_cluster(home / ".data" / "postgres", is_migrated=True)
     yield home
     end_servers(home)
 
