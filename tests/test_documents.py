@@ -13,7 +13,6 @@ import pytest
 from adapters.tokens.keys import SECRET_MIN_BYTES
 from entrypoints.cli import COMMANDS
 from entrypoints.settings import Settings
-from tests.embedded_servers import with_cluster
 from tests.wires import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -39,13 +38,11 @@ def masked(text: str) -> str:
     return text
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The first command of the quick start, running; yields the environment it runs in."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    data = tmp_path_factory.mktemp("data")
-    with_cluster(data / "postgres", is_migrated=True)
-    environment = {**outside, "DATA_DIR": str(data), "PORT": str(free_port())}
+    environment = {**outside, "DATA_DIR": str(tmp_path), "PORT": str(free_port())}
     first = blocks("Quick start", "console")[0]
     assert first.startswith("$ ")
     with subprocess.Popen(
