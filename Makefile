@@ -12,9 +12,9 @@ export UV_SYSTEM_CERTS = true
 # Keep compiled code, whatever the environment says: without it every process starts up to a second later.
 export PYTHONDONTWRITEBYTECODE =
 
-.DEFAULT_GOAL := help
-.PHONY: help serve test test-fast clients torture bench check format clean
+.PHONY: serve test test-fast clients torture bench check format clean
 
+.PHONY: help
 help:  ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
@@ -66,15 +66,14 @@ $(READY): pyproject.toml uv.lock | $(UV)
 	@touch $@
 
 .bench/usual/.ready: pyproject.toml uv.lock | $(UV)
-	@echo 'Installing the usual stack into .bench'
-	@UV_PROJECT_ENVIRONMENT=.bench/usual $(UV) sync --frozen --only-group bench $(QUIET)
+	@UV_PROJECT_ENVIRONMENT=.bench/usual $(UV) sync --frozen --only-group bench --quiet
 	@touch $@
 
 .clients/.ready: tests/http/clients/package-lock.json pyproject.toml uv.lock | $(UV)
 	@echo 'Installing linters and client generators for the OpenAPI document'
 	@mkdir -p .clients && cp tests/http/clients/package.json tests/http/clients/package-lock.json .clients
 	@cd .clients && npm ci --engine-strict --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=1 --fetch-timeout=30000
-	@UV_PROJECT_ENVIRONMENT=.clients/python $(UV) sync --frozen --only-group clients $(QUIET)
+	@UV_PROJECT_ENVIRONMENT=.clients/python $(UV) sync --frozen --only-group clients --quiet
 	@touch $@
 
 .tools/bin/uv:
