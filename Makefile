@@ -1,7 +1,11 @@
 # The two main commands are `make serve` and `make test`. They need Python 3.11+ and make, and install everything else.
 
 UV := $(shell command -v uv || echo .tools/bin/uv)
+# Progress is for people: uv is quiet unless standard error is a terminal.
+QUIET := $(shell test -t 2 || echo --quiet)
+# What serving needs is part of what the tests need, so that a complete environment is never reduced.
 READY := .venv/.ready
+SERVED := $(if $(wildcard $(READY)),$(READY),.venv/.served)
 # Trust the machine's certificate authorities, which a company's proxy needs.
 export UV_SYSTEM_CERTS = true
 
@@ -10,7 +14,11 @@ export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: serve test test-fast clients torture bench docs check format clean
 
-serve: $(READY)  ## Run the service; settings come from the environment and .env
+.PHONY: help
+help:  ## Show these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+serve: $(SERVED)  ## Run the service; settings come from the environment and .env
 	@exec .venv/bin/hextasks serve
 
 test: $(READY)  ## Run every test and check the coverage
@@ -56,8 +64,14 @@ release-check: $(READY) .tools/release/.ready  ## Build a release into dist/ and
 clean:  ## Remove build results and caches, but not the data
 	rm -rf .venv .tools .bench .clients .docs dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
+.venv/.served: pyproject.toml uv.lock | $(UV)
+	@echo 'Installing the service into .venv'
+	@$(UV) sync --frozen --all-extras --no-default-groups $(QUIET)
+	@touch $@
+
 $(READY): pyproject.toml uv.lock | $(UV)
-	@$(UV) sync --frozen --all-extras --quiet
+	@echo 'Installing the service and the tools for tests into .venv'
+	@$(UV) sync --frozen --all-extras $(QUIET)
 	@touch $@
 
 .bench/usual/.ready: pyproject.toml uv.lock | $(UV)
@@ -76,6 +90,7 @@ $(READY): pyproject.toml uv.lock | $(UV)
 	@touch $@
 
 .tools/bin/uv:
+	@echo 'Installing uv, which installs the rest, into .tools'
 	@python3 -m venv .tools
 	@.tools/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
 

@@ -50,11 +50,12 @@ class Tasks:
         *,
         clock: Clock,
         ids: TaskIds,
+        signal: ChangeSignal | None = None,
         keep_removals: timedelta = KEEP_REMOVALS,
         keep_keys: timedelta = KEEP_KEYS,
     ) -> Self:
         """Build the use-cases on a repository. They share a signal, so that followers notice writes at once."""
-        signal = ChangeSignal()
+        signal = signal or ChangeSignal()
         return cls(
             create=CreateTask(tasks=tasks, clock=clock, ids=ids, signal=signal),
             get=GetTask(tasks=tasks),

@@ -8,7 +8,7 @@ from adapters.clock import SystemClock
 from adapters.ids import Uuid7Ids
 from adapters.memory import MemoryTaskRepository
 from adapters.tokens import Keys, SharedSecret, TokenVerifier
-from application import Tasks
+from application import ChangeSignal, Tasks
 from entrypoints.settings import Settings
 from entrypoints.storage import ReadyStorage, postgres_storage
 
@@ -46,11 +46,13 @@ class Container(containers.DeclarativeContainer):
         audience=settings.provided.jwt_audience,
     )
 
+    signal = providers.Singleton(ChangeSignal)
     use_cases = providers.Singleton(
         Tasks.on,
         tasks,
         clock=clock,
         ids=ids,
+        signal=signal,
         keep_removals=providers.Factory(timedelta, days=settings.provided.tombstone_days),
         keep_keys=providers.Factory(timedelta, hours=settings.provided.idempotency_hours),
     )

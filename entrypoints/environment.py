@@ -1,7 +1,7 @@
 """Where settings come from: names and values in the environment and in `.env`."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from difflib import SequenceMatcher
 from io import StringIO
 from pathlib import Path
@@ -19,9 +19,16 @@ MIN_MISSPELT_LENGTH = 5
 
 
 class SettingsError(HextasksError):
-    """A setting cannot be used. The text is one line, names the setting, and never repeats its value."""
+    """A setting cannot be used. The text is one line, names the setting, and never repeats its value.
+
+    `name` is the setting's, where it is known.
+    """
 
     sentence = "A setting cannot be used."
+
+    def __init__(self, text: str, name: str | None = None) -> None:
+        super().__init__(text)
+        self.name = name
 
 
 def read_dotenv(path: Path, settings: Collection[str]) -> dict[str, str]:
@@ -49,11 +56,11 @@ def read_dotenv(path: Path, settings: Collection[str]) -> dict[str, str]:
     return values
 
 
-def check_names(names: Iterable[str], settings: Collection[str]) -> None:
-    """Raise SettingsError for the first name that is a misspelt setting."""
+def misspelt_names(names: Iterable[str], settings: Collection[str]) -> Iterator[SettingsError]:
+    """Yield an error for each name that is a misspelt setting."""
     for name in names:
         if name not in settings and (meant := misspelt(name, settings)):
-            raise SettingsError(f"{name}: did you mean {meant}? Correct or remove it")
+            yield SettingsError(f"{name}: did you mean {meant}? Correct or remove it", meant)
 
 
 def misspelt(name: str, settings: Collection[str]) -> str | None:

@@ -6,7 +6,9 @@ import stat
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -15,14 +17,33 @@ GATHER_SECONDS = 0.1
 """How long the thread collects lines after the first: each time that it wakes, it interrupts the event loop."""
 
 
+_JSON = msgspec.json.Encoder(enc_hook=str)
+
+
+def encode_json(line: Any) -> bytes:
+    """Return the fields of a line, a mapping or a struct, as one line of JSON, its line feed included."""
+    return _JSON.encode(line) + b"\n"
+
+
 class LogWriter:
     """A bounded buffer of lines in front of a file descriptor, which one daemon thread empties in order.
 
     When the buffer is full, lines are dropped and counted until it is empty again; then one line says how many.
     """
 
-    def __init__(self, descriptor: int, *, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> None:
-        """Write to `descriptor`, holding at most so many lines and bytes."""
+    def __init__(
+        self,
+        descriptor: int,
+        *,
+        encode: Callable[[Any], bytes] = encode_json,
+        max_lines: int = MAX_LINES,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        """Write to `descriptor`, holding at most so many lines and bytes.
+
+        `encode` makes a line of its fields; all lines should be made by it.
+        """
+        self.encode = encode
         self._descriptor = descriptor
         self._is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
         self._max_lines, self._max_bytes = max_lines, max_bytes
@@ -85,7 +106,7 @@ class LogWriter:
 
     def _report_dropped(self) -> None:
         """Write how many lines were dropped; until then none is accepted, so that this line takes their place."""
-        while (dropped := self._dropped) and self._write_out(_dropped_line(dropped)):
+        while (dropped := self._dropped) and self._write_out(self.encode(_dropped_line(dropped))):
             with self._lock:
                 self._dropped -= dropped
 
@@ -102,12 +123,11 @@ class LogWriter:
         return True
 
 
-def _dropped_line(count: int) -> bytes:
-    line = {
+def _dropped_line(count: int) -> dict[str, Any]:
+    return {
         "time": datetime.now(UTC),
         "level": "WARNING",
         "logger": "hextasks.log",
         "message": "log_lines_dropped",
         "count": count,
     }
-    return msgspec.json.encode(line) + b"\n"

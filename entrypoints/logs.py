@@ -1,36 +1,33 @@
-"""Logging: one JSON object per line on standard error, without secrets, titles and error messages of the database."""
+"""Logging on standard error, one line per record, without secrets, titles and error messages of the database."""
 
 import atexit
 import logging
+import os
 import time
 import traceback
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import msgspec
-
-from entrypoints.log_writer import LogWriter
+from entrypoints.console import console_encoder, has_colours
+from entrypoints.log_writer import LogWriter, encode_json
 
 STANDARD_ERROR = 2
 MAX_KINDS = 1000
 """The most kinds of failures to count separately."""
 
 
-class JsonFormatter(logging.Formatter):
-    """Formats the time, level, logger and message of a record, and the fields of its `extra={"fields": {...}}`."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line of JSON."""
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line |= getattr(record, "fields", {})
-        if record.exc_info and record.exc_info[1]:
-            line["error"] = describe(record.exc_info[1], with_stack=True)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the time, level, logger and message of a record, and the fields of its `extra={"fields": {...}}`."""
+    fields: dict[str, Any] = {
+        "time": datetime.fromtimestamp(record.created, UTC),
+        "level": record.levelname,
+        "logger": record.name,
+        "message": record.getMessage(),
+    }
+    fields |= getattr(record, "fields", {})
+    if record.exc_info and record.exc_info[1]:
+        fields["error"] = describe(record.exc_info[1], with_stack=True)
+    return fields
 
 
 class _WriterHandler(logging.Handler):
@@ -38,24 +35,26 @@ class _WriterHandler(logging.Handler):
 
     def __init__(self, writer: LogWriter) -> None:
         super().__init__()
-        self.setFormatter(JsonFormatter())
         self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._writer.write(self.format(record).encode() + b"\n")
+            self._writer.write(self._writer.encode(fields_of(record)))
         except Exception:
             self.handleError(record)
 
 
-def configure_logging(level: str) -> LogWriter:
-    """Send the records of this service from a level up, and the warnings of libraries, to standard error as JSON.
+def configure_logging(level: str, form: Literal["auto", "json", "console"]) -> LogWriter:
+    """Send the records of this service from a level up, and the warnings of libraries, to standard error.
 
-    Returns the writer, for lines that are not log records. What it holds is written at exit.
+    Lines are for the console if standard error is a terminal, unless `form` says otherwise. Returns the writer, for
+    lines that are not log records. What it holds is written at exit.
     """
+    is_console = form == "console" or (form == "auto" and os.isatty(STANDARD_ERROR))
+    encode = console_encoder(is_coloured=has_colours(STANDARD_ERROR)) if is_console else encode_json
     # Lines name no thread and no process, so these are not looked up.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    writer = LogWriter(STANDARD_ERROR)
+    writer = LogWriter(STANDARD_ERROR, encode=encode)
     logging.basicConfig(level=logging.WARNING, handlers=[_WriterHandler(writer)], force=True)
     logging.getLogger("hextasks").setLevel(level)
     atexit.register(writer.flush)

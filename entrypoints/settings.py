@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, get_args
@@ -11,14 +11,13 @@ import msgspec
 from msgspec import Meta
 
 from adapters.tokens import SharedSecret
-from entrypoints.environment import SettingsError, check_names, read_dotenv
+from entrypoints.environment import SettingsError, misspelt_names, read_dotenv
+from entrypoints.origins import is_origin
 
 __all__ = ["EMBEDDED_CONNECTIONS", "Settings", "SettingsError"]
 
 EMBEDDED_CONNECTIONS = 200
 _DATABASE_SCHEMES = ("postgresql://", "postgres://", "postgresql+asyncpg://")
-_ORIGIN = re.compile(r"(https?)://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
-_DEFAULT_PORTS = {("http", "80"), ("https", "443")}
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 DATABASE_URL_EXAMPLE = "postgresql://user:password@db.example.com:5432/hextasks"
@@ -56,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     app_page: bool = False
     environment: Literal["development", "production"] = "development"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "json", "console"] = "auto"
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8000
     admin_port: Annotated[int, Meta(ge=0, le=65_535)] | None = None
@@ -83,27 +83,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
         Raises SettingsError.
         """
-        environment = os.environ if environment is None else environment
-        sources = (read_dotenv(dotenv, cls.names()) if dotenv else {}, environment)
-        given: dict[str, Any] = {}
-        for source in sources:
-            check_names(source, cls.names())
-            given |= {name: source[name] for name in cls.names() if source.get(name)}
-        for name, value in given.items():
-            if _CONTROL.search(value.replace("\n", "") if name == "JWT_SECRET" else value):
-                raise _error(name, "must be UTF-8 text without control characters")
-        if "CORS_ORIGINS" in given:
-            given["CORS_ORIGINS"] = [origin.strip() for origin in given["CORS_ORIGINS"].split(",") if origin.strip()]
-        if "LOG_LEVEL" in given:
-            given["LOG_LEVEL"] = given["LOG_LEVEL"].upper()
-        if "DATA_DIR" in given:
-            given["DATA_DIR"] = _folder(given["DATA_DIR"])
-        try:
-            settings = msgspec.convert(given, cls, strict=False, dec_hook=lambda _, folder: folder)
-        except msgspec.ValidationError as error:
-            raise _conversion_error(error) from None
-        settings._check()
+        settings, errors = cls.examine(environment, dotenv)
+        if errors:
+            raise errors[0]
         return settings
+
+    @classmethod
+    def examine(
+        cls, environment: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")
+    ) -> tuple[Self, list[SettingsError]]:
+        """Read the settings as `load` does, and return them with all errors; a value at fault counts as unset."""
+        errors: list[SettingsError] = []
+        given: dict[str, Any] = {}
+        try:
+            in_file = read_dotenv(dotenv, cls.names()) if dotenv else {}
+        except SettingsError as error:
+            errors.append(error)
+            in_file = {}
+        for source in (in_file, os.environ if environment is None else environment):
+            errors += misspelt_names(source, cls.names())
+            given |= {name: source[name] for name in cls.names() if source.get(name)}
+        for name, value in [*given.items()]:
+            try:
+                given[name] = _decoded(name, value)
+            except SettingsError as error:
+                errors.append(error)
+                del given[name]
+        while True:
+            try:
+                settings = msgspec.convert(given, cls, strict=False, dec_hook=lambda _, folder: folder)
+                break
+            except msgspec.ValidationError as error:
+                name = str(error).partition(" - at `$.")[2].partition("`")[0]
+                errors.append(_conversion_error(name))
+                del given[name]
+        return settings, [*errors, *settings._broken_rules()]
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -134,61 +148,75 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         """Which kind of keys verifies tokens; the two kinds never mix."""
         return "jwks" if self.jwt_jwks_url else "secret"
 
-    def _check(self) -> None:
-        """Reject what the types cannot express. Raises SettingsError for the first rule that is broken."""
+    def _broken_rules(self) -> Iterator[SettingsError]:
+        """Yield an error for each broken rule that the types cannot express."""
         if self.database_url not in (None, "memory://") and not self.database_url.startswith(_DATABASE_SCHEMES):
-            raise _error("DATABASE_URL", "must start with postgresql:// or be memory://")
+            yield _error("DATABASE_URL", "must start with postgresql:// or be memory://")
         if self.database_schema:
             from adapters.postgres.tables import SCHEMA_RULE, is_schema_name  # SQLAlchemy loads slowly
 
             if not is_schema_name(self.database_schema):
-                raise _error("DATABASE_SCHEMA", SCHEMA_RULE)
+                yield _error("DATABASE_SCHEMA", SCHEMA_RULE)
         if self.storage == "memory" and self.web_concurrency > 1:
-            raise _error("WEB_CONCURRENCY", "must be 1 with memory://, because processes share no memory")
+            yield _error("WEB_CONCURRENCY", "must be 1 with memory://, because processes share no memory")
         if self.admin_port and self.admin_port == self.port:
-            raise _error("ADMIN_PORT", "must differ from PORT")
-        self._check_keys()
+            yield _error("ADMIN_PORT", "must differ from PORT")
+        yield from self._broken_key_rules()
         # An update runs up to three statements: a read, a write, and a read for the reason of a rejection.
         if self.database_timeout * 3 >= self.request_timeout:
-            raise _error("DATABASE_TIMEOUT", "must be less than a third of REQUEST_TIMEOUT")
+            yield _error("DATABASE_TIMEOUT", "must be less than a third of REQUEST_TIMEOUT")
         connections = self.web_concurrency * (self.database_pool_size + self.database_max_overflow)
         if self.storage == "embedded" and connections >= EMBEDDED_CONNECTIONS:
             accepted = f"the embedded PostgreSQL, which accepts {EMBEDDED_CONNECTIONS} connections"
-            raise _error("WEB_CONCURRENCY", f"is too large for {accepted}; use another database or fewer processes")
-        if self.cors_origins != ("*",) and not all(map(_is_origin, self.cors_origins)):
-            raise _error(
+            yield _error("WEB_CONCURRENCY", f"is too large for {accepted}; use another database or fewer processes")
+        if self.cors_origins != ("*",) and not all(map(is_origin, self.cors_origins)):
+            yield _error(
                 "CORS_ORIGINS",
                 "must be * alone, or origins as browsers send them, in small letters, without path and default port",
             )
         if self.in_production:
-            self._check_production()
+            yield from self._broken_production_rules()
 
-    def _check_keys(self) -> None:
+    def _broken_key_rules(self) -> Iterator[SettingsError]:
         if self.jwt_secret and self.jwt_jwks_url:
-            raise _error("JWT_SECRET", "and JWT_JWKS_URL exclude each other; set one of them")
+            yield _error("JWT_SECRET", "and JWT_JWKS_URL exclude each other; set one of them")
         if self.jwt_secret:
             try:
                 SharedSecret(self.jwt_secret)
             except ValueError as error:
-                raise _error("JWT_SECRET", str(error)) from None
+                yield _error("JWT_SECRET", str(error))
         if self.jwt_jwks_url:
             from adapters.tokens.remote_keys import is_fetchable  # its HTTP client loads slowly
 
             if not is_fetchable(self.jwt_jwks_url):
-                raise _error(
+                yield _error(
                     "JWT_JWKS_URL",
                     "must start with https:// or http:// and a host name, and must not contain a password or #",
                 )
 
-    def _check_production(self) -> None:
+    def _broken_production_rules(self) -> Iterator[SettingsError]:
         if not self.database_url:
-            raise _error("DATABASE_URL", "is required in production")
+            yield _error("DATABASE_URL", "is required in production")
         if self.storage == "memory":
-            raise _error("DATABASE_URL", "memory:// is for development, because its tasks end with the process")
+            yield _error("DATABASE_URL", "memory:// is for development, because its tasks end with the process")
         if not self.jwt_secret and not self.jwt_jwks_url:
-            raise _error("JWT_SECRET", "or JWT_JWKS_URL is required in production")
+            yield _error("JWT_SECRET", "or JWT_JWKS_URL is required in production")
         if self.jwt_jwks_url and not self.jwt_issuer:
-            raise _error("JWT_ISSUER", "is required with JWT_JWKS_URL in production")
+            yield _error("JWT_ISSUER", "is required with JWT_JWKS_URL in production")
+
+
+def _decoded(name: str, value: str) -> Any:
+    """Return what to convert for a value. Raises SettingsError."""
+    if _CONTROL.search(value.replace("\n", "") if name == "JWT_SECRET" else value):
+        raise _error(name, "must be UTF-8 text without control characters")
+    match name:
+        case "CORS_ORIGINS":
+            return [origin.strip() for origin in value.split(",") if origin.strip()]
+        case "LOG_LEVEL":
+            return value.upper()
+        case "DATA_DIR":
+            return _folder(value)
+    return value
 
 
 def _folder(text: str) -> Path:
@@ -199,24 +227,17 @@ def _folder(text: str) -> Path:
         raise _error("DATA_DIR", "must not begin with the ~ of a user who has no home folder") from None
 
 
-def _is_origin(text: str) -> bool:
-    """Return whether a browser may send this as the origin of a page."""
-    origin = _ORIGIN.fullmatch(text)
-    return origin is not None and int(origin[2] or 1) < 65_536 and (origin[1], origin[2]) not in _DEFAULT_PORTS
-
-
 def _error(name: str, rule: str) -> SettingsError:
     """Return the error for a value that does not follow a rule, with an example."""
     example = _EXAMPLES.get(name)
     if example is None:
         default = next(field.default for field in msgspec.structs.fields(Settings) if field.encode_name == name)
         example = f"{default:g}" if isinstance(default, float) else str(default)
-    return SettingsError(f"{name} {rule}. Example: {name}={example}")
+    return SettingsError(f"{name} {rule}. Example: {name}={example}", name)
 
 
-def _conversion_error(error: msgspec.ValidationError) -> SettingsError:
+def _conversion_error(name: str) -> SettingsError:
     """Return the error for a value that cannot be converted to the type of its setting."""
-    name = str(error).partition(" - at `$.")[2].partition("`")[0]
     field = next(field for field in msgspec.structs.fields(Settings) if field.encode_name == name)
     kind = msgspec.inspect.type_info(field.type)
     match kind.types[0] if isinstance(kind, msgspec.inspect.UnionType) else kind:  # with None

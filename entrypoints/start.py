@@ -27,11 +27,7 @@ def describe_failure(error: BaseException) -> str:
 
 @contextmanager
 def prepared(settings: Settings) -> Iterator[Settings]:
-    """Add a database and a token key to settings without them, and keep the embedded database running.
-
-    Raises StartError.
-    """
-    settings = with_secret(settings)
+    """Add a database to settings without one, and keep the embedded database running. Raises StartError."""
     if settings.storage != "embedded":
         yield settings
         return
@@ -48,7 +44,7 @@ def with_secret(settings: Settings) -> Settings:
     """Add a token key to settings without one: generated once and kept in the data folder. Raises StartError."""
     if settings.jwt_secret or settings.key_source == "jwks":
         return settings
-    path = settings.data_dir / "jwt_secret"
+    path = secret_path(settings)
     try:
         secret = _kept_secret(path)
     except UnicodeDecodeError:
@@ -60,6 +56,18 @@ def with_secret(settings: Settings) -> Settings:
     except ValueError:
         raise StartError(f"the token key in {path} is damaged; remove it to have a new one generated") from None
     return msgspec.structs.replace(settings, jwt_secret=secret)
+
+
+def with_kept_secret(settings: Settings) -> Settings:
+    """Do the same without generating a key. Raises StartError where none is kept, too."""
+    if settings.jwt_secret or settings.key_source == "jwks" or secret_path(settings).exists():
+        return with_secret(settings)
+    raise StartError(f"no service has run with {settings.data_dir} yet. Run: hextasks serve; or set JWT_SECRET")
+
+
+def secret_path(settings: Settings) -> Path:
+    """Return the file that keeps a generated token key."""
+    return settings.data_dir / "jwt_secret"
 
 
 def development_token(settings: Settings, user_id: str) -> str:

@@ -19,6 +19,7 @@ from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.embedded_postgres.server import Server
 from adapters.postgres.dsn import connect_arguments
 from tests import patience
+from tests.cli.processes import command
 from tests.patience import SERVER_DEADLINE_SECONDS
 
 eventually = partial(patience.eventually, seconds=SERVER_DEADLINE_SECONDS)
@@ -28,22 +29,25 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="nee
 
 
 @cache
-def _cluster() -> Path:
+def _cluster(*, is_migrated: bool) -> Path:
     """Return the data of a server that has started and stopped once, created once for all processes of a run."""
     run = Path(os.environ.get(RUN_FOLDER) or tempfile.mkdtemp())
-    folder = run / "pg"
-    with (run / "pg.lock").open("w") as lock:
+    folder = run / ("migrated" if is_migrated else "pg")
+    with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            with EmbeddedPostgres(folder).running():
-                pass
+            if is_migrated:
+                with_cluster(folder)
+            with EmbeddedPostgres(folder).running() as url:
+                if is_migrated:
+                    assert command("migrate", cwd=run, DATABASE_URL=url).returncode == 0
     return folder / "data"
 
 
-def with_cluster(folder: Path) -> Path:
+def with_cluster(folder: Path, *, is_migrated: bool = False) -> Path:
     """Give a folder a copy of a new cluster, which takes a tenth of the time that its creation takes."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    subprocess.run(["cp", "-Rp", _cluster(), folder], check=True)
+    subprocess.run(["cp", "-Rp", _cluster(is_migrated=is_migrated), folder], check=True)
     return folder
 
 

@@ -15,10 +15,12 @@ import uvicorn
 from adapters.tokens import issue_token
 from entrypoints.cli.serve import server_config
 from entrypoints.container import Container
-from entrypoints.http.app import create_app, server_limits
+from entrypoints.http.app import create_app
+from entrypoints.http.limits import server_limits
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.listener import listen
 from entrypoints.http.server.observers import AccessLog
+from entrypoints.log_writer import encode_json
 from entrypoints.settings import Settings
 from tests.patience import GENEROUS, REQUEST_TIMEOUT_SECONDS
 
@@ -69,7 +71,9 @@ def running_service(
         for reader in readers:
             reader(line)
 
-    app = create_app(container, observers=(AccessLog(write),), limits=replace(server_limits(settings), **limits))
+    app = create_app(
+        container, observers=(AccessLog(write, encode_json),), limits=replace(server_limits(settings), **limits)
+    )
     server = uvicorn.Server(server_config(app))
     with listen("127.0.0.1", 0, unread_seconds=app.limits.read_seconds) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

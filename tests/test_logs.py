@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from entrypoints.log_writer import LogWriter
-from entrypoints.logs import FailureLog, JsonFormatter
+from entrypoints.log_writer import LogWriter, encode_json
+from entrypoints.logs import FailureLog, fields_of
 from tests.patience import eventually
 
 FILLING = b"x" * 1000 + b"\n"
@@ -65,7 +65,7 @@ class TestWriter:
     @pytest.mark.parametrize("bounds", [{"max_lines": 100}, {"max_bytes": 100_000}])
     @pytest.mark.slow
     def test_a_stalled_reader_costs_lines_and_neither_time_nor_memory(
-        self, pipe: tuple[int, int], bounds: dict[str, int]
+        self, pipe: tuple[int, int], bounds: dict[str, Any]
     ) -> None:
         reading, writing = pipe
         writer = LogWriter(writing, **bounds)
@@ -107,11 +107,10 @@ class TestWriter:
 class Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
-        self.setFormatter(JsonFormatter())
         self.lines: list[dict[str, Any]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(json.loads(self.format(record)))
+        self.lines.append(json.loads(encode_json(fields_of(record))))
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ def test_the_defaults() -> None:
         "app_page": False,
         "environment": "development",
         "log_level": "INFO",
+        "log_format": "auto",
         "host": "127.0.0.1",
         "port": 8000,
         "admin_port": None,

@@ -66,6 +66,7 @@ class Server:
         if self._identity:
             shutil.chown(new, _UNPRIVILEGED_USER)
         self._grant_access()
+        _log.info("Creating the database in %s, which takes a few seconds once", self._folder)
         made = self._run(
             new,
             *("initdb", "-D", DATA, "-U", "postgres", "-A", "trust"),

@@ -1,24 +1,57 @@
 """The command line: `hextasks serve | migrate | purge | restored | token USER | doctor | openapi`."""
 
 import argparse
+import gc
 import os
 import sys
-from importlib.metadata import version
-from typing import NoReturn
+from typing import Any, NamedTuple, NoReturn
+
+GC_THRESHOLD = 20_000
+"""Objects made and not yet freed, before the youngest are examined for cycles. Python's default is 700."""
+
+
+class Command(NamedTuple):
+    """What the help says of a command."""
+
+    summary: str
+    examples: tuple[str, ...]
+
 
 COMMANDS = {
-    "serve": "run the service; in development it migrates the database",
-    "migrate": "migrate the database to the newest schema",
-    "purge": "delete records of deletions and idempotency keys that are older than they are kept",
-    "restored": "make all sync tokens expire, after the database was restored from a backup",
-    "token": "print a token for a user (development only)",
-    "doctor": "check settings, token key, database, privileges and migrations",
-    "openapi": "print the OpenAPI document as JSON",
+    "serve": Command(
+        "run the service; in development it migrates the database",
+        (
+            "hextasks serve --port 9000",
+            "hextasks serve --host 0.0.0.0 --workers 4",
+            "hextasks serve --reload",
+            "DATABASE_URL=memory:// hextasks serve",
+        ),
+    ),
+    "migrate": Command(
+        "migrate the database to the newest schema",
+        ("DATABASE_URL=postgresql://owner:password@db.example.com/hextasks hextasks migrate",),
+    ),
+    "purge": Command(
+        "delete records of deletions and idempotency keys that are older than they are kept",
+        ("hextasks purge", "TOMBSTONE_DAYS=7 hextasks purge"),
+    ),
+    "restored": Command(
+        "make all sync tokens expire, after the database was restored from a backup", ("hextasks restored",)
+    ),
+    "token": Command(
+        "print a token for a user (development only)", ("hextasks token ada", "TOKEN=$(hextasks token ada)")
+    ),
+    "doctor": Command(
+        "check settings, token key, database, privileges and migrations",
+        ("hextasks doctor", "ENVIRONMENT=production hextasks doctor"),
+    ),
+    "openapi": Command("print the OpenAPI document as JSON", ("hextasks openapi > openapi.json",)),
 }
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and exit with 0, or with 1 and one line on standard error when it failed."""
+    gc.set_threshold(GC_THRESHOLD, 10, 10)  # collections while modules load find nothing and take a tenth of the start
     try:
         _run(arguments)
     except BrokenPipeError:
@@ -39,18 +72,55 @@ def flush_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def counted(count: int, thing: str) -> str:
+    """Return a number of things in words."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def _run(arguments: list[str] | None) -> NoReturn:
-    parser = argparse.ArgumentParser(prog="hextasks", description="A multi-tenant task service.")
-    parser.add_argument("--version", action="version", version=version("hextasks"))
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=summary)
-        if name == "token":
-            command.add_argument("user", metavar="USER", help="the user id to put into the token")
-    given = parser.parse_args(arguments)
+    given = _parser().parse_args(arguments)
     try:
         from entrypoints.cli import commands as run
 
         sys.exit(run.run(given))
     except ModuleNotFoundError as error:
         sys.exit(f"hextasks: {error.name} is not installed. Run: pip install 'hextasks[http,postgres,embedded]'")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hextasks",
+        description="A multi-tenant task service.",
+        epilog="Settings come from the environment and from .env. `hextasks COMMAND --help` shows examples.",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (summary, examples) in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog="\n  ".join(["examples:", *examples]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name == "token":
+            command.add_argument("user", metavar="USER", help="the user id to put into the token")
+        if name == "serve":
+            command.add_argument("--host", help="the address to listen on, instead of HOST")
+            command.add_argument("--port", help="the port to listen on, instead of PORT; 0: any free one")
+            processes = command.add_mutually_exclusive_group()
+            processes.add_argument("--workers", help="the number of server processes, instead of WEB_CONCURRENCY")
+            processes.add_argument(
+                "--reload", action="store_true", help="restart when the code changes (development only)"
+            )
+    return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version, which takes a while to find."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from importlib.metadata import version
+
+        print(version("hextasks"))
+        parser.exit()

@@ -5,6 +5,7 @@ Modules that only one command needs are imported by it: the web framework loads 
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable
 
@@ -12,8 +13,9 @@ import msgspec
 
 from application import StorageUnavailable
 from domain import InvalidText
+from entrypoints.cli import counted
 from entrypoints.settings import Settings, SettingsError
-from entrypoints.start import StartError, describe_failure, development_token, prepared, with_secret
+from entrypoints.start import StartError, describe_failure, development_token, prepared, with_kept_secret
 from entrypoints.storage import opened_postgres
 
 
@@ -25,7 +27,7 @@ def run(given: argparse.Namespace) -> int:
         return _failed(str(error))
     except StorageUnavailable as error:
         return _failed(
-            f"the database is unavailable: {describe_failure(error)}. Check DATABASE_URL, or run: hextasks doctor"
+            f"the database is unavailable: {describe_failure(error)}. Check DATABASE_URL. Run: hextasks doctor"
         )
     except KeyboardInterrupt:
         return 130
@@ -36,11 +38,16 @@ def _failed(reason: str) -> int:
     return 1
 
 
-def _serve(_: argparse.Namespace) -> int:
+def _serve(given: argparse.Namespace) -> int:
+    workers = "1" if given.reload else given.workers
+    options = {"HOST": given.host, "PORT": given.port, "WEB_CONCURRENCY": workers}
+    os.environ |= {name: value for name, value in options.items() if value is not None}
     settings = Settings.load()
+    if given.reload and settings.in_production:
+        raise StartError("--reload is for development only")
     from entrypoints.cli.serve import serve
 
-    return serve(settings)
+    return serve(settings, reload=given.reload)
 
 
 def _migrate(_: argparse.Namespace) -> int:
@@ -78,7 +85,7 @@ async def _purged(settings: Settings) -> int:
 def _restored(_: argparse.Namespace) -> int:
     with prepared(Settings.load()) as settings:
         _require_database(settings, "is not restored")
-        print(f"the sync tokens of {asyncio.run(_renewed(settings))} users have expired")
+        print(f"the sync tokens of {counted(asyncio.run(_renewed(settings)), 'user')} have expired")
     return 0
 
 
@@ -96,7 +103,7 @@ def _token(given: argparse.Namespace) -> int:
     settings = Settings.load()
     if settings.in_production:
         raise StartError("tokens are issued in development only; in production your identity provider issues them")
-    print(development_token(with_secret(settings), given.user))
+    print(development_token(with_kept_secret(settings), given.user))
     return 0
 
 

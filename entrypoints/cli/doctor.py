@@ -1,13 +1,15 @@
 """`hextasks doctor`: checks this installation, and prints a remedy for each fault."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
 from adapters.tokens import KeysUnavailable
 from application import StorageUnavailable
-from entrypoints.settings import Settings, SettingsError
-from entrypoints.start import StartError, describe_failure, prepared
+from entrypoints.cli import counted
+from entrypoints.settings import Settings
+from entrypoints.start import StartError, describe_failure, prepared, secret_path, with_secret
 from entrypoints.storage import opened_postgres
 
 
@@ -21,40 +23,45 @@ class Finding(NamedTuple):
 
 def doctor() -> int:
     """Print a finding for each thing checked; return 1 when one of them needs a remedy."""
-    findings = _findings()
-    for what, verdict, remedy in findings:
+    is_ill = False
+    for what, verdict, remedy in _findings():
         print(f"{'FAIL' if remedy else 'ok':5} {what:11} {verdict}")
         if remedy:
             print(f"{'':17} -> {remedy}")
-    return int(any(finding.remedy for finding in findings))
+            is_ill = True
+    return int(is_ill)
 
 
-def _findings() -> list[Finding]:
-    try:
-        given = Settings.load()
-    except SettingsError as error:
-        return [Finding("settings", str(error), "correct it in the environment or in .env")]
-    findings = [Finding("settings", f"valid, for {given.environment}")]
-    try:
-        with prepared(given) as settings:
-            findings.append(_token_key(given, settings))
-            if settings.storage == "memory":
-                findings.append(Finding("database", "memory:// keeps tasks until the process ends"))
-                findings.append(Finding("migrations", "none needed"))
-            else:
-                findings += asyncio.run(_database(settings))
-    except StartError as error:
-        findings.append(Finding("start", str(error), "follow the line above"))
-    return findings
+def _findings() -> Iterator[Finding]:
+    settings, errors = Settings.examine()
+    for error in errors:
+        yield Finding("settings", str(error), "correct it in the environment or in .env")
+    if not errors:
+        yield Finding("settings", f"valid, for {settings.environment}")
+    at_fault = {error.name or "" for error in errors}
+    if not any(name.startswith("JWT_") for name in at_fault):
+        yield _token_key(settings)
+    # Without the setting that is at fault, the database may be another than the one that is meant.
+    if at_fault and (settings.storage == "embedded" or any(name.startswith("DATABASE_") for name in at_fault)):
+        yield Finding("database", "not checked", "correct the settings, and run: hextasks doctor")
+    else:
+        yield from _database(settings)
 
 
-def _token_key(given: Settings, settings: Settings) -> Finding:
+def _token_key(settings: Settings) -> Finding:
     if settings.jwt_jwks_url:
         count = asyncio.run(_count_keys(settings.jwt_jwks_url))
         remedy = "" if count else "correct JWT_JWKS_URL, or check why the issuer does not respond"
-        return Finding("token key", f"{count} keys at JWT_JWKS_URL", remedy)
-    key = "set by JWT_SECRET" if given.jwt_secret else f"generated for development, in {given.data_dir}"
-    return Finding("token key", f"{key}, {len(settings.jwt_secret or '')} characters, HS256")
+        return Finding("token key", f"{counted(count, 'key')} at JWT_JWKS_URL", remedy)
+    path = secret_path(settings)
+    if not settings.jwt_secret and not path.exists():
+        return Finding("token key", f"none yet; hextasks serve generates one for development, in {path}")
+    try:
+        secret = with_secret(settings).jwt_secret or ""
+    except StartError as error:
+        return Finding("token key", str(error), "follow the line above")
+    key = "set by JWT_SECRET" if settings.jwt_secret else f"generated for development, in {path}"
+    return Finding("token key", f"{key}, {len(secret)} characters, HS256")
 
 
 async def _count_keys(url: str) -> int:
@@ -66,7 +73,18 @@ async def _count_keys(url: str) -> int:
     return keys.count
 
 
-async def _database(settings: Settings) -> list[Finding]:
+def _database(settings: Settings) -> list[Finding]:
+    if settings.storage == "memory":
+        kept = Finding("database", "memory:// keeps tasks until the process ends")
+        return [kept, Finding("migrations", "none needed")]
+    try:
+        with prepared(settings) as ready:
+            return asyncio.run(_examined(ready))
+    except StartError as error:
+        return [Finding("database", str(error), "follow the line above")]
+
+
+async def _examined(settings: Settings) -> list[Finding]:
     try:
         async with opened_postgres(settings) as storage:
             found = await storage.examine()

@@ -1,9 +1,12 @@
-"""`hextasks serve`: prepares, prints the address, and runs uvicorn, in this process or in several."""
+"""`hextasks serve`: prepares, prints the address, and runs uvicorn, in this process or in several.
+
+The application is loaded by the processes that serve: a parent of several does without it.
+"""
 
 import asyncio
 import gc
 import logging
-import multiprocessing.process
+import multiprocessing
 import os
 import signal
 import socket
@@ -14,12 +17,12 @@ from contextlib import ExitStack
 
 import msgspec
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from application import StorageUnavailable
-from entrypoints.cli import flush_output
-from entrypoints.container import Container
-from entrypoints.http.app import create_app, server_limits
+from entrypoints.cli import GC_THRESHOLD, flush_output
+from entrypoints.cli.announcement import announcement
+from entrypoints.cli.supervisors import CODE, end_with, supervise
+from entrypoints.http.limits import server_limits
 from entrypoints.http.server.connection import HttpConnection
 from entrypoints.http.server.descriptors import raise_descriptor_limit
 from entrypoints.http.server.drain import hangup_signals
@@ -29,42 +32,38 @@ from entrypoints.http.server.observers import AccessLog, RequestObserver
 from entrypoints.log_writer import LogWriter
 from entrypoints.logs import configure_logging
 from entrypoints.settings import Settings
-from entrypoints.start import StartError, development_token, prepared
+from entrypoints.start import StartError, prepared, with_secret
 from entrypoints.storage import opened_postgres
 
-GC_THRESHOLD = 20_000
-"""Objects made and not yet freed, before the youngest are examined for cycles. Python's default is 700."""
 STOP_TIMEOUT_SECONDS = 15
 """How long requests may go on after the port was closed, which is at most DRAIN_SECONDS after SIGTERM: together less
 than the 30 seconds after which Kubernetes kills."""
 
 
-def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT, and return the exit status.
+def serve(settings: Settings, *, reload: bool = False) -> int:
+    """Serve until SIGTERM or SIGINT, and return the exit status. With `reload`, restart when the code changes.
 
     Raises StartError and StorageUnavailable before the first request, never after.
     """
-    writer = configure_logging(settings.log_level)
+    writer = configure_logging(settings.log_level, settings.log_format)
     for number in (signal.SIGTERM, signal.SIGINT, *hangup_signals()):
         signal.signal(number, _stop)
     with ExitStack() as stack:
         listeners = [stack.enter_context(listener) for listener in _listening(settings)]
-        ready = stack.enter_context(prepared(settings))
+        ready = stack.enter_context(prepared(with_secret(settings)))
         asyncio.run(_check_storage(ready))
         ports = [listener.getsockname()[1] for listener in listeners]
-        _announce(settings, ready, *ports)
+        print(announcement(settings, ready, *ports, reload=reload))
+        flush_output()
         ready = msgspec.structs.replace(ready, admin_port=ports[1] if len(ports) > 1 else None)
-        if ready.web_concurrency == 1:
+        if ready.web_concurrency == 1 and not reload:
             server = uvicorn.Server(server_config(_create_app(ready, writer)))
             server.run(sockets=listeners)
             return 0 if server.started else 1
         os.environ |= {"DATABASE_URL": ready.database_url or "", "JWT_SECRET": ready.jwt_secret or ""}
         os.environ["ADMIN_PORT"] = str(ready.admin_port or "")
         factory = f"{create_worker_app.__module__}:{create_worker_app.__qualname__}"
-        config = server_config(factory, ready.web_concurrency)
-        supervisor = _Supervisor(config, listeners)
-        supervisor.run()
-        return int(any((process.exitcode or 0) > 0 for process in supervisor.processes))
+        return supervise(server_config(factory, ready.web_concurrency, reload=reload), listeners)
 
 
 def _stop(*_: object) -> None:
@@ -77,7 +76,8 @@ def _stop(*_: object) -> None:
 
 def observers(writer: LogWriter) -> tuple[RequestObserver, ...]:
     """Return the observers of all requests: the access log, if the log level includes it."""
-    return (AccessLog(writer.write),) if logging.getLogger("hextasks.request").isEnabledFor(logging.INFO) else ()
+    is_logged = logging.getLogger("hextasks.request").isEnabledFor(logging.INFO)
+    return (AccessLog(writer.write, writer.encode),) if is_logged else ()
 
 
 class _Config(uvicorn.Config):
@@ -87,34 +87,13 @@ class _Config(uvicorn.Config):
         if parent := multiprocessing.parent_process():
             # uvicorn raises the signal once more at the end, which would kill the process before its log is written.
             signal.signal(signal.SIGTERM, _stop)
-            threading.Thread(target=_end_with, args=[parent], daemon=True).start()
-
-
-class _Supervisor(Multiprocess):
-    """The parent of several server processes."""
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
-        """Handle signals, except those that stay ignored."""
-        handled = hangup_signals()
-        super().__init__(config, sockets)
-        if not handled:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    def handle_hup(self) -> None:
-        """Stop, as a single process does, rather than restart the server processes."""
-        self.handle_term()
-
-
-def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
-    """Terminate when the process that started this one is killed, because this one would keep the port."""
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
+            threading.Thread(target=end_with, args=[parent], daemon=True).start()
 
 
 def create_worker_app() -> ExchangeLayer:
     """Make the application of one worker process, from an environment that names database and token key."""
     settings = Settings.load()
-    return _create_app(settings, configure_logging(settings.log_level))
+    return _create_app(settings, configure_logging(settings.log_level, settings.log_format))
 
 
 def _create_app(settings: Settings, writer: LogWriter) -> ExchangeLayer:
@@ -123,6 +102,9 @@ def _create_app(settings: Settings, writer: LogWriter) -> ExchangeLayer:
     A full collection of them stops the event loop for 50 to 200 ms every few thousand requests. A request leaves no
     cyclic garbage, so that a higher threshold lets most of its objects be freed before a collection examines them.
     """
+    from entrypoints.container import Container
+    from entrypoints.http.app import create_app
+
     raise_descriptor_limit()
     app = create_app(Container(settings=settings), observers=observers(writer))
     gc.collect()
@@ -131,12 +113,14 @@ def _create_app(settings: Settings, writer: LogWriter) -> ExchangeLayer:
     return app
 
 
-def server_config(app: object, workers: int = 1) -> uvicorn.Config:
+def server_config(app: object, workers: int = 1, *, reload: bool = False) -> uvicorn.Config:
     """Return how uvicorn runs the application."""
     return _Config(
         app,  # type: ignore[arg-type]
         factory=isinstance(app, str),
         workers=workers,
+        reload=reload,
+        reload_dirs=CODE if reload else None,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -176,20 +160,3 @@ async def _check_storage(settings: Settings) -> None:
         except StorageUnavailable:
             if not settings.in_production:
                 raise
-
-
-def _announce(given: Settings, ready: Settings, port: int, admin_port: int | None = None) -> None:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given.host, given.host)  # noqa: S104
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    where = given.storage if given.storage != "embedded" else f"an embedded PostgreSQL in {given.data_dir / 'postgres'}"
-    admin = f", for health probes on port {admin_port}" if admin_port else ""
-    lines = [f"hextasks listens on {address}{admin}, with {where}", f"  docs   {address}/docs"]
-    token = development_token(ready, "ada") if not given.in_production and given.key_source == "secret" else ""
-    if given.page_path:
-        # A browser sends no fragment to the server, so that the token is in no log.
-        lines.append(f"  page   {address}{given.page_path}" + (f"#token={token}" if token else ""))
-    if token:
-        body = """-H 'Content-Type: application/json' -d '{"title": "Buy milk"}'"""
-        lines.append(f"  try    curl -H 'Authorization: Bearer {token}' {body} {address}/api/ada/tasks")
-    print("\n".join(lines))
-    flush_output()

@@ -19,9 +19,10 @@ from entrypoints.http.api.options import options_handler
 from entrypoints.http.api.rate_limit import RateLimit
 from entrypoints.http.api.tasks import tasks_router
 from entrypoints.http.docs.document import openapi_document
+from entrypoints.http.docs.index import index_router
 from entrypoints.http.docs.page import docs_router
+from entrypoints.http.limits import server_limits
 from entrypoints.http.page.routes import page_router
-from entrypoints.http.server.descriptors import connection_limit
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.observers import RequestObserver
@@ -69,6 +70,8 @@ def create_litestar(
     storage: Storage = container.storage()
     settings: Settings = container.settings()
     pages = [page_router(settings.page_path, user_claim=settings.jwt_user_claim)] if settings.page_path else []
+    if settings.page_path != "/":
+        pages.append(index_router(settings.page_path))
 
     @asynccontextmanager
     async def running(_: Litestar) -> AsyncIterator[None]:
@@ -78,7 +81,8 @@ def create_litestar(
     return Litestar(
         [
             *api_routers(container),
-            docs_router(api_document(), user_claim=settings.jwt_user_claim),
+            # Development starts sooner.
+            docs_router(api_document, user_claim=settings.jwt_user_claim, is_made_now=settings.in_production),
             *pages,
             options_handler("/*"),  # `OPTIONS *` is about the server as a whole
         ],
@@ -126,18 +130,6 @@ def rate_limit(settings: Settings) -> RateLimit | None:
     if not settings.rate_limit_burst:
         return None
     return RateLimit(burst=settings.rate_limit_burst, per_second=settings.rate_limit_per_second)
-
-
-def server_limits(settings: Settings) -> ServerLimits:
-    """Return the server's limits according to the settings."""
-    connections = connection_limit(reserved=settings.database_pool_size + settings.database_max_overflow)
-    return ServerLimits(
-        max_concurrent_requests=settings.max_concurrent_requests,
-        request_seconds=settings.request_timeout,
-        streams=min(settings.max_streams, connections // 2),  # the others are for requests
-        streams_per_user=settings.max_streams_per_user,
-        connections=connections,
-    )
 
 
 def cors_config(settings: Settings) -> CORSConfig | None:

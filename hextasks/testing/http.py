@@ -12,7 +12,6 @@ from application import ChangeSignal
 from entrypoints.container import Container
 from entrypoints.http.app import create_app
 from entrypoints.settings import Settings
-from entrypoints.storage import MemoryStorage
 from hextasks import Clock, MemoryTaskRepository, TaskIds, TaskRepository
 from hextasks.testing.builders import USER
 from hextasks.testing.clock import ManualClock, SequentialIds
@@ -59,8 +58,7 @@ class InProcessService:
         self._container = Container(settings=Settings.load(named, dotenv=None))
         self._parts = {name: _Current() for name in ("repository", "clock", "ids", "signal")}
         self.use()
-        storage = MemoryStorage()
-        storage.tasks = cast("MemoryTaskRepository", self._parts["repository"])
+        storage = ReadyStorage(cast("TaskRepository", self._parts["repository"]))
         self._container.storage.override(providers.Object(storage))
         for name in ("clock", "ids", "signal"):
             getattr(self._container, name).override(providers.Object(self._parts[name]))

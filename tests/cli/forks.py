@@ -1,4 +1,4 @@
-"""Runs a command once for each environment that it reads: `python -m tests.cli.forks serve < environments.json`.
+"""Runs a command once for each folder and environment that it reads: `python -m tests.cli.forks serve < runs.json`.
 
 Each run is a fork of this process, which has loaded the modules already: that takes a second, and most failures less.
 Writes a list of exit status, standard output and standard error.
@@ -15,9 +15,10 @@ from entrypoints.cli import main
 
 if __name__ == "__main__":
     runs = []
-    for environment in json.load(sys.stdin):
+    for folder, environment in json.load(sys.stdin):
         outputs = TemporaryFile("w+"), TemporaryFile("w+")  # noqa: SIM115  # open until all have ended
         if (pid := os.fork()) == 0:
+            os.chdir(folder)
             os.environ.clear()
             os.environ.update(environment)
             for descriptor, output in enumerate(outputs, 1):

@@ -8,18 +8,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
 import httpx
 
+from entrypoints.cli import main
 from tests.patience import DEADLINE_SECONDS, GENEROUS, REQUEST_TIMEOUT_SECONDS, SERVER_DEADLINE_SECONDS
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("serve", "migrate", "purge", "restored", "token", "doctor", "openapi")
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
 _MEASURED = {name: value for name, value in os.environ.items() if name == COVERAGE}
 """The setting by which a process measures its coverage, if the tests are measured."""
@@ -66,12 +68,33 @@ def hextasks(*arguments: str, cwd: Path, limit: str = "", **settings: str) -> su
     return ended(started(*arguments, cwd=cwd, limit=limit, **settings))
 
 
-def hextasks_each(*arguments: str, cwd: Path, settings: list[dict[str, str]]) -> list[subprocess.CompletedProcess[str]]:
-    """Run a command to its end with each of several settings, all at once, unmeasured."""
+def command(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in a thread of this process, which has loaded its modules already."""
+    with ThreadPoolExecutor(1) as thread:  # where this one's event loop does not run
+        return thread.submit(_command, [*arguments], cwd, settings).result()
+
+
+def _command(arguments: list[str], cwd: Path, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    output, errors, outside = StringIO(), StringIO(), dict(os.environ)
+    os.environ.clear()
+    os.environ |= environment(**settings)
+    try:
+        with chdir(cwd), redirect_stdout(output), redirect_stderr(errors):
+            main(arguments)
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 0
+    finally:
+        os.environ.clear()
+        os.environ |= outside
+    return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
+
+
+def hextasks_each(*arguments: str, runs: list[tuple[Path, dict[str, str]]]) -> list[subprocess.CompletedProcess[str]]:
+    """Run a command to its end in each of several folders with settings, all at once, unmeasured."""
     process = subprocess.run(
         [sys.executable, "-m", "tests.cli.forks", *arguments],
-        input=json.dumps([environment(**each) for each in settings]),
-        cwd=cwd,
+        input=json.dumps([(str(folder), environment(**settings)) for folder, settings in runs]),
+        cwd=ROOT,
         env=environment(),
         stdout=subprocess.PIPE,
         text=True,
@@ -111,7 +134,7 @@ class Served:
         return self.address.rpartition(":")[2]
 
     def line(self, name: str) -> str:
-        """Return what stands after a name: `docs`, `page` or `try`."""
+        """Return what stands after a name, such as `docs`."""
         (found,) = [line.split(maxsplit=1)[1] for line in self.lines[1:] if line.split()[0] == name]
         return found
 
@@ -147,27 +170,38 @@ class Served:
                 return titles
             url = f"/api/ada/tasks?limit=100&cursor={page['next_cursor']}"
 
+    def sync_token(self) -> str:
+        """Return the token of the state after all of ada's changes."""
+        url, token = f"{self.address}/api/ada/tasks/changes", "000000000000-0"
+        while True:
+            page = httpx.get(url, params={"since": token, "limit": 500}, headers=self.headers).raise_for_status().json()
+            token = str(page["next"])
+            if not page["has_more"]:
+                return token
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(DEADLINE_SECONDS)
 
 
 @contextmanager
-def serving(cwd: Path, stderr: int | None = None, limit: str = "", /, **settings: str) -> Iterator[Served]:
-    """Serve on a free port until the end of the block, unless it was stopped before.
+def serving(
+    cwd: Path, stderr: int | None = None, limit: str = "", /, *options: str, **settings: str
+) -> Iterator[Served]:
+    """Serve on a free port until the end of the block, unless it was stopped before. `options` are the command's.
 
     The log goes to the descriptor `stderr`, or is shown if the service fails. `limit` are arguments of `ulimit`.
     """
     with (
         tempfile.TemporaryFile("w+") as log,  # not a pipe, which fills up when it is not read
-        _started(("serve",), cwd, {"PORT": "0", **settings}, stderr or log, limit) as process,
+        _started(("serve", *options), cwd, {"PORT": "0", **settings}, stderr or log, limit) as process,
     ):
         served = Served(process)
         assert process.stdout
         try:
             for line in process.stdout:
                 served.lines.append(line.rstrip("\n"))
-                if len(served.lines) == (2 if settings.get("ENVIRONMENT") == "production" else 4):
+                if line.split()[0] == ("docs" if settings.get("ENVIRONMENT") == "production" else "try"):
                     break
             else:
                 log.seek(0)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from adapters.postgres import Database
-from tests.cli.processes import hextasks, said
+from tests.cli.processes import command, said
 from tests.databases import Server, migrated, patient
 from tests.sql import fetch
 
@@ -39,7 +39,7 @@ async def test_purge_deletes_what_is_older_than_it_is_kept(tmp_path: Path, url: 
     counter = "INSERT INTO task_counters (user_id, value) VALUES ('ada', 9999)"
     database = await filled(url, counter, REMOVALS, KEYS)
     days, hours = 30 * 24, 24 * 60 - 5
-    purged = hextasks("purge", cwd=tmp_path, DATABASE_URL=url)
+    purged = command("purge", cwd=tmp_path, DATABASE_URL=url)
     count = 2500 - days + 1 + 2500 - hours + 1
     assert (purged.returncode, purged.stdout) == (0, f"purged {count} deletions and idempotency keys\n")
     assert len(await fetch(database, "SELECT FROM task_tombstones")) == days - 1
@@ -47,10 +47,10 @@ async def test_purge_deletes_what_is_older_than_it_is_kept(tmp_path: Path, url: 
     assert (await fetch(database, "SELECT purged_to FROM task_counters"))[0][0] == 2500
 
     settings = {"DATABASE_URL": url, "TOMBSTONE_DAYS": "1", "IDEMPOTENCY_HOURS": "1"}
-    assert hextasks("purge", cwd=tmp_path, **settings).returncode == 0
+    assert command("purge", cwd=tmp_path, **settings).returncode == 0
     assert len(await fetch(database, "SELECT FROM task_tombstones")) == 23
     assert len(await fetch(database, "SELECT FROM idempotency_keys")) == 54
-    assert hextasks("purge", cwd=tmp_path, **settings).stdout.startswith("purged 0 ")
+    assert command("purge", cwd=tmp_path, **settings).stdout.startswith("purged 0 ")
     await database.close()
 
 
@@ -59,7 +59,7 @@ async def test_restored_gives_each_user_a_new_epoch_and_moves_the_counters_forwa
     rows = "SELECT user_id, epoch, value FROM task_counters ORDER BY user_id"
     before = await fetch(database, rows)
     for n in (1, 2):
-        restored = hextasks("restored", cwd=tmp_path, DATABASE_URL=url)
+        restored = command("restored", cwd=tmp_path, DATABASE_URL=url)
         assert (restored.returncode, restored.stdout) == (0, "the sync tokens of 2500 users have expired\n")
         after = await fetch(database, rows)
         assert [row["value"] for row in after] == [row["value"] + n * 2**32 for row in before]
@@ -69,12 +69,12 @@ async def test_restored_gives_each_user_a_new_epoch_and_moves_the_counters_forwa
     await database.close()
 
 
-@pytest.mark.parametrize("command", ["purge", "restored"])
-async def test_they_need_a_migrated_database(tmp_path: Path, server: Server, command: str) -> None:
+@pytest.mark.parametrize("name", ["purge", "restored"])
+async def test_they_need_a_migrated_database(tmp_path: Path, server: Server, name: str) -> None:
     settings = {"ENVIRONMENT": "production", "DATABASE_URL": await server.new_database(), "JWT_SECRET": SECRET}
-    rejected = hextasks(command, cwd=tmp_path, **settings)
+    rejected = command(name, cwd=tmp_path, **settings)
     assert rejected.returncode == 1
     assert "hextasks migrate" in said(rejected)
-    rejected = hextasks(command, cwd=tmp_path, DATABASE_URL="memory://")
+    rejected = command(name, cwd=tmp_path, DATABASE_URL="memory://")
     assert rejected.returncode == 1
     assert "memory://" in said(rejected)

@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import asyncpg
@@ -10,8 +11,10 @@ import httpx
 import pytest
 
 from adapters.postgres.dsn import connect_arguments
-from entrypoints.cli import main
-from tests.cli.processes import COMMANDS, ended, hextasks, said, serving, started
+from entrypoints.cli import COMMANDS, counted, main
+from entrypoints.settings import Settings
+from entrypoints.start import StartError, with_kept_secret, with_secret
+from tests.cli.processes import command, ended, hextasks, said, serving, started
 from tests.databases import Server
 
 SECRET = "a secret that is thirty-two bytes"
@@ -27,9 +30,12 @@ class TestHelp:
     def test_it_names_every_command(self, tmp_path: Path) -> None:
         shown = hextasks("--help", cwd=tmp_path)
         assert (shown.returncode, shown.stderr) == (0, "")
-        assert all(re.search(rf"^ +{command} ", shown.stdout, re.MULTILINE) for command in COMMANDS)
+        assert all(re.search(rf"^ +{name} ", shown.stdout, re.MULTILINE) for name in COMMANDS)
 
-    @pytest.mark.parametrize("arguments", [(), ("sevre",), ("token",), ("serve", "8000"), ("--port", "1", "serve")])
+    @pytest.mark.parametrize(
+        "arguments",
+        [(), ("sevre",), ("token",), ("serve", "8000"), ("--port", "1", "serve"), ("serve", "--reload", "--workers=2")],
+    )
     def test_wrong_arguments_are_answered_with_the_usage(
         self, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
     ) -> None:
@@ -39,15 +45,20 @@ class TestHelp:
         assert shown.out == ""
         assert shown.err.startswith("usage: hextasks")
 
-    @pytest.mark.parametrize("command", COMMANDS)
-    def test_every_command_explains_itself(self, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_every_command_explains_itself_with_examples(self, capsys: pytest.CaptureFixture[str], name: str) -> None:
         with pytest.raises(SystemExit, match="0"):
-            main([command, "--help"])
-        assert capsys.readouterr().out.startswith(f"usage: hextasks {command}")
+            main([name, "--help"])
+        shown = capsys.readouterr().out
+        assert shown.startswith(f"usage: hextasks {name}")
+        assert re.search(rf"^examples:\n  .*hextasks {name}", shown, re.MULTILINE)
 
     def test_it_knows_its_version(self, tmp_path: Path) -> None:
         project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
-        assert f'version = "{hextasks("--version", cwd=tmp_path).stdout.strip()}"' in project
+        assert f'version = "{command("--version", cwd=tmp_path).stdout.strip()}"' in project
+
+    def test_one_thing_is_counted_as_one(self) -> None:
+        assert [counted(n, "key") for n in range(3)] == ["0 keys", "1 key", "2 keys"]
 
 
 @pytest.mark.database
@@ -58,19 +69,21 @@ class TestMigrate:
         refused = hextasks("serve", cwd=tmp_path, **production)
         assert refused.returncode == 1
         assert "hextasks migrate" in said(refused)
-        ill = hextasks("doctor", cwd=tmp_path, **production)
+        ill = command("doctor", cwd=tmp_path, **production)
         assert ill.returncode == 1
         assert re.search(r"^FAIL +migrations .*\n +-> .*hextasks migrate", ill.stdout, re.MULTILINE)
 
         first = hextasks("migrate", cwd=tmp_path, **production)
         assert (first.returncode, first.stderr) == (0, "")
         assert re.fullmatch(r"migrated from revision none to \d+\n", first.stdout)
-        again = hextasks("migrate", cwd=tmp_path, **production)
+        again = command("migrate", cwd=tmp_path, **production)
         assert (again.returncode, again.stderr) == (0, "")
         assert re.fullmatch(r"already at revision \d+\n", again.stdout)
 
         with serving(tmp_path, **production) as served:
             assert "Bearer" not in "".join(served.lines)
+            assert served.line("mode") == "production, 1 worker"
+            assert re.fullmatch(r"PostgreSQL at \S+", served.line("database"))
             assert httpx.get(f"{served.address}/health/ready").status_code == 200
         assert list(tmp_path.iterdir()) == []
 
@@ -78,21 +91,22 @@ class TestMigrate:
         processes = [started("migrate", cwd=tmp_path, DATABASE_URL=database_url) for _ in range(3)]
         for result in [ended(process) for process in processes]:
             assert (result.returncode, result.stderr) == (0, "")
-        assert "already" in hextasks("migrate", cwd=tmp_path, DATABASE_URL=database_url).stdout
+        assert "already" in command("migrate", cwd=tmp_path, DATABASE_URL=database_url).stdout
+        assert list(tmp_path.iterdir()) == [], "no token key was generated"
 
     async def test_a_database_of_a_newer_version_is_refused(self, tmp_path: Path, database_url: str) -> None:
-        assert hextasks("migrate", cwd=tmp_path, DATABASE_URL=database_url).returncode == 0
+        assert command("migrate", cwd=tmp_path, DATABASE_URL=database_url).returncode == 0
         connection = await asyncpg.connect(**connect_arguments(database_url))
         await connection.execute("UPDATE hextasks_version SET version_num = '9999'")
-        for command in ("migrate", "serve"):
-            refused = hextasks(command, cwd=tmp_path, DATABASE_URL=database_url, PORT="0")
+        for run, name in ((command, "migrate"), (hextasks, "serve")):
+            refused = run(name, cwd=tmp_path, DATABASE_URL=database_url, PORT="0")
             assert refused.returncode == 1
             assert "newer version" in said(refused)
         assert await connection.fetchval("SELECT version_num FROM hextasks_version") == "9999"
         await connection.close()
 
     def test_memory_is_not_migrated(self, tmp_path: Path) -> None:
-        refused = hextasks("migrate", cwd=tmp_path, DATABASE_URL="memory://")
+        refused = command("migrate", cwd=tmp_path, DATABASE_URL="memory://")
         assert refused.returncode == 1
         assert "memory://" in said(refused)
 
@@ -100,32 +114,52 @@ class TestMigrate:
 @pytest.mark.database
 class TestDoctor:
     @pytest.mark.parametrize(
-        ("settings", "words"),
+        ("settings", "faults"),
         [
             (
                 {"DATABASE_URL": "postgresql://ada:tell-tale@127.0.0.1:1/x"},
-                r"FAIL +database +unavailable: .*127.0.0.1.*\n +-> \w",
+                [r"database +unavailable: .*127.0.0.1"],
             ),
-            ({"DATABASE_URL": "memory://", "PORT": "tell-tale"}, r"FAIL +settings +PORT must be .*\n +-> \w"),
-            ({"JWT_SECRET": "tell-tale"}, r"FAIL +settings +JWT_SECRET .*\n +-> \w"),
+            (
+                {"DATABASE_URL": "postgresql://ada:tell-tale@127.0.0.1:1/x", "PORT": "tell-tale"},
+                [r"settings +PORT must be ", r"database +unavailable: "],
+            ),
+            (
+                {"DATBASE_URL": "tell-tale", "JWT_SECRET": "tell-tale", "LOG_LEVEL": "tell-tale", "PORT": "\n"},
+                [
+                    *(r"settings +DATBASE_URL: ", r"settings +PORT ", r"settings +LOG_LEVEL ", r"settings +JWT_SECRET"),
+                    r"database +not checked",
+                ],
+            ),
+            (
+                {"ENVIRONMENT": "production"},
+                [r"settings +DATABASE_URL ", r"settings +JWT_SECRET ", r"database +not checked"],
+            ),
+            (
+                {"JWT_JWKS_URL": "http://127.0.0.1:1/jwks", "DATABASE_URL": "postgresql://ada@127.0.0.1:1/x"},
+                [r"token key +0 keys at JWT_JWKS_URL", r"database +unavailable: "],
+            ),
         ],
-        ids=["unreachable", "bad setting", "short secret"],
+        ids=["unreachable", "setting and unreachable", "settings", "production", "issuer and unreachable"],
     )
-    def test_every_fault_has_a_remedy(self, tmp_path: Path, settings: dict[str, str], words: str) -> None:
-        found = hextasks("doctor", cwd=tmp_path, **settings)
+    def test_every_fault_has_a_remedy(self, tmp_path: Path, settings: dict[str, str], faults: list[str]) -> None:
+        found = command("doctor", cwd=tmp_path, **settings)
         assert (found.returncode, found.stderr) == (1, "")
-        assert re.search(words, found.stdout, re.MULTILINE)
+        failed = re.findall(r"^FAIL +(.*)\n +-> \w", found.stdout, re.MULTILINE)
+        assert len(failed) == len(faults) == found.stdout.count("FAIL"), found.stdout
+        assert all(re.match(fault, line) for fault, line in zip(faults, failed, strict=True)), failed
         assert "tell-tale" not in found.stdout
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_server_that_does_not_answer_is_a_finding_with_a_reason(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"postgresql://ada@127.0.0.1:{silent.getsockname()[1]}/x"
-            found = hextasks("doctor", cwd=tmp_path, DATABASE_URL=url, DATABASE_TIMEOUT="0.2")
+            found = command("doctor", cwd=tmp_path, DATABASE_URL=url, DATABASE_TIMEOUT="0.2")
         assert (found.returncode, found.stderr) == (1, "")
         assert re.search(r"FAIL +database +unavailable: \w", found.stdout)
 
     def test_memory_is_healthy(self, tmp_path: Path) -> None:
-        found = hextasks("doctor", cwd=tmp_path, DATABASE_URL="memory://")
+        found = command("doctor", cwd=tmp_path, DATABASE_URL="memory://")
         assert found.returncode == 0
         assert [line.split()[0] for line in found.stdout.splitlines()] == ["ok"] * 4
 
@@ -137,25 +171,31 @@ class TestToken:
         [
             ("ada", {"ENVIRONMENT": "production", "DATABASE_URL": "postgresql://db/x"}, "development only"),
             ("a\nb", {}, "user id"),
+            ("ada", {"JWT_SECRET": ""}, "Run: hextasks serve"),
         ],
-        ids=["production", "control character"],
+        ids=["production", "control character", "no service has run"],
     )
     def test_none_is_issued(self, tmp_path: Path, user: str, settings: dict[str, str], words: str) -> None:
-        refused = hextasks("token", user, cwd=tmp_path, **{"JWT_SECRET": SECRET, **settings})
+        refused = command("token", user, cwd=tmp_path, **{"JWT_SECRET": SECRET, **settings})
         assert (refused.returncode, refused.stdout) == (1, "")
         assert words in said(refused)
+        assert list(tmp_path.iterdir()) == []
 
-    def test_several_first_tokens_at_once_are_signed_with_one_secret(self, tmp_path: Path) -> None:
-        processes = [started("token", "ada", cwd=tmp_path) for _ in range(3)]
-        assert [ended(process).returncode for process in processes] == [0, 0, 0]
-        assert [path.name for path in (tmp_path / ".data").iterdir()] == ["jwt_secret"]
+    def test_several_first_services_at_once_have_one_secret(self, tmp_path: Path) -> None:
+        settings = Settings(data_dir=tmp_path / "new")
+        with pytest.raises(StartError):
+            with_kept_secret(settings)
+        with ThreadPoolExecutor(8) as threads:
+            secrets = {ready.jwt_secret for ready in threads.map(with_secret, [settings] * 8)}
+        assert secrets == {with_kept_secret(settings).jwt_secret}
+        assert [path.name for path in (tmp_path / "new").iterdir()] == ["jwt_secret"]
 
     def test_a_folder_in_the_home_folder_is_the_same_for_every_command(self, tmp_path: Path) -> None:
         settings = {"HOME": str(tmp_path / "home"), "DATA_DIR": "~/x", "DATABASE_URL": "memory://"}
         (started_in := tmp_path / "started_in").mkdir()
-        token = hextasks("token", "ada", cwd=started_in, **settings).stdout.strip()
-        assert str(tmp_path / "home" / "x") in hextasks("doctor", cwd=started_in, **settings).stdout
         with serving(started_in, **settings, LOG_LEVEL="info") as served:
+            token = command("token", "ada", cwd=started_in, **settings).stdout.strip()
+            assert str(tmp_path / "home" / "x") in command("doctor", cwd=started_in, **settings).stdout
             headers = {"Authorization": f"Bearer {token}"}
             assert httpx.get(f"{served.address}/api/ada/tasks", headers=headers).status_code == 200
         assert [path.name for path in (tmp_path / "home" / "x").iterdir()] == ["jwt_secret"]

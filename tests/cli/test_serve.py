@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from importlib.metadata import version
 from pathlib import Path
 from threading import Event
 from urllib.parse import quote
@@ -17,6 +18,7 @@ import pytest
 from tests.cli.processes import (
     Served,
     a_title,
+    command,
     end_group,
     ended,
     environment,
@@ -32,7 +34,7 @@ pytestmark = pytest.mark.database
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    with_cluster(tmp_path / ".data" / "postgres")
+    with_cluster(tmp_path / ".data" / "postgres", is_migrated=True)
     yield tmp_path
     end_servers(tmp_path)
 
@@ -58,7 +60,9 @@ def run_curl(line: str) -> dict[str, object]:
 
 
 def test_it_prints_its_address_and_a_command_to_try(served: Served) -> None:
-    assert ".data/postgres" in served.lines[0]
+    assert served.lines[0].startswith(f"hextasks {version('hextasks')} listens on http://127.0.0.1:")
+    assert served.line("mode") == "development, 1 worker"
+    assert served.line("database") == "embedded PostgreSQL in .data/postgres"
     assert served.line("docs") == f"{served.address}/docs"
     assert served.line("page").startswith(f"{served.address}/#token=")
     page = httpx.get(f"{served.address}/docs")
@@ -79,7 +83,7 @@ def test_it_prints_its_address_and_a_command_to_try(served: Served) -> None:
 )
 def test_the_curl_line_works_with_any_settings(tmp_path: Path, settings: dict[str, str], number: int) -> None:
     with serving(tmp_path, DATABASE_URL="memory://", **settings) as served:
-        assert "memory" in served.lines[0]
+        assert served.line("database").startswith("memory")
         assert run_curl(served.curl)["title"] == "Buy milk"
         with httpx.Client() as client:
             assert served.add("second", client).status_code == 201
@@ -90,7 +94,7 @@ def test_the_curl_line_works_with_any_settings(tmp_path: Path, settings: dict[st
 
 @pytest.mark.parametrize("user", ["grace", "auth0|ünï/çödé o'brien"])
 def test_a_token_from_the_command_is_accepted(served: Served, home: Path, user: str) -> None:
-    made = hextasks("token", user, cwd=home)
+    made = command("token", user, cwd=home)
     assert (made.returncode, made.stderr) == (0, "")
     header = {"Authorization": f"Bearer {made.stdout.strip()}"}
     answer = httpx.get(f"{served.address}/api/{quote(user, safe='')}/tasks", headers=header)

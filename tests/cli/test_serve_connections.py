@@ -78,12 +78,6 @@ def test_more_silent_connections_than_descriptors_do_not_prevent_liveness(tmp_pa
     assert 700 < lines[0]["limit"] < 1000
 
 
-@linux
-def test_the_soft_limit_of_descriptors_is_raised_to_the_hard_one(tmp_path: Path) -> None:
-    with serving(tmp_path, None, "-Sn 64 && ulimit -Hn 2000", DATABASE_URL="memory://") as served:
-        assert resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE) == (2000, 2000)
-
-
 def test_too_few_descriptors_prevent_the_start(tmp_path: Path) -> None:
     failed = hextasks("serve", cwd=tmp_path, DATABASE_URL="memory://", DATABASE_MAX_OVERFLOW="1000", limit="-n 1000")
     assert failed.returncode == 1
@@ -93,19 +87,15 @@ def test_too_few_descriptors_prevent_the_start(tmp_path: Path) -> None:
 class TestAdmin:
     """`ADMIN_PORT`: health on an address of its own."""
 
-    def test_it_answers_whatever_happens_to_the_public_port(self, tmp_path: Path) -> None:
+    def test_it_answers_whatever_happens_to_the_public_port_and_serves_nothing_else(self, tmp_path: Path) -> None:
         port = str(free_port())
         with serving(tmp_path, None, "-n 300", DATABASE_URL="memory://", ADMIN_PORT=port) as served:
-            assert f"health probes on port {port}" in served.lines[0]
+            assert served.line("health") == f"http://127.0.0.1:{port}/health/ready"
             admin = f"http://127.0.0.1:{port}"
             with crowd(served.address, 400), crowd(admin, 40):
                 for path in ("/health/live", "/health/ready"):
                     assert status(admin, path) == 200
                 assert status(served.address) == 200
-
-    def test_it_serves_nothing_else(self, tmp_path: Path) -> None:
-        port = str(free_port())
-        with serving(tmp_path, DATABASE_URL="memory://", ADMIN_PORT=port) as served:
             for path in ("/docs", "/api/ada/tasks", "/health/other", "/health/live/"):
                 answer = httpx.get(f"http://127.0.0.1:{port}{path}", headers=served.headers)
                 assert (answer.status_code, answer.json()["code"]) == (404, "route_not_found")
@@ -117,22 +107,20 @@ class TestAdmin:
     async def test_several_processes_share_it_and_each_has_raised_its_limit(
         self, tmp_path: Path, server: Server
     ) -> None:
-        port, settings = str(free_port()), {"WEB_CONCURRENCY": "2", "DATABASE_URL": await migrated(server)}
-        with serving(tmp_path, None, "-Sn 200", ADMIN_PORT=port, **settings) as served:
-            eventually(lambda: is_answered(f"http://127.0.0.1:{port}"))
-            assert status(f"http://127.0.0.1:{port}", "/health/ready") == 200
+        """Host, port and number are those of the options, which take precedence over the settings."""
+        port, admin = str(free_port()), str(free_port())
+        options = ("--host", "localhost", "--port", port, "--workers", "2")
+        other = {"HOST": "nowhere.invalid", "PORT": "1", "WEB_CONCURRENCY": "1"}
+        url = await migrated(server)
+        with serving(tmp_path, None, "-Sn 200", *options, **other, ADMIN_PORT=admin, DATABASE_URL=url) as served:
+            assert served.address == f"http://localhost:{port}"
+            assert served.line("mode") == "development, 2 workers"
+            eventually(lambda: is_answered(f"http://localhost:{admin}"))
+            assert status(f"http://localhost:{admin}", "/health/ready") == 200
             workers = children(served.process.pid)
             assert len(workers) >= 2
             limits = [resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in (served.process.pid, *workers)]
             assert all(soft == hard for soft, hard in limits), limits
-
-    def test_a_taken_port_prevents_the_start(self, tmp_path: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as other:
-            port = str(other.getsockname()[1])
-            failed = hextasks("serve", cwd=tmp_path, DATABASE_URL="memory://", PORT="0", ADMIN_PORT=port)
-        assert failed.returncode == 1
-        assert port in said(failed)
-        assert "ADMIN_PORT" in said(failed)
 
 
 def children(pid: int) -> list[int]:
@@ -146,31 +134,40 @@ def is_answered(address: str) -> bool:
         return False
 
 
-@linux
-class TestMemory:
-    def test_an_idle_connection_keeps_nothing_of_its_requests(self, tmp_path: Path) -> None:
-        with serving(tmp_path, DATABASE_URL="memory://") as served:
-            request = b"GET /health/live HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 30_000 + b"\r\n\r\n"
-            with crowd(served.address, 100) as warm_up:
-                ask_each(warm_up, request)
-            before = memory(served)
-            with crowd(served.address, 2000) as idle:
-                ask_each(idle, request)
-                assert (memory(served) - before) / len(idle) < 10_000
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service that is started with a low soft limit of descriptors."""
+    settings = {"DATABASE_URL": "memory://", "REQUEST_TIMEOUT": "6", "DATABASE_TIMEOUT": "1"}
+    with serving(tmp_path_factory.mktemp("served"), None, "-Sn 64 && ulimit -Hn 4000", **settings) as served:
+        yield served
 
-    def test_unread_responses_keep_little_here_and_in_the_system(self, tmp_path: Path) -> None:
-        with serving(tmp_path, DATABASE_URL="memory://", REQUEST_TIMEOUT="6", DATABASE_TIMEOUT="1") as served:
-            assert status(served.address, "/docs/assets/swagger.js") == 200
-            before, system_before = memory(served), kernel_memory()
-            with crowd(served.address, 300) as unread:
-                for connection in unread:
-                    connection.sendall(SCRIPT * 4)
-                time.sleep(1)
-                assert status(served.address) == 200
-                assert memory(served) - before < 20 * MB
-                assert kernel_memory() - system_before < 100 * MB
-                for connection in unread:
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+@linux
+class TestDescriptorsAndMemory:
+    def test_the_soft_limit_of_descriptors_is_raised_to_the_hard_one(self, served: Served) -> None:
+        assert resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE) == (4000, 4000)
+
+    def test_an_idle_connection_keeps_nothing_of_its_requests(self, served: Served) -> None:
+        request = b"GET /health/live HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 30_000 + b"\r\n\r\n"
+        with crowd(served.address, 100) as warm_up:
+            ask_each(warm_up, request)
+        before = memory(served)
+        with crowd(served.address, 2000) as idle:
+            ask_each(idle, request)
+            assert (memory(served) - before) / len(idle) < 10_000
+
+    def test_unread_responses_keep_little_here_and_in_the_system(self, served: Served) -> None:
+        assert status(served.address, "/docs/assets/swagger.js") == 200
+        before, system_before = memory(served), kernel_memory()
+        with crowd(served.address, 300) as unread:
+            for connection in unread:
+                connection.sendall(SCRIPT * 4)
+            time.sleep(1)
+            assert status(served.address) == 200
+            assert memory(served) - before < 20 * MB
+            assert kernel_memory() - system_before < 100 * MB
+            for connection in unread:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
 def ask_each(connections: list[socket.socket], request: bytes) -> None:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.database
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    with_cluster(tmp_path / ".data" / "postgres")
+    with_cluster(tmp_path / ".data" / "postgres", is_migrated=True)
     yield tmp_path
     end_servers(tmp_path)
 

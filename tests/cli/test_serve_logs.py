@@ -85,21 +85,22 @@ def test_a_reader_that_stalls_holds_up_neither_requests_nor_the_end(tmp_path: Pa
         assert 0 < len(reader.all()) < 1600
 
 
-def test_dropped_lines_are_counted_when_the_reader_is_back(tmp_path: Path) -> None:
-    sent = 8000
+def test_dropped_lines_are_counted_when_the_reader_is_back_and_none_is_lost_at_the_end(tmp_path: Path) -> None:
+    sent, last = 8000, 20 * PIPELINED
     with served(tmp_path, DATABASE_URL="memory://") as (service, reader):
         ask(service, sent)
         reader.start()
         eventually(lambda: reader.dropped() > 0)
+        ask(service, last)
         assert service.stop() == 0
-        reader.all()
-        assert reader.dropped() + reader.requests() == sent
+        lines = reader.all()
+        assert reader.dropped() + reader.requests() == sent + last
+        assert all(line["logger"] == "hextasks.request" for line in lines[-last:])
 
 
 @pytest.mark.database
-@pytest.mark.parametrize("processes", ["1", "2"])
-async def test_no_line_is_lost_at_the_end(tmp_path: Path, server: Server, processes: str) -> None:
-    settings = {"DATABASE_URL": await migrated(server), "WEB_CONCURRENCY": processes}
+async def test_no_line_of_several_processes_is_lost_at_the_end(tmp_path: Path, server: Server) -> None:
+    settings = {"DATABASE_URL": await migrated(server), "WEB_CONCURRENCY": "2"}
     with served(tmp_path, **settings) as (service, reader):
         reader.start()
         for _ in range(20):

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from adapters.embedded_postgres import EmbeddedPostgres
-from tests.cli.processes import hextasks, hextasks_each, said
+from tests.cli.processes import command, hextasks_each, said
 from tests.embedded_servers import end_servers, query, with_cluster
 from tests.patience import eventually
 
@@ -65,15 +65,42 @@ URL_CASES = {
     f"url: {name}": ({"DATABASE_URL": url, "JWT_SECRET": SECRET}, "DATABASE_URL") for name, url in BAD_URLS.items()
 }
 CASES = URL_CASES | BAD_SETTINGS
+BAD_LINE = ".env line 2 (ENVIRONMENT) must be NAME=value. Example: ENVIRONMENT=production"
+FILES = {
+    ".env is not UTF-8": (".env", b"JWT_SECRET=tell-tale\xff\n", ".env"),
+    "a line of .env": (".env", f"JWT_SECRET={PASSWORD * 5}\nENVIRONMENT: production\n".encode(), BAD_LINE),
+    "the kept secret is empty": (".data/jwt_secret", b"", "jwt_secret"),
+    "the kept secret is short": (".data/jwt_secret", PASSWORD.encode(), "jwt_secret"),
+}
+ROLES = {
+    "a wrong password": ("tell-tale-not", "postgres", "password authentication failed"),
+    "a role that may not make tables": (PASSWORD, "postgres", "permission denied"),
+    "a database that does not exist": (PASSWORD, "missing", '"missing" does not exist'),
+}
 Ran = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
-    """The result of `serve` in each case."""
-    settings = [{"PORT": "0", **settings} for settings, _ in CASES.values()]
-    ran = hextasks_each("serve", cwd=tmp_path_factory.mktemp("failures"), settings=settings)
-    return dict(zip(CASES, ran, strict=True))
+def served(tmp_path_factory: pytest.TempPathFactory, guarded: str) -> dict[str, Ran]:
+    """The result of `serve` in each case, run at once."""
+    folder = tmp_path_factory.mktemp("failures")
+    runs = {case: (folder, settings) for case, (settings, _) in CASES.items()}
+    for case, (name, content, _) in FILES.items():
+        (file := folder / case / name).parent.mkdir(parents=True)
+        file.write_bytes(content)
+        runs[case] = (folder / case, {"DATABASE_URL": "memory://"})
+    for case, (password, database, _) in ROLES.items():
+        url = guarded.format(password).replace("/postgres?", f"/{database}?")
+        runs[case] = (folder, {"DATABASE_URL": url, "JWT_SECRET": SECRET})
+    (folder / "taken").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        runs["PORT"] = (folder / "taken", {"PORT": port})
+        runs["ADMIN_PORT"] = (folder / "taken", {"ADMIN_PORT": port})
+        ran = hextasks_each("serve", runs=[(cwd, {"PORT": "0", **settings}) for cwd, settings in runs.values()])
+    assert all(f"port {port}" in each.stderr for each in ran[-2:])
+    assert list((folder / "taken").iterdir()) == []
+    return dict(zip(runs, ran, strict=True))
 
 
 def failure(ran: Ran) -> str:
@@ -90,40 +117,33 @@ def test_the_setting_at_fault_is_named(served: dict[str, Ran], case: str) -> Non
     assert CASES[case][1] in failure(served[case])
 
 
-def test_a_taken_port(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = str(other.getsockname()[1])
-        line = failure(hextasks("serve", cwd=tmp_path, PORT=port))
-    assert port in line
-    assert "PORT" in line
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("case", FILES)
+def test_the_file_at_fault_is_named(served: dict[str, Ran], case: str) -> None:
+    assert FILES[case][2] in failure(served[case])
 
 
-def test_an_env_file_that_cannot_be_read(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_bytes(b"JWT_SECRET=tell-tale\xff\n")
-    assert ".env" in failure(hextasks("serve", cwd=tmp_path))
+@pytest.mark.parametrize("case", ROLES)
+def test_the_database_gives_the_reason(served: dict[str, Ran], case: str) -> None:
+    assert ROLES[case][2] in failure(served[case])
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate", "doctor"])
-def test_a_line_of_the_env_file_that_is_not_understood(tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize("name", ["PORT", "ADMIN_PORT"])
+def test_a_taken_port(served: dict[str, Ran], name: str) -> None:
+    assert f"set HOST or {name}" in failure(served[name])
+
+
+@pytest.mark.parametrize("name", ["migrate", "doctor"])
+def test_a_line_of_the_env_file_that_other_commands_do_not_understand(tmp_path: Path, name: str) -> None:
     (tmp_path / ".env").write_text(f"JWT_SECRET={PASSWORD * 5}\nENVIRONMENT: production\n")
-    ran = hextasks(command, cwd=tmp_path, DATABASE_URL="memory://", PORT="0")
+    ran = command(name, cwd=tmp_path, DATABASE_URL="memory://", PORT="0")
     assert ran.returncode == 1
     assert PASSWORD not in ran.stderr + ran.stdout
-    line = ".env line 2 (ENVIRONMENT) must be NAME=value. Example: ENVIRONMENT=production"
-    assert line in (ran.stdout if command == "doctor" else failure(ran))
+    assert BAD_LINE in (ran.stdout if name == "doctor" else failure(ran))
 
 
-@pytest.mark.parametrize("kept", ["", PASSWORD], ids=["empty", "short"])
-def test_a_damaged_secret_file(tmp_path: Path, kept: str) -> None:
-    (tmp_path / ".data").mkdir()
-    (tmp_path / ".data" / "jwt_secret").write_text(kept)
-    assert "jwt_secret" in failure(hextasks("serve", cwd=tmp_path, DATABASE_URL="memory://", PORT="0"))
-
-
-@pytest.mark.parametrize("command", ["migrate", "doctor"])
-def test_other_commands_fail_as_clearly(tmp_path: Path, command: str) -> None:
-    ran = hextasks(command, cwd=tmp_path, DATABASE_URL=BAD_URLS["a slash in the password"], JWT_SECRET=SECRET)
+@pytest.mark.parametrize("name", ["migrate", "doctor"])
+def test_other_commands_fail_as_clearly(tmp_path: Path, name: str) -> None:
+    ran = command(name, cwd=tmp_path, DATABASE_URL=BAD_URLS["a slash in the password"], JWT_SECRET=SECRET)
     assert ran.returncode == 1
     assert "Traceback" not in ran.stderr
     assert PASSWORD not in ran.stderr + ran.stdout
@@ -150,21 +170,6 @@ def _refuses(url: str) -> bool:
     return False
 
 
-def test_a_wrong_password(tmp_path: Path, guarded: str) -> None:
-    line = failure(
-        hextasks("serve", cwd=tmp_path, DATABASE_URL=guarded.format("tell-tale-not"), JWT_SECRET=SECRET, PORT="0")
-    )
-    assert "password authentication failed" in line
-
-
-@pytest.mark.parametrize("command", ["serve", "migrate"])
-def test_a_role_that_may_not_make_tables(tmp_path: Path, guarded: str, command: str) -> None:
-    line = failure(hextasks(command, cwd=tmp_path, DATABASE_URL=guarded.format(PASSWORD), JWT_SECRET=SECRET, PORT="0"))
-    assert "permission denied" in line
-
-
-def test_a_database_that_does_not_exist(tmp_path: Path, guarded: str) -> None:
-    url = guarded.format(PASSWORD).replace("/postgres?", "/missing?")
-    assert '"missing" does not exist' in failure(
-        hextasks("serve", cwd=tmp_path, DATABASE_URL=url, JWT_SECRET=SECRET, PORT="0")
-    )
+def test_a_role_that_may_not_make_tables_cannot_migrate(tmp_path: Path, guarded: str) -> None:
+    ran = command("migrate", cwd=tmp_path, DATABASE_URL=guarded.format(PASSWORD), JWT_SECRET=SECRET)
+    assert "permission denied" in failure(ran)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -28,47 +28,44 @@ HALVES = {
 }
 
 
-@pytest.mark.parametrize("half", HALVES)
-def test_half_a_request_does_not_delay_a_stop(tmp_path: Path, half: str) -> None:
-    with (
-        serving(tmp_path, DATABASE_URL="memory://") as served,
-        socket.create_connection(("127.0.0.1", int(served.port)), timeout=DEADLINE_SECONDS) as connection,
-    ):
-        eventually(lambda: is_live(served.address))
-        connection.sendall(HALVES[half])
-        time.sleep(0.1)
-        began = time.monotonic()
-        assert served.stop() == 0
-        assert time.monotonic() - began < 4  # on a busy machine; two seconds on a calm one
-        answers = b""
-        while more := connection.recv(65_536):
-            answers += more
-    assert answers.count(b" 503 ") == answers.count(b'"shutting_down"') == ("body" in half)
+def test_neither_halves_of_requests_nor_streams_delay_a_stop(tmp_path: Path) -> None:
+    with serving(tmp_path, DATABASE_URL="memory://") as served, ExitStack() as stack:
 
+        def connected() -> socket.socket:
+            address = ("127.0.0.1", int(served.port))
+            return stack.enter_context(socket.create_connection(address, timeout=DEADLINE_SECONDS))
 
-@pytest.mark.parametrize("reads", [True, False], ids=["read", "unread"])
-def test_streams_do_not_delay_a_stop(tmp_path: Path, reads: bool) -> None:
-    with (
-        serving(tmp_path, DATABASE_URL="memory://") as served,
-        socket.create_connection(("127.0.0.1", int(served.port)), timeout=DEADLINE_SECONDS) as connection,
-    ):
         operations = [{"op": "create", "title": "\U0001f600" * 500}] * 100
-        for _ in range(0 if reads else 30):  # six megabytes, more than the system keeps
+        for _ in range(30):  # six megabytes, more than the system keeps
             httpx.post(f"{served.address}/api/ada/tasks/batch", headers=served.headers, json={"operations": operations})
-        path = "/api/ada/tasks/events?since=000000000000-0"
+        path = "/api/ada/tasks/events?since="
         authorization = served.headers["Authorization"]
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\n\r\n".encode())
+        streams = {}
+        for kind, since in (("unread", "000000000000-0"), ("read", served.sync_token())):
+            streams[kind] = stream = connected()
+            stream.sendall(f"GET {path}{since} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\n\r\n".encode())
         received = b""
         while b"event: ready" not in received:
-            received += connection.recv(4096)
-        time.sleep(0 if reads else 1)  # until all that may be kept is kept
+            received += streams["read"].recv(4096)
+        halves = {kind: connected() for kind in HALVES}
+        for kind, connection in halves.items():
+            connection.sendall(HALVES[kind])
+        time.sleep(1)  # until all that may be kept is kept
         began = time.monotonic()
         assert served.stop() == 0
         assert time.monotonic() - began < 5  # on a busy machine; a second on a calm one
-        if reads:
-            while more := connection.recv(65_536):
-                received += more
-            assert received.endswith(b"data: {}\n\n\r\n0\r\n\r\n"), "the stream is complete"
+        assert (received + rest(streams["read"])).endswith(b"data: {}\n\n\r\n0\r\n\r\n"), "the stream is complete"
+        for kind, connection in halves.items():
+            answers = rest(connection)
+            assert answers.count(b" 503 ") == answers.count(b'"shutting_down"') == ("body" in kind)
+
+
+def rest(connection: socket.socket) -> bytes:
+    """Return what arrives until the connection is closed."""
+    received = b""
+    while more := connection.recv(65_536):
+        received += more
+    return received
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from adapters.tokens import issue_token
 from entrypoints.container import Container
 from entrypoints.http.app import create_app
 from entrypoints.http.server.observers import AccessLog
+from entrypoints.log_writer import encode_json
 from entrypoints.settings import Settings
 from tests.services import SECRET
 
@@ -27,7 +28,7 @@ class Calls:
 
     def __init__(self) -> None:
         settings = Settings.load({"DATABASE_URL": "memory://", "JWT_SECRET": SECRET}, dotenv=None)
-        self._app = create_app(Container(settings=settings), observers=(AccessLog(lambda _: None),))
+        self._app = create_app(Container(settings=settings), observers=(AccessLog(lambda _: None, encode_json),))
         self._token = issue_token(SECRET, "ada").encode()
 
     async def __call__(self, method: str, end: str = "", body: bytes = b"") -> Any:

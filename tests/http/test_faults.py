@@ -14,7 +14,8 @@ from adapters.postgres import migrate
 from adapters.postgres.dsn import connect_arguments
 from adapters.postgres.migration_session import LOCK_KEY
 from application import StorageUnavailable, VersionConflict
-from entrypoints.logs import JsonFormatter
+from entrypoints.log_writer import encode_json
+from entrypoints.logs import fields_of
 from tests.databases import Server, patient
 from tests.http.wire import JSON, Json, assert_problem, bearer, listed, made, one, raw
 from tests.patience import eventually
@@ -84,7 +85,7 @@ class TestInside:
         for word in ("SELECT", type(error).__name__, "Traceback", ".py", "repository"):
             assert word.lower() not in answer.text.lower()
         (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
-        line = JsonFormatter().format(record)
+        line = encode_json(fields_of(record)).decode()
         assert type(error).__name__ in line
         assert answer.headers["x-request-id"] in line
         assert "SELECT" not in line

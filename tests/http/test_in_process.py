@@ -10,7 +10,8 @@ import pytest
 
 from adapters.tokens import issue_token
 from entrypoints.container import Container
-from entrypoints.http.app import create_app, server_limits
+from entrypoints.http.app import create_app
+from entrypoints.http.limits import server_limits
 from entrypoints.http.server.exchange import Exchange
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.settings import Settings

@@ -13,7 +13,7 @@ import pytest
 from adapters.postgres import Database, migrate
 from adapters.postgres.dsn import connect_arguments
 from adapters.postgres.privileges import NEEDED
-from tests.cli.processes import hextasks
+from tests.cli.processes import command, hextasks
 from tests.databases import Server, patient
 from tests.http.wire import assert_problem
 from tests.services import SECRET, Client, running_service
@@ -87,7 +87,7 @@ async def test_the_service_works_with_the_grants_of_the_readme(restricted: Restr
     with running_service(DATABASE_URL=restricted.url, ENVIRONMENT="production") as service, service.client() as ada:
         assert statuses(ada) == [201, 201, 200, 200, 200, 200, 204]
         assert ada.get("/health/ready").status_code == 200
-    purged = hextasks("purge", cwd=tmp_path, DATABASE_URL=restricted.url, ENVIRONMENT="production", JWT_SECRET=SECRET)
+    purged = command("purge", cwd=tmp_path, DATABASE_URL=restricted.url, ENVIRONMENT="production", JWT_SECRET=SECRET)
     assert (purged.returncode, purged.stderr) == (0, "")
 
 
@@ -122,7 +122,7 @@ async def test_a_start_is_rejected_and_doctor_prints_the_grant(
     await restricted.execute(f"REVOKE ALL {place} FROM {restricted.role}")
     rejected = hextasks("serve", cwd=tmp_path, **settings)
     assert (rejected.returncode, "Traceback" in rejected.stderr) == (1, False)
-    found = hextasks("doctor", cwd=tmp_path, **settings)
+    found = command("doctor", cwd=tmp_path, **settings)
     assert found.returncode == 1
     remedy = re.search(
         r"^FAIL +privileges .*\n +-> as the owner of the tables run: (GRANT .*)$", found.stdout, re.MULTILINE
@@ -130,7 +130,7 @@ async def test_a_start_is_rejected_and_doctor_prints_the_grant(
     assert remedy, found.stdout
     assert remedy[1] in rejected.stderr
     await restricted.execute(remedy[1])
-    assert hextasks("doctor", cwd=tmp_path, **settings).returncode == 0
+    assert command("doctor", cwd=tmp_path, **settings).returncode == 0
 
 
 @pytest.mark.parametrize(

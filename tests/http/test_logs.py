@@ -7,7 +7,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from entrypoints.logs import JsonFormatter
+from entrypoints.log_writer import encode_json
+from entrypoints.logs import fields_of
 from tests.http.wire import JSON, Headers, Json, bearer, claims, connected, made, raw, some_id, token
 from tests.services import Client, Service
 
@@ -19,13 +20,12 @@ class Lines(logging.Handler):
 
     def __init__(self, service: Service) -> None:
         super().__init__(logging.DEBUG)
-        self.setFormatter(JsonFormatter())
         self.service = service
-        self.written: SimpleQueue[str | bytes] = SimpleQueue()
+        self.written: SimpleQueue[bytes] = SimpleQueue()
 
     def emit(self, record: logging.LogRecord) -> None:
         if not record.name.startswith(("httpx", "httpcore")):  # these are the tests' own client
-            self.written.put(self.format(record))
+            self.written.put(encode_json(fields_of(record)))
 
     def so_far(self) -> list[Json]:
         """Return the lines of all requests so far: they precede the line of one more request."""

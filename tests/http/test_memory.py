@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.cli.processes import Served, serving
+from tests.databases import Server, migrated
 from tests.patience import DEADLINE_SECONDS
 
 MEGABYTE = 1_000_000
@@ -139,8 +140,14 @@ def test_unfinished_heads_keep_little_more_than_their_bytes(served: Served) -> N
         assert memory(served) - before < 200 * 60_000
 
 
-def test_streams_that_are_not_read_keep_little(tmp_path: Path) -> None:
-    with serving(tmp_path, MAX_STREAMS_PER_USER="100") as served:
+@pytest.fixture
+async def url(server: Server) -> str:
+    return await migrated(server)
+
+
+@pytest.mark.database
+def test_streams_that_are_not_read_keep_little(tmp_path: Path, url: str) -> None:
+    with serving(tmp_path, DATABASE_URL=url, MAX_STREAMS_PER_USER="100") as served:
         wide = {"op": "create", "title": "\N{GRINNING FACE}" * 500}
         batch = httpx.post(
             f"{served.address}/api/ada/tasks/batch", headers=served.headers, json={"operations": [wide] * 100}

@@ -12,9 +12,9 @@ import pytest
 from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.tokens import issue_token
 from tests.browser import Browser, Tab, needs_chromium, running_browser
-from tests.cli.processes import Served, hextasks, serving
-from tests.embedded_servers import end_servers, query
-from tests.http.wire import assert_problem, pages, raw
+from tests.cli.processes import Served, command, serving
+from tests.embedded_servers import end_servers, query, with_cluster
+from tests.http.wire import pages, raw
 from tests.services import SECRET, Client, Service, running_service
 from tests.wires import free_port
 
@@ -44,8 +44,15 @@ def test_it_allows_nothing_but_its_own_files_and_the_api(production: Service) ->
     assert 'content="a&quot;&lt;b&gt;"' in page.text
 
 
-def test_it_is_at_app_in_production_and_only_there(production: Service) -> None:
-    assert_problem(raw(production, "GET", "/"), "route_not_found")
+def test_it_is_at_app_in_production_where_the_root_names_places(production: Service) -> None:
+    places = raw(production, "GET", "/").json()
+    assert places.pop("page") == "/app"
+    assert places.pop("tasks") == "/api/{user_id}/tasks"
+    health = places.pop("health")
+    assert set(health) == {"live", "ready"}
+    assert set(places) == {"docs", "openapi"}
+    for path in ("/app", health["live"], *places.values()):
+        assert raw(production, "GET", path).status_code == 200, path
     for path in re.findall(r'(?:href|src)="([^"]+)"', raw(production, "GET", "/app").text):
         assert raw(production, "GET", path).status_code == 200, path
 
@@ -53,6 +60,7 @@ def test_it_is_at_app_in_production_and_only_there(production: Service) -> None:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("home")
+    with_cluster(home / ".data" / "postgres", is_migrated=True)
     yield home
     end_servers(home)
 
@@ -255,7 +263,7 @@ class TestInABrowser:
         one.until(STATUS, "Live")
         with EmbeddedPostgres(home / ".data" / "postgres").running() as url:
             query(url, f"DELETE FROM tasks WHERE user_id = '{user}'")
-        assert hextasks("restored", cwd=home).returncode == 0
+        assert command("restored", cwd=home).returncode == 0
         for tab in tabs:
             tab.until(TITLES, [])
         add(one, "new")

@@ -1,5 +1,6 @@
 """The API reference: the OpenAPI document, and Swagger UI to browse and try it without internet access."""
 
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,16 +97,19 @@ def _swagger_file(name: str) -> bytes:
     return (Path(package.origin).parent / name).read_bytes()
 
 
-def docs_router(document: dict[str, Any], *, user_claim: str = "sub") -> Router:
-    """Return the routes of the reference. Their responses are made now, so that no request has to wait for it.
+def docs_router(document: Callable[[], dict[str, Any]], *, user_claim: str = "sub", is_made_now: bool) -> Router:
+    """Return the routes of the reference. The page takes the user from `user_claim` of its token.
 
-    The page takes the user from `user_claim` of its token.
+    Their responses take 0.15 s to make. They are made now, so that no request has to wait, or else when first wanted.
     """
     reference = StaticResponse(_PAGE.encode(), (b"content-type", b"text/html; charset=utf-8"), _POLICY)
-    described = StaticResponse(msgspec.json.encode(document), JSON)
+    described = StaticResponse(lambda: msgspec.json.encode(document()), JSON)
     script = _SCRIPT.substitute(user_claim=msgspec.json.encode(user_claim).decode()).encode()
     assets = {name: _asset(name) for name in _FILES}
     assets["page.js"] = StaticResponse(script, (b"content-type", _JAVASCRIPT + b"; charset=utf-8"))
+    if is_made_now:
+        for response in (described, *assets.values()):
+            response.variants()
 
     @get("/openapi.json", sync_to_thread=False)
     def openapi() -> StaticResponse:

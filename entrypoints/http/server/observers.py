@@ -45,12 +45,11 @@ class AccessLine(msgspec.Struct, kw_only=True):
 
 
 class AccessLog:
-    """Writes one line of JSON per request."""
+    """Writes one line per request."""
 
-    def __init__(self, write: Callable[[bytes], None]) -> None:
-        """Pass each line, its line feed included, to `write`."""
-        self._write = write
-        self._encode = msgspec.json.Encoder().encode
+    def __init__(self, write: Callable[[bytes], None], encode: Callable[[AccessLine], bytes]) -> None:
+        """Pass each line, as `encode` makes it, to `write`."""
+        self._write, self._encode = write, encode
 
     def finished(self, exchange: Exchange) -> None:
         """Write the line of a request."""
@@ -66,4 +65,4 @@ class AccessLog:
             code=exchange.problem_code,
             reason=exchange.reason or UNSET,
         )
-        self._write(self._encode(line) + b"\n")
+        self._write(self._encode(line))
