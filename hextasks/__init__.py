@@ -1,6 +1,7 @@
 """The public face of hextasks: tasks, use-cases, their errors, and `open_tasks`. Standard library only.
 
-`hextasks.postgres` has what needs the `postgres` extra.
+`hextasks.postgres` has what needs the `postgres` extra, and `hextasks.client` is a client of the service, with the
+`client` extra.
 """
 
 from adapters.clock import SystemClock
