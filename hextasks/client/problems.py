@@ -25,7 +25,7 @@ class Problem(msgspec.Struct, kw_only=True, frozen=True):
 
     status: int
     code: str = "unexpected_response"
-    detail: str = "The response is not one of the task service."
+    detail: str = ""
     request_id: str = "unknown"
     current_version: int | None = None
     errors: tuple[InputError, ...] = ()
@@ -34,13 +34,18 @@ class Problem(msgspec.Struct, kw_only=True, frozen=True):
     instance: str = ""
 
 
+_NONE = Problem(status=0)
+
+
 class ApiProblem(HextasksError):
     """The service rejected a call. Branch on `code`, which is stable, such as `task_not_found` or `version_mismatch`.
 
     A response that is not the service's has the code `unexpected_response`.
     """
 
-    def __init__(self, problem: Problem, retry_after: float = 0.0) -> None:
+    sentence = "The response is not one of the task service."
+
+    def __init__(self, problem: Problem = _NONE, retry_after: float = 0.0) -> None:
         """Take the body, and the seconds of `Retry-After`."""
         super().__init__(problem, retry_after)
         self.problem = problem
@@ -56,7 +61,8 @@ class ApiProblem(HextasksError):
         """Names the request in the log of the service."""
 
     def __str__(self) -> str:
-        return f"{self.problem.detail.rstrip('.')} ({self.status} {self.code}, request {self.request_id})."
+        reason = self.problem.detail or self.sentence
+        return f"{reason.rstrip('.')} ({self.status} {self.code}, request {self.request_id})."
 
     @classmethod
     def of(cls, response: httpx.Response) -> Self:
