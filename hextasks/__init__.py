@@ -1,7 +1,6 @@
 """The public face of hextasks: tasks, use-cases, their errors, and `open_tasks`. Standard library only.
 
-`hextasks.postgres` has what needs the `postgres` extra, and `hextasks.client` is a client of the service, with the
-`client` extra.
+`hextasks.postgres` has what needs the `postgres` extra.
 """
 
 from adapters.clock import SystemClock
