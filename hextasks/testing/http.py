@@ -12,6 +12,7 @@ from application import ChangeSignal
 from entrypoints.container import Container
 from entrypoints.http.app import create_app
 from entrypoints.settings import Settings
+from entrypoints.storage import ReadyStorage
 from hextasks import Clock, MemoryTaskRepository, TaskIds, TaskRepository
 from hextasks.testing.builders import USER
 from hextasks.testing.clock import ManualClock, SequentialIds
