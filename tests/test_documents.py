@@ -21,16 +21,20 @@ from tests.databases import Server
 from tests.wires import free_port
 
 ROOT = Path(__file__).parents[1]
+HEXTASKS = str(Path(sys.executable).with_name("hextasks"))
 DOCUMENTS = {
     str(path.relative_to(ROOT)): path.read_text()
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
 }
 CALLS = ["README.md", "docs/tutorial.md", "docs/guides/synchronize.md", "docs/guides/embedded-database.md"]
-LIBRARY = ["README.md", "docs/guides/library.md"]
+LIBRARY = ["README.md", "docs/guides/library.md", "docs/guides/domain-events.md", "docs/guides/mount.md"]
 UNITS = ["docs/guides/production.md", "docs/guides/systemd.md"]
 EXECUTED = {
     *((document, "shell") for document in CALLS),
     ("docs/guides/backup.md", "shell"),
+    ("docs/guides/mount.md", "shell"),
+    ("docs/guides/client.md", "python"),
+    ("docs/guides/testing.md", "python"),
     *((document, "python") for document in LIBRARY),
     *((document, "ini") for document in UNITS),
     ("docs/guides/roles.md", "sql"),  # tests/http/test_least_privilege.py
@@ -49,9 +53,9 @@ def blocks(document: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENTS[document], re.DOTALL | re.MULTILINE)
 
 
-def steps(document: str) -> list[tuple[str, str]]:
-    """Return the commands of a document after the quick start, each block with the output that follows it."""
-    pattern = r"^```shell\n(.*?)^```(?:\n\n```(?:json|text)\n(.*?)^```)?"
+def steps(document: str, language: str = "shell") -> list[tuple[str, str]]:
+    """Return the code of a document after the quick start, each block with the output that follows it."""
+    pattern = rf"^```{language}\n(.*?)^```(?:\n\n```(?:json|text)\n(.*?)^```)?"
     found = re.findall(pattern, DOCUMENTS[document], re.DOTALL | re.MULTILINE)
     return [step for step in found if not step[0].startswith("make ")]
 
@@ -139,13 +143,53 @@ def test_the_second_command_of_the_quick_start_runs_every_test() -> None:
     assert second.strip() in (ROOT / ".ci/run").read_text().splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", LIBRARY)
-def test_the_library_in_ten_lines(document: str) -> None:
-    for program in blocks(document, "python"):
-        ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-        assert ran.stdout.startswith("Task(")
-        assert "title='Buy milk'" in ran.stdout
-        assert "version=2" in ran.stdout
+def test_programs_print_what_the_document_shows(document: str) -> None:
+    run_programs(document, dict(os.environ))
+
+
+def run_programs(document: str, environment: dict[str, str]) -> None:
+    """Run the programs of a document, and compare the output with what the document shows."""
+    for program, shown in steps(document, "python"):
+        command = [sys.executable, "-c", program]
+        ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout == shown if shown else re.match(r"Task\(.* title='Buy milk', .* version=2\)\n$", ran.stdout)
+
+
+@pytest.mark.database
+def test_the_client_calls_the_service(served: dict[str, str]) -> None:
+    token = subprocess.run([HEXTASKS, "token", "ada"], env=served, capture_output=True, text=True, check=True).stdout
+    service = {"TASKS_URL": f"http://127.0.0.1:{served['PORT']}", "TASKS_TOKEN": token.strip()}
+    run_programs("docs/guides/client.md", served | service)
+
+
+@pytest.mark.service
+def test_the_litestar_command_works(served: dict[str, str]) -> None:
+    compare("bash", "docs/guides/mount.md", served, {})
+
+
+@pytest.mark.slow
+def test_the_tests_of_a_consumer_succeed(tmp_path: Path) -> None:
+    for number, module in enumerate(blocks("docs/guides/testing.md", "python")):
+        (tmp_path / f"test_{number}.py").write_text(module)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:schemathesis",
+        "-p",
+        "no:faker",
+        "-o",
+        "asyncio_mode=auto",
+    ]
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "HEXTASKS_TESTS"))}
+    ran = subprocess.run(command, cwd=tmp_path, env=outside, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+    assert re.search(r"^\d\d passed", ran.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("document", UNITS)
