@@ -2,6 +2,7 @@
 
 import asyncio
 import configparser
+import inspect
 import os
 import re
 import select
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -206,6 +208,19 @@ def test_units_and_environments_are_valid(document: str, tmp_path: Path) -> None
 
 def test_commands_that_need_docker_are_valid() -> None:
     subprocess.run(["bash", "-n", "-c", "".join(blocks("docs/guides/docker.md", "shell"))], check=True)
+
+
+@pytest.mark.parametrize("name", re.findall(r"^::: ([\w.]+)$", DOCUMENTS["docs/reference/library.md"], re.MULTILINE))
+def test_every_public_name_is_documented(name: str) -> None:
+    module = import_module(name)
+    assert module.__doc__
+    for each in getattr(module, "__all__", vars(module)):
+        thing = getattr(module, each)
+        if not (inspect.isclass(thing) or inspect.isfunction(thing)):
+            continue
+        members = vars(thing) if inspect.isclass(thing) else {}
+        methods = [getattr(thing, name) for name in members if not name.startswith(("_", "test_"))]
+        assert not [each for each in (thing, *methods) if callable(each) and not inspect.getdoc(each)]
 
 
 def test_the_readme_is_short() -> None:
