@@ -215,13 +215,12 @@ class Replica:
 
 async def events(answer: httpx.Response) -> AsyncIterator[dict[str, str]]:
     """Read server-sent events by their fields: `event`, `id`, `data`, which is one line here, and `retry`."""
-    event: dict[str, str] = {}
-    async for line in answer.aiter_lines():
-        field, _, value = line.partition(":")
-        event[field] = value.removeprefix(" ")
-        if not line:
-            yield event
-            event = {}
+    rest = ""
+    async for text in answer.aiter_text():  # not aiter_lines, which also splits at U+2028 within a title
+        *blocks, rest = (rest + text).split("\n\n")
+        for block in blocks:
+            fields = (line.partition(":") for line in block.split("\n"))
+            yield {name: value.removeprefix(" ") for name, _, value in fields}
 
 
 def uuid7() -> str:

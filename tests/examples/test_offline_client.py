@@ -215,10 +215,10 @@ async def test_the_command_exchanges_changes_while_it_runs(
         return key in other.tasks() and other.tasks()[key]["is_completed"] is True
 
     await until(has_arrived)
-    other.edit(key, title="Buy oat milk")
+    other.edit(key, title="Buy oat\u2028milk")
 
     async def is_answered() -> bool:
-        return (await say("")) == f"{key} x Buy oat milk\n"
+        return (await say("")) == f"{key} x Buy oat\u2028milk\n"
 
     await until(is_answered)
     stdin.close()
