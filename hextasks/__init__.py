@@ -66,6 +66,7 @@ from domain import (
     TaskChange,
     TaskDraft,
     Unchanged,
+    check_id,
 )
 from hextasks.opening import open_tasks
 
@@ -130,5 +131,6 @@ __all__ = [
     "Write",
     "WritesRejected",
     "Written",
+    "check_id",
     "open_tasks",
 ]
