@@ -11,6 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from adapters.postgres.executor import DEFAULT_TIMEOUT, StatementExecutor
 from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
 
+_UNDO = "ROLLBACK TO SAVEPOINT hextasks; RELEASE SAVEPOINT hextasks"
+_EXAMINE = "SELECT 1"
+"""Fails if the cancellation of a statement has failed the transaction, of which COMMIT would say nothing."""
+
 
 class PoolExecutor(StatementExecutor):
     """Runs each statement on a connection of an asyncpg pool, outside of any transaction block."""
@@ -76,13 +80,17 @@ class TransactionExecutor(StatementExecutor):
     async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
         async with self._one_at_a_time:
             driver = await self._driver()
-            await driver.execute("SAVEPOINT hextasks")
+            remedy = _EXAMINE
             try:
+                await driver.execute("SAVEPOINT hextasks")
+                remedy = _UNDO
                 rows: list[asyncpg.Record] = await driver.fetch(sql, *arguments)
-            except BaseException:
-                await self._undo(driver)
+                remedy = _EXAMINE
+                await driver.execute("RELEASE SAVEPOINT hextasks")
+            except BaseException as error:
+                if remedy is _UNDO or isinstance(error, asyncio.CancelledError):
+                    await self._repair(driver, remedy)
                 raise
-            await driver.execute("RELEASE SAVEPOINT hextasks")
             return rows
 
     async def _driver(self) -> Any:
@@ -98,16 +106,16 @@ class TransactionExecutor(StatementExecutor):
                 raise RuntimeError("the connection is in autocommit mode, so that there is no transaction to join")
         return driver
 
-    async def _undo(self, driver: Any) -> None:
-        """Return to the savepoint; where that fails, end the connection, so that the transaction cannot commit."""
-        is_undone = False
+    async def _repair(self, driver: Any, remedy: str) -> None:
+        """Make the transaction usable; where that fails, end the connection, so that it cannot seem to commit."""
+        is_usable = False
         try:
             with suppress(Exception):  # the caller learns the first error
                 async with asyncio.timeout(self.timeout):
-                    await driver.execute("ROLLBACK TO SAVEPOINT hextasks; RELEASE SAVEPOINT hextasks")
-                is_undone = True
+                    await driver.execute(remedy)
+                is_usable = True
         finally:
-            if not is_undone:
+            if not is_usable:
                 driver.terminate()
 
 

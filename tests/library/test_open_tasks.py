@@ -1,5 +1,6 @@
 """`open_tasks` on every source."""
 
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
@@ -132,6 +133,15 @@ def test_a_wrong_source_is_refused_at_once(make: Callable[[], Source], kind: typ
     with pytest.raises(kind, match=said) as refused:
         open_tasks(make())
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("source", ["postgresql://localhost/tasks", None])
+async def test_without_the_extra_there_is_memory_only(monkeypatch: pytest.MonkeyPatch, source: Source) -> None:
+    monkeypatch.setitem(sys.modules, "adapters.postgres", None)
+    with pytest.raises(ModuleNotFoundError, match=r"all but memory:// need the extra hextasks\[postgres\]"):
+        open_tasks(source)
+    async with open_tasks("memory://") as tasks:
+        assert (await tasks.of("ada").list()).tasks == ()
 
 
 @database

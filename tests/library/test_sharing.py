@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres.dsn import connect_arguments
@@ -19,8 +20,9 @@ from tests.library.conftest import engine_on
 from tests.library.test_open_tasks import BORROWED, source_on
 from tests.library.test_transactions import waits_for_a_lock
 from tests.patience import DATABASE_TIMEOUT_SECONDS as TIMEOUT
-from tests.patience import until
+from tests.patience import DEADLINE_SECONDS, until
 from tests.sql import fetch
+from tests.wires import wired
 
 pytestmark = pytest.mark.database
 OURS = "the library's"
@@ -110,6 +112,26 @@ async def test_a_source_without_a_free_connection_is_unavailable(source: Any) ->
                 with pytest.raises(StorageUnavailable):
                     await call
     assert not lent(source)
+
+
+@pytest.mark.parametrize("kind", BORROWED)
+async def test_a_server_that_falls_silent_is_unavailable(kind: str, url: str) -> None:
+    async with wired(url) as (wire, through), AsyncExitStack() as stack:
+        source = await source_on(kind, through, stack)
+        async with open_tasks(source, timeout=TIMEOUT) as tasks:
+            await tasks.of("ada").create("Buy milk")
+        async with open_tasks(source, timeout=0.1) as tasks:
+            wire.cut()
+            for call in (tasks.of("ada").create("Buy tea"), tasks.of("ada").list()):
+                async with asyncio.timeout(DEADLINE_SECONDS):
+                    with pytest.raises(StorageUnavailable):
+                        await call
+        if kind in ("connection", "session"):
+            with pytest.raises((DBAPIError, asyncpg.InterfaceError)):
+                await source.commit()
+            with suppress(DBAPIError):
+                await source.rollback()
+        wire.restore(and_deliver=False)
 
 
 async def test_a_server_that_accepts_no_connection_is_unavailable(url: str) -> None:

@@ -98,6 +98,25 @@ async def test_a_rejected_write_leaves_the_transaction_usable(
     assert await seen(ada, pool, outside) == (2, 1)
 
 
+async def test_a_cancelled_call_never_costs_a_row_silently(
+    transaction: Transaction, ada: UserTasks, outside: UserTasks, pool: Any
+) -> None:
+    committed = 0
+    for turns in range(0, 120, 3):  # of the event loop, in which the call gets as far as it can
+        await order(transaction, ada)
+        call = asyncio.create_task(ada.create("Buy milk"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        try:
+            await transaction.commit()
+            committed += 1
+        except (DBAPIError, asyncpg.InterfaceError):
+            await transaction.rollback()
+    assert (await seen(ada, pool, outside))[0] == committed
+
+
 async def test_concurrent_calls_run_in_turn(transaction: Transaction, ada: UserTasks, outside: UserTasks) -> None:
     made = await asyncio.gather(*(ada.create(f"task {n}") for n in range(10)))
     await asyncio.gather(*(ada.get(each.task.id) for each in made), ada.list(), ada.changes())
