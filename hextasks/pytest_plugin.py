@@ -1,4 +1,14 @@
-"""The pytest plugin, which pytest finds by itself. It loads hextasks when a test uses one of its fixtures."""
+"""The pytest plugin, which pytest finds by itself. It loads hextasks when a test uses one of its fixtures.
+
+| fixture | what it is |
+| --- | --- |
+| `hextasks_tasks` | the use-cases on a new repository in memory, with the clock and the ids of the test |
+| `hextasks_clock`, `hextasks_ids` | a clock to set and step, ids in sequence |
+| `hextasks_build` | builders of drafts, tasks and filled lists |
+| `hextasks_repository` | the repository of the test; override it to use another |
+| `hextasks_client` | an authenticated HTTP client of the API in this process, over the same tasks |
+| `hextasks_token` | makes signed tokens |
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

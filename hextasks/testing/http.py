@@ -31,7 +31,11 @@ def make_token(user_id: str = USER, *, lifetime: timedelta = timedelta(hours=12)
 
 
 class InProcessClient(httpx.AsyncClient):
-    """An HTTP client that carries a user's token. `await client.get(client.tasks)` returns the user's list."""
+    """An HTTP client that carries a user's token. `await client.get(client.tasks)` returns the user's list.
+
+    Responses are those of the service, event streams included. What a connection checks is not checked: the sizes of a
+    head, and whether it is well-formed.
+    """
 
     def __init__(self, app: Any, user_id: str = USER, *, token: str | None = None) -> None:
         """Take an ASGI application that accepts tokens of SECRET, or another token."""
