@@ -30,6 +30,8 @@ _log = logging.getLogger("hextasks.storage")
 class DatabaseNotReady(HextasksError):
     """The database responds, but an operator must act. The text is one line with the reason and the remedy."""
 
+    sentence = "The database is not ready."
+
 
 class MigrationTimeout(DatabaseNotReady):
     """A lock was held by another session until the deadline. The text names that session.
@@ -37,17 +39,13 @@ class MigrationTimeout(DatabaseNotReady):
     Migrations before the one that needed it were carried out; the next run continues after them.
     """
 
-    def __init__(self, blocked_by: str) -> None:
-        super().__init__(
-            f"a lock that the migration needs was not released in time by {blocked_by}; end that session, or run "
-            "again: hextasks migrate"
-        )
+    sentence = "A lock that the migration needs was not released in time."
 
 
 class UnknownRevision(DatabaseNotReady):
     """The database is at a revision that this code does not have: newer code migrated it. Nothing was changed."""
 
-    sentence = "a newer version migrated this database; install that version"
+    sentence = "A newer version migrated this database; install that version."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
