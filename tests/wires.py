@@ -33,6 +33,7 @@ class Wire:
         self._to = to
         self._flows = asyncio.Event()
         self._flows.set()
+        self._is_closed = False
         self._pairs: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -43,6 +44,7 @@ class Wire:
             yield self
         finally:
             server.close()
+            self._is_closed = True
             for pair in self._pairs:
                 pair.cancel()
             await asyncio.gather(*self._pairs, return_exceptions=True)
@@ -67,6 +69,9 @@ class Wire:
         self._flows.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_closed:  # accepted at the last moment
+            writer.close()
+            return
         task = asyncio.current_task()
         assert task
         self._pairs.add(task)

@@ -124,7 +124,7 @@ async def migration_session(
             if watch.has_lost:
                 raise TimeoutError("the database stopped responding during the migration") from cause
             if isinstance(cause, asyncpg.LockNotAvailableError):
-                raise MigrationTimeout(watch.blocked_by) from cause
+                raise _timeout(watch) from cause
             raise cause from None
         finally:
             connection.terminate()
@@ -136,8 +136,15 @@ async def _take_lock(connection: asyncpg.Connection, seconds: float, watch: "_Wa
     deadline = loop.time() + seconds
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
         if loop.time() >= deadline:
-            raise MigrationTimeout(watch.blocked_by)
+            raise _timeout(watch)
         await asyncio.sleep(LOCK_POLL_SECONDS)
+
+
+def _timeout(watch: "_Watch") -> MigrationTimeout:
+    return MigrationTimeout(
+        f"a lock that the migration needs was not released in time by {watch.blocked_by}; end that session, or run "
+        "again: hextasks migrate"
+    )
 
 
 async def _enter(connection: asyncpg.Connection, schema: str) -> None:

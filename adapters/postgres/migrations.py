@@ -39,17 +39,13 @@ class MigrationTimeout(DatabaseNotReady):
     Migrations before the one that needed it were carried out; the next run continues after them.
     """
 
-    def __init__(self, blocked_by: str) -> None:
-        super().__init__(
-            f"a lock that the migration needs was not released in time by {blocked_by}; end that session, or run "
-            "again: hextasks migrate"
-        )
+    sentence = "A lock that the migration needs was not released in time."
 
 
 class UnknownRevision(DatabaseNotReady):
     """The database is at a revision that this code does not have: newer code migrated it. Nothing was changed."""
 
-    sentence = "a newer version migrated this database; install that version"
+    sentence = "A newer version migrated this database; install that version."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
