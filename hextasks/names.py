@@ -156,6 +156,7 @@ __all__ = [
     "WriteKind",
     "WritesRejected",
     "Written",
+    "check_id",
     "check_since",
     "open_tasks",
     "search_key",
