@@ -1,7 +1,8 @@
 """The public face of hextasks: tasks, use-cases, their errors, and `open_tasks`. Standard library only.
 
 `hextasks.postgres` has what needs the `postgres` extra, `hextasks.client` a client of the API, `hextasks.litestar` the
-API for a Litestar application, and `hextasks.testing` helps to test what uses hextasks. All names are in `hextasks.names`, which is loaded when the first is used: the pytest plugin must slow no other tests down.
+API for a Litestar application, and `hextasks.testing` helps to test what uses hextasks. All names are in
+`hextasks.names`, which is loaded when the first is used: the pytest plugin must slow no other tests down.
 """
 
 from typing import TYPE_CHECKING

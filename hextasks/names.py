@@ -77,6 +77,7 @@ from domain import (
     TaskChange,
     TaskDraft,
     Unchanged,
+    check_id,
     search_key,
 )
 from hextasks.opening import open_tasks
