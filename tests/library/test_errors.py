@@ -50,7 +50,13 @@ def test_every_error_has_one_base_and_a_sentence_of_its_own() -> None:
     assert [kind for kind in kinds if not issubclass(kind, HextasksError)] == []
     for kind in kinds:
         takes = inspect.signature(kind.__init__).parameters
-        values: dict[str, Any] = {"code": "a_code", "detail": "A detail.", "errors": {}, "current_version": 3}
+        values: dict[str, Any] = {
+            "code": "a_code",
+            "detail": "A detail.",
+            "text": "A text.",
+            "errors": {},
+            "current_version": 3,
+        }
         error = kind(**{name: values[name] for name in takes if name in values})
         assert SENTENCE.fullmatch(str(error)), kind
         assert "detail" in takes or kind in (HextasksError, hextasks.ApplicationError) or "sentence" in vars(kind)
