@@ -45,7 +45,7 @@ from entrypoints.http.server.admission import UserOverShare
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.streams import TooManyStreams
 from entrypoints.settings import Settings, SettingsError
-from entrypoints.start import prepared
+from entrypoints.start import prepared, with_secret
 from entrypoints.storage import ReadyStorage, Storage
 
 __all__ = ["Settings", "SettingsError", "TasksPlugin", "UserOf", "create_app"]
@@ -215,7 +215,7 @@ class _Preparation(CLIPlugin):
 
     @contextmanager
     def server_lifespan(self, app: Litestar) -> Iterator[None]:  # noqa: ARG002
-        with prepared(self._settings) as settings:
+        with prepared(with_secret(self._settings)) as settings:
             given = {"DATABASE_URL": settings.database_url, "JWT_SECRET": settings.jwt_secret}
             os.environ |= {name: value for name, value in given.items() if value}
             yield

@@ -30,6 +30,7 @@ from hextasks import (
     Write,
     WritesRejected,
     Written,
+    check_id,
     check_since,
     search_key,
 )
@@ -66,10 +67,13 @@ class SqliteTaskRepository(TaskRepository):
             return self._written(self.tables.add(task))
 
     async def get(self, user_id: str, task_id: UUID) -> Task:
+        check_id(task_id)
         with self.tables.transaction():
             return self.tables.read(user_id, task_id)
 
     async def get_many(self, user_id: str, task_ids: Collection[UUID]) -> dict[UUID, Task]:
+        for each in task_ids:
+            check_id(each)
         ids = json.dumps([str(each) for each in task_ids])
         sql = "SELECT document FROM tasks WHERE user_id = ? AND id IN (SELECT value FROM json_each(?))"
         with self.tables.transaction():
@@ -93,6 +97,7 @@ class SqliteTaskRepository(TaskRepository):
     async def remove(
         self, user_id: str, task_id: UUID, *, removed_at: datetime, expected_version: int | None = None
     ) -> Written[None]:
+        check_id(task_id)
         with self.tables.transaction():
             self.tables.remove(user_id, task_id, removed_at, expected_version)
             return Written(task=None, state=self.tables.state(user_id))

@@ -14,6 +14,7 @@ from hextasks import ChangeOperation, CreateOperation, DeleteOperation, Task, Ta
 from hextasks.client import ApiProblem, BatchResult, ChangePage, Health, InputError, Problem, TaskPage, TasksClient
 from hextasks.client.messages import Delete, Put
 from tests.client.unsteady import Unsteady, events_response
+from tests.http.wire import dereferenced
 from tests.services import Service
 
 USUAL = {"host", "accept", "accept-encoding", "connection", "user-agent", "authorization"}
@@ -37,7 +38,7 @@ Operation = tuple[str, str]
 
 @pytest.fixture(scope="module")
 def document(service: Service) -> Any:
-    return httpx.get(f"{service.url}/openapi.json", verify=False).json()
+    return dereferenced(httpx.get(f"{service.url}/openapi.json", verify=False).json())
 
 
 class Recorded:

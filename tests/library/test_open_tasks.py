@@ -161,7 +161,7 @@ class TestBorrowed:
             open_tasks(source, migrate=True)
 
     def test_a_schema_is_a_name(self, source: Source) -> None:
-        with pytest.raises(ValueError, match="a schema is 1 to 63"):
+        with pytest.raises(ValueError, match="must be 1 to 63"):
             open_tasks(source, schema='tasks"; DROP')
 
 
