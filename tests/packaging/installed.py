@@ -13,6 +13,7 @@ from typing import Any
 
 from entrypoints.settings import Settings
 from tests.embedded_servers import RUN_FOLDER
+from tests.patience import GENEROUS
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -21,10 +22,12 @@ TESTING = ("pytest", "pytest-asyncio", "hypothesis")
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command without the variables of this environment and of the service."""
+    """Run a command without the variables of this environment and of the service, and with generous time limits."""
     removed = ("PYTHON", "VIRTUAL_ENV", "COVERAGE_", "UV_PROJECT", "PYTEST_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(removed) and k not in Settings.names()}
-    return subprocess.run(command, cwd=cwd, env=kept | environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=kept | GENEROUS | environment, capture_output=True, text=True, check=False
+    )
 
 
 def succeeded(*command: str | Path, cwd: Path = ROOT, **environment: str) -> str:

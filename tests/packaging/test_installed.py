@@ -14,7 +14,7 @@ import pytest
 
 from tests.databases import Server, migrated
 from tests.packaging.installed import PROJECT, ROOT, bare, full, run, succeeded
-from tests.patience import DEADLINE_SECONDS, eventually
+from tests.patience import DEADLINE_SECONDS, GENEROUS, SERVER_DEADLINE_SECONDS, eventually
 from tests.wires import free_port
 
 pytestmark = pytest.mark.slow
@@ -73,10 +73,10 @@ async def database_url(server: Server) -> str:
 @pytest.mark.database
 def test_its_worker_processes_serve(tmp_path: Path, database_url: str) -> None:
     port = free_port()
-    settings = {"PORT": str(port), "WEB_CONCURRENCY": "2", "DATABASE_URL": database_url}
+    settings = GENEROUS | {"PORT": str(port), "WEB_CONCURRENCY": "2", "DATABASE_URL": database_url}
     with subprocess.Popen([full() / "hextasks", "serve"], cwd=tmp_path, env=settings, start_new_session=True) as served:
         try:
-            eventually(lambda: is_ready(port), DEADLINE_SECONDS)
+            eventually(lambda: is_ready(port), SERVER_DEADLINE_SECONDS)
         finally:
             served.send_signal(signal.SIGTERM)
         assert served.wait(DEADLINE_SECONDS) == 0

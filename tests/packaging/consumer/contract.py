@@ -5,14 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import settings
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from hextasks import MemoryTaskRepository
-from hextasks.postgres import Database, EngineExecutor, PostgresTaskRepository, migrate
+from hextasks.postgres import Database, PoolSettings, PostgresTaskRepository, migrate
 from hextasks.testing.contract import RepositoryContract
 
-settings.register_profile("short", max_examples=6, deadline=None)
+settings.register_profile("short", max_examples=3, deadline=None)
 settings.load_profile("short")
 
 
@@ -32,23 +30,22 @@ class TestMemory(Contract):
 
 
 class TestPostgres(Contract):
-    """The adapter that the bookshop runs on, with the bookshop's engine."""
+    """The adapter that the bookshop runs on."""
 
     @pytest.fixture
-    async def tasks(self, engine: AsyncEngine) -> PostgresTaskRepository:
+    async def tasks(self, database: Database) -> PostgresTaskRepository:
         """Return a repository without tasks."""
-        async with engine.begin() as connection:
-            await connection.execute(text("TRUNCATE tasks, task_counters, task_tombstones, idempotency_keys"))
-        return PostgresTaskRepository(EngineExecutor(engine))
+        async with database.connection() as connection:
+            await connection.execute(  # pyright: ignore[reportUnknownMemberType]  # of asyncpg
+                "TRUNCATE tasks, task_counters, task_tombstones, idempotency_keys"
+            )
+        return PostgresTaskRepository(database)
 
 
 @pytest.fixture(scope="session")
-async def engine() -> AsyncIterator[AsyncEngine]:
-    """Return the engine of a migrated database."""
-    url = os.environ["TEST_DATABASE_URL"]
-    database = Database(url)
+async def database() -> AsyncIterator[Database]:
+    """Return a migrated database."""
+    database = Database(os.environ["TEST_DATABASE_URL"], PoolSettings(timeout=15))
     await migrate(database)
+    yield database
     await database.close()
-    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
-    yield engine
-    await engine.dispose()
