@@ -1,6 +1,7 @@
 """Changes as they happen: one user's server-sent events, over as many connections as it takes."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -8,7 +9,7 @@ from typing import TypeAlias
 import httpx
 import msgspec
 
-from application import Change
+from application import TOKEN_PATTERN, Change
 from hextasks.client.messages import Entry, change
 from hextasks.client.problems import ApiProblem
 from hextasks.client.transport import Transport
@@ -17,6 +18,12 @@ SILENCE_SECONDS = 40.0
 """After which a connection counts as lost: the service sends an event at least every 15 seconds."""
 RETRY_SECONDS = 2.0
 """Before the next connection, until the service has sent `retry`."""
+LEAST_RETRY_SECONDS = 0.1
+MAX_LINE_BYTES = 1024 * 1024
+"""More than a line of the service's has. A longer one is not kept."""
+_FIELDS = frozenset({"id", "event", "data", "retry"})
+_TOKEN = re.compile(f"(?:{TOKEN_PATTERN})?")
+_MILLISECONDS = re.compile("[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +66,10 @@ async def follow(
                 raise ApiProblem.unexpected(response)
             async for fields in _events(response):
                 last = fields.get("id", last)
-                if fields.get("retry", "").isdecimal():
-                    retry_seconds = int(fields["retry"]) / 1000
+                if not _TOKEN.fullmatch(last):
+                    raise ApiProblem.unexpected(response)
+                if _MILLISECONDS.fullmatch(fields.get("retry", "")):
+                    retry_seconds = max(LEAST_RETRY_SECONDS, int(fields["retry"]) / 1000)
                 if fields.get("event") == "change":
                     yield ChangeEvent(change=_change(response, fields.get("data", "")), token=last)
                 elif fields.get("event") == "resync":
@@ -84,7 +93,7 @@ async def _events(response: httpx.Response) -> AsyncIterator[dict[str, str]]:
     fields: dict[str, str] = {}
     async for line in _lines(response):
         name, _, value = line.partition(":")
-        if line and name:
+        if name in _FIELDS:
             fields[name] = value.removeprefix(" ")
         elif not line and fields:
             yield fields
@@ -92,11 +101,16 @@ async def _events(response: httpx.Response) -> AsyncIterator[dict[str, str]]:
 
 
 async def _lines(response: httpx.Response) -> AsyncIterator[str]:
-    """Yield the lines. A title may contain what Python, but not the format, takes for the end of a line."""
+    """Yield the lines. A title may contain what Python, but not the format, takes for the end of a line.
+
+    Raises ApiProblem for a line that is too long.
+    """
     rest = bytearray()
     async for part in response.aiter_bytes():
         *lines, last = part.split(b"\n")
         for line in lines:
-            yield (rest + line).removesuffix(b"\r").decode()
+            yield (rest + line).removesuffix(b"\r").decode(errors="replace")
             rest.clear()
         rest += last
+        if len(rest) > MAX_LINE_BYTES:
+            raise ApiProblem.unexpected(response)

@@ -6,6 +6,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from http import HTTPStatus
 from itertools import count
 from typing import Any, TypeAlias
@@ -26,6 +27,9 @@ ATTEMPT = httpx.Timeout(15.0, connect=5.0, pool=None)
 """The time limits of one attempt, in seconds: more than the service allows itself."""
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 """A stream holds a connection, so that a bound would limit the streams, too."""
+MAX_BODY_BYTES = 16 * 1024 * 1024
+"""Ten times what the largest response of the service has."""
+_OF_THE_TRANSFER = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750
 
 
@@ -37,6 +41,8 @@ class Transport:
         parsed = httpx.URL(url)
         if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
             raise ValueError("The URL of the service must be http://HOST or https://HOST, perhaps with a path.")
+        if parsed.userinfo:  # httpx would send it instead of the token
+            raise ValueError("The URL of the service must not have a user name and password.")
         self._total_seconds = total_seconds
         self._url = url.rstrip("/")
         self._token = token
@@ -98,10 +104,13 @@ class Transport:
             retry_after = 0.0
             try:
                 async with asyncio.timeout(None if total_seconds is None else ends_at - time.monotonic()):
-                    response = await self._http.send(request, stream=is_stream)
-                    if response.is_success or response.status_code == HTTPStatus.NOT_MODIFIED:
+                    response = await self._http.send(request, stream=True)
+                    is_done = response.is_success or response.status_code == HTTPStatus.NOT_MODIFIED
+                    if is_done and is_stream:
                         return response
-                    await response.aread()
+                    response = await _read(response)
+                    if is_done:
+                        return response
             except (httpx.RequestError, TimeoutError) as error:
                 failure = NoResponse()
                 failure.__cause__ = error
@@ -127,6 +136,18 @@ class Transport:
         if not _TOKEN.fullmatch(token):
             raise ValueError("An access token must have the form of a bearer token, without white space.")
         return token
+
+
+async def _read(response: httpx.Response) -> httpx.Response:
+    """Return a response with its body, and close the one given. Raises ApiProblem for a body that is too large."""
+    body = bytearray()
+    async with aclosing(response):
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > MAX_BODY_BYTES:
+                raise ApiProblem.unexpected(response)
+    headers = [(name, value) for name, value in response.headers.items() if name not in _OF_THE_TRANSFER]
+    return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=response.request)
 
 
 def pause_seconds(attempt: int, retry_after: float) -> float:

@@ -1,6 +1,7 @@
 """Retries: whatever is lost, a call is answered and a write is done once."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ import pytest
 from adapters.tokens import issue_token
 from hextasks import CreateOperation, TaskDraft
 from hextasks.client import ApiProblem, NoResponse, TasksClient, UserTasksClient, transport
-from hextasks.client.transport import LONGEST_PAUSE_SECONDS, pause_seconds
+from hextasks.client.transport import LONGEST_PAUSE_SECONDS, MAX_BODY_BYTES, pause_seconds
 from tests.cli.processes import serving
 from tests.client.unsteady import Fault, Unsteady, response
 from tests.databases import Server
@@ -101,6 +102,16 @@ async def test_other_responses_of_a_proxy_are_not_retried(
         await shaken.list()
     assert (foreign.value.status, foreign.value.code) == (status, "unexpected_response")
     assert len(unsteady.requests) == 1
+
+
+async def test_a_body_of_any_size_takes_no_more_memory_than_the_largest_of_the_service(
+    unsteady: Unsteady, shaken: UserTasksClient
+) -> None:
+    bomb = gzip.compress(b"[" * (MAX_BODY_BYTES + 1))
+    unsteady.faults.append(response(200, "Content-Encoding: gzip", body=bomb))
+    with pytest.raises(ApiProblem) as foreign:
+        await shaken.list()
+    assert foreign.value.code == "unexpected_response"
 
 
 @pytest.mark.parametrize("attempt", [0, 3, 5, 100_000])

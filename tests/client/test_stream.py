@@ -10,7 +10,17 @@ import pytest
 
 from entrypoints.http.api import events as service_events
 from hextasks import CreateOperation, Removal, Task, TaskDraft
-from hextasks.client import ApiProblem, ChangeEvent, Event, NoResponse, Resync, TasksClient, UserTasksClient, transport
+from hextasks.client import (
+    ApiProblem,
+    ChangeEvent,
+    Event,
+    NoResponse,
+    Resync,
+    TasksClient,
+    UserTasksClient,
+    stream,
+    transport,
+)
 from tests.client.unsteady import Fault, Unsteady, events_response, response
 from tests.patience import until
 from tests.services import Service
@@ -23,6 +33,7 @@ SEPARATED = "line\u2028paragraph\u2029next"
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_events, "RETRY_MILLISECONDS", range(1, 20))
+    monkeypatch.setattr(stream, "LEAST_RETRY_SECONDS", 0.02)
     monkeypatch.setattr(transport, "FIRST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(transport, "LONGEST_PAUSE_SECONDS", 0.05)
 
@@ -100,6 +111,20 @@ async def test_the_next_connection_begins_after_the_last_id_and_the_time_that_th
     assert (first.header("Last-Event-ID"), second.header("Last-Event-ID")) == ("", since)
 
 
+@pytest.mark.parametrize(
+    "nonsense", ["retry: " + "9" * 5000, "retry: 0", "\udcff: \udcff", "\n".join(["a:", "b:"] * 100)]
+)
+async def test_what_means_nothing_is_passed_over(
+    unsteady: Unsteady, shaken: UserTasksClient, me: UserTasksClient, nonsense: str
+) -> None:
+    since = await filled(me, "one")
+    unsteady.faults.append(events_response(f"retry: 1\n{nonsense}\n\n"))
+    async with aclosing(shaken.events(since=since)) as events:
+        assert title(await anext(events)) == "one"
+    first, second = unsteady.requests
+    assert second.at - first.at >= stream.LEAST_RETRY_SECONDS
+
+
 @pytest.fixture
 async def wire(service: Service) -> AsyncIterator[Wire]:
     url = urlsplit(service.url)
@@ -164,7 +189,8 @@ async def test_what_no_retry_helps_is_raised(
     with pytest.raises(ApiProblem) as other:
         await anext(TasksClient(unsteady.url, token=token, http=http).of("other").events())
     assert other.value.code == "forbidden"
-    for foreign in (response(200), events_response("event: change\ndata: {}\n\n")):
+    broken = ("event: change\ndata: {}\n\n", "id: 7\rX-Header: 1\n\n", "data: " + "x" * stream.MAX_LINE_BYTES)
+    for foreign in (response(200), *map(events_response, broken)):
         unsteady.faults.append(foreign)
         with pytest.raises(ApiProblem) as unexpected:
             await anext(shaken.events())

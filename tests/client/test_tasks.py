@@ -204,7 +204,7 @@ async def test_the_token_comes_from_a_function_which_is_asked_again_once(
 
 
 async def test_what_cannot_be_sent_is_refused_with_a_sentence(service: Service, http: httpx.AsyncClient) -> None:
-    for url in ("ada", "ftp://host", "https://", "https://host?a=b"):
+    for url in ("ada", "ftp://host", "https://", "https://host?a=b", "https://ada:pw@host"):
         with pytest.raises(ValueError, match="URL of the service"):
             TasksClient(url, token="t")
     with pytest.raises(ValueError, match="access token") as wrong:

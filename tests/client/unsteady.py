@@ -14,15 +14,15 @@ Fault: TypeAlias = Literal["forward", "lose request", "lose response", "silence"
 """What happens to a request; a number of bytes after which its response is cut off; or a response instead."""
 
 
-def response(status: int, *headers: str, body: str = "<h1>Not the service</h1>") -> bytes:
+def response(status: int, *headers: str, body: bytes = b"<h1>Not the service</h1>") -> bytes:
     """Return a response of a proxy."""
     lines = [f"HTTP/1.1 {status} Status", "Content-Type: text/html", f"Content-Length: {len(body)}", *headers]
-    return "\r\n".join([*lines, "", body]).encode()
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def events_response(body: str) -> bytes:
     """Return a stream of events that ends at once."""
-    return response(200, body=body).replace(b"text/html", b"text/event-stream")
+    return response(200, body=body.encode(errors="surrogateescape")).replace(b"text/html", b"text/event-stream")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
