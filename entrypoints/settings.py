@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import msgspec
 from msgspec import Meta
 
-from adapters.tokens import SharedSecret
+from adapters.tokens import TEST_SECRET, SharedSecret
 from entrypoints.environment import SettingsError, misspelt_names, read_dotenv
 from entrypoints.origins import is_origin
 
@@ -201,6 +201,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             yield _error("DATABASE_URL", "memory:// is for development, because its tasks end with the process")
         if not self.jwt_secret and not self.jwt_jwks_url:
             yield _error("JWT_SECRET", "or JWT_JWKS_URL is required in production")
+        if self.jwt_secret == TEST_SECRET:
+            yield _error("JWT_SECRET", "must not be that of hextasks.testing, which everybody knows")
         if self.jwt_jwks_url and not self.jwt_issuer:
             yield _error("JWT_ISSUER", "is required with JWT_JWKS_URL in production")
 

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from click import Group
-from litestar import Litestar, Request, Router
+from litestar import Litestar, Request, Response, Router
 from litestar.config.app import AppConfig
 from litestar.exceptions import ValidationException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
@@ -41,7 +41,9 @@ from entrypoints.http.api.tasks import SECURITY, tasks_router
 from entrypoints.http.app import UNUSED_SETTINGS, cors_config, open_storage, rate_limit
 from entrypoints.http.docs.document import COMPONENTS
 from entrypoints.http.mounted import MountedLayer, ending_on_signal, unlimited_admission
+from entrypoints.http.problems import Problem
 from entrypoints.http.server.admission import UserOverShare
+from entrypoints.http.server.exchange import SCOPE_KEY, Exchange
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.streams import TooManyStreams
 from entrypoints.settings import Settings, SettingsError
@@ -57,7 +59,16 @@ _OWN_ERRORS = (
     *(HextasksError, InvalidInput, TokenError, KeysUnavailable, RateLimited, TooManyStreams, UserOverShare),
     *(ValidationException, RequestEntityTooLarge),
 )
-_HANDLERS: ExceptionHandlersMap = dict.fromkeys(_OWN_ERRORS, problem_response)
+
+
+def _problem(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Return the response for an error, which a middleware of the application's may raise before ours has run."""
+    scope: Any = request.scope
+    scope.setdefault(SCOPE_KEY, Exchange.begin({**scope}))
+    return problem_response(request, error)
+
+
+_HANDLERS: ExceptionHandlersMap = dict.fromkeys(_OWN_ERRORS, _problem)
 """Other errors, as those of the application's guards, are left to the application's handlers."""
 
 

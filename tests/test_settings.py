@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from adapters.tokens import TEST_SECRET
 from entrypoints.settings import Settings, SettingsError, _error
 
 SECRET = "a secret that is thirty-two bytes"
@@ -168,6 +169,7 @@ def test_a_bad_value_is_one_line_that_names_the_setting_and_keeps_the_value(name
     [
         ({"DATABASE_URL": ""}, "DATABASE_URL is required in production"),
         ({"JWT_SECRET": ""}, "JWT_SECRET or JWT_JWKS_URL is required in production"),
+        ({"JWT_SECRET": TEST_SECRET}, "JWT_SECRET must not be that of hextasks.testing"),
         ({"DATABASE_URL": "memory://"}, "DATABASE_URL memory:// is for development"),
         ({"JWT_JWKS_URL": "https://id.example/jwks"}, "JWT_SECRET and JWT_JWKS_URL exclude each other"),
         ({"JWT_SECRET": "", "JWT_JWKS_URL": "https://id.example/jwks"}, "JWT_ISSUER is required with JWT_JWKS_URL"),

@@ -4,11 +4,12 @@
 """
 
 from adapters.tokens.errors import KeysUnavailable, TokenError
-from adapters.tokens.keys import Keys, SharedSecret, issue_token
+from adapters.tokens.keys import TEST_SECRET, Keys, SharedSecret, issue_token
 from adapters.tokens.verifier import LEEWAY_SECONDS, TokenVerifier
 
 __all__ = [
     "LEEWAY_SECONDS",
+    "TEST_SECRET",
     "Keys",
     "KeysUnavailable",
     "SharedSecret",

@@ -14,6 +14,8 @@ from domain.rules import USER_ID
 
 SECRET_MIN_BYTES = 32
 """RFC 7518, section 3.2: an HS256 key has at least as many bits as its hash."""
+TEST_SECRET = "a secret of hextasks.testing, for tests alone"  # noqa: S105
+"""Of the testing kit, so that everybody knows it."""
 
 PublicKey = Ed25519PublicKey | Ed448PublicKey | EllipticCurvePublicKey | RSAPublicKey
 

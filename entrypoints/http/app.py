@@ -1,6 +1,7 @@
 """The composition of the ASGI application."""
 
 import logging
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
@@ -32,8 +33,8 @@ from entrypoints.start import describe_failure
 from entrypoints.storage import Storage
 
 _log = logging.getLogger("hextasks.storage")
-UNUSED_SETTINGS = Settings(database_url="memory://", jwt_secret="unused" * 6)
-"""For routes that are described and not served."""
+UNUSED_SETTINGS = Settings(database_url="memory://", jwt_secret=secrets.token_urlsafe(32))
+"""For routes that are described and not served. Should a server ignore that they refuse to start, no token is valid."""
 
 
 def create_app(

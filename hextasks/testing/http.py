@@ -7,7 +7,7 @@ from urllib.parse import quote
 import httpx
 from dependency_injector import providers
 
-from adapters.tokens import issue_token
+from adapters.tokens import TEST_SECRET, issue_token
 from application import ChangeSignal
 from entrypoints.container import Container
 from entrypoints.http.app import create_app
@@ -18,8 +18,8 @@ from hextasks.testing.builders import USER
 from hextasks.testing.clock import ManualClock, SequentialIds
 from hextasks.testing.transport import InProcessTransport
 
-SECRET = "a secret of hextasks.testing, for tests alone"  # noqa: S105
-"""The JWT_SECRET of the application in this process. A service that tests start may have it, too."""
+SECRET = TEST_SECRET
+"""The JWT_SECRET of the application in this process. A service that tests start may have it, too; not in production."""
 
 
 def make_token(user_id: str = USER, *, lifetime: timedelta = timedelta(hours=12), secret: str = SECRET) -> str:

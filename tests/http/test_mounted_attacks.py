@@ -1,0 +1,77 @@
+"""What must not help anybody to another user's tasks, where the API is in an application of somebody else's."""
+
+from typing import Any
+
+import httpx
+import pytest
+from litestar import Litestar, Request
+from litestar.exceptions import ValidationException
+
+from adapters.tokens import issue_token
+from hextasks import MemoryTaskRepository, NotOwner, SystemClock, Tasks, Uuid7Ids
+from hextasks.litestar import TasksPlugin, create_app
+from hextasks.testing.transport import InProcessTransport
+from tests.http.wire import assert_problem
+
+
+def client(app: Litestar) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=InProcessTransport(app), base_url="http://theirs")
+
+
+def ours(user: object, **options: Any) -> Litestar:
+    """Return an application in which every request is this user's."""
+
+    def user_of(_: Request[Any, Any, Any]) -> Any:
+        if isinstance(user, Exception):
+            raise user
+        return user
+
+    tasks = Tasks.on(MemoryTaskRepository(), clock=SystemClock(), ids=Uuid7Ids())
+    return Litestar(plugins=[TasksPlugin(tasks, user_of=user_of)], logging_config=None, **options)
+
+
+@pytest.mark.parametrize("user", ["", None, 0, b"ada", ["ada"], "a\n", "\ud800", "x" * 256, RuntimeError("theirs")])
+async def test_who_is_no_user_is_rejected(user: object) -> None:
+    async with client(ours(user)) as someone:
+        for path in ("ada", "", "None", "0", "%00", "%0A", "x" * 256):
+            response = await someone.get(f"/api/{path}/tasks")
+            assert response.status_code in (400, 403, 404, 500), path
+            assert "tasks" not in response.json()
+
+
+@pytest.mark.parametrize("path", ["bob", "ADA", "ad%C3%A1", "ada%00", "%20ada", "bob%2F..%2Fada", "ada%252F"])
+async def test_no_spelling_of_a_path_is_that_of_another_user(path: str) -> None:
+    async with client(ours("ada")) as ada:
+        for end in ("", "/changes", "/events", "/019a209e-a9ce-7420-a3e2-748002020c5e"):
+            assert (await ada.get(f"/api/{path}/tasks{end}")).status_code in (403, 404)
+
+
+@pytest.mark.parametrize(("error", "status"), [(ValidationException("theirs"), 400), (NotOwner(), 403)])
+async def test_a_middleware_of_theirs_may_raise_what_the_api_raises(error: Exception, status: int) -> None:
+    def middleware(app: Any) -> Any:
+        async def refuse(scope: Any, receive: Any, send: Any) -> None:
+            raise error
+
+        return refuse
+
+    async with client(ours("ada", middleware=[middleware])) as ada:
+        response = await ada.get("/api/ada/tasks")
+    assert (response.status_code, response.json()["instance"]) == (status, "/api/ada/tasks")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}])
+async def test_what_a_foreign_page_may_send_without_asking_writes_nothing(headers: dict[str, str]) -> None:
+    """Their users may be known by a cookie, which a browser adds to such requests, too."""
+    async with client(ours("ada")) as ada:
+        for end in ("", "/batch"):
+            sent = await ada.post(f"/api/ada/tasks{end}", content=b'{"title": "Buy milk"}', headers=headers)
+            assert_problem(sent, "unsupported_media_type")
+
+
+async def test_no_token_is_valid_where_the_start_was_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "JWT_SECRET"):
+        monkeypatch.setenv(name, "")
+    async with client(create_app()) as anybody:
+        token = issue_token("unused" * 6, "ada")
+        response = await anybody.get("/api/ada/tasks", headers={"Authorization": f"Bearer {token}"})
+    assert_problem(response, "token_invalid")
