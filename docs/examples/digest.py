@@ -14,11 +14,13 @@ import smtplib
 import sqlite3
 import sys
 from contextlib import closing
+from email.headerregistry import Address
 from email.message import EmailMessage
 from pathlib import Path
 
 from hextasks import SqlitePositions, open_tasks
 
+REJECTED = (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError, smtplib.SMTPNotSupportedError)
 SCHEMA = "CREATE TABLE IF NOT EXISTS news (user_id TEXT, event_id TEXT, line TEXT, UNIQUE (user_id, event_id))"
 
 
@@ -33,19 +35,32 @@ async def collect(url: str, file: Path, news: sqlite3.Connection) -> None:
 
 
 def mail(news: sqlite3.Connection, smtp: smtplib.SMTP, recipient: str) -> None:
-    """Send one mail to each user with news, and forget these once the server has accepted it."""
+    """Send one mail to each user with news, and forget these once the server has accepted it.
+
+    A user whose mail is rejected keeps nobody else from theirs, and is tried again the next time. Raises the last such
+    rejection, when all were tried.
+    """
+    rejection = None
+    name, _, domain = recipient.rpartition("@")
     for (user_id,) in news.execute("SELECT DISTINCT user_id FROM news").fetchall():
         sql = "SELECT event_id, line FROM news WHERE user_id = ? ORDER BY rowid"
         event_ids, lines = zip(*news.execute(sql, (user_id,)), strict=True)
         message = EmailMessage()
         message["From"] = "tasks@example.org"
-        message["To"] = recipient.format(user_id=user_id)
         message["Subject"] = f"Your tasks: {len(lines)} news"
         message["Message-ID"] = f"<{event_ids[-1]}@tasks.example.org>"
         message.set_content("\n".join(lines))
-        smtp.send_message(message)
+        try:
+            # As one address, for an id may be "eve@example.com, ada".
+            message["To"] = Address(username=name.format(user_id=user_id), domain=domain)
+            smtp.send_message(message)
+        except (*REJECTED, ValueError) as error:
+            rejection = error
+            continue
         with news:
             news.execute("DELETE FROM news WHERE user_id = ?", (user_id,))
+    if rejection:
+        raise rejection
 
 
 def main(url: str, folder: str, server: str, recipient: str) -> None:

@@ -36,10 +36,12 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.mails: list[Message] = []
+        self.recipients: list[str] = []
         self.fails = False
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         self.mails.append(message_from_bytes(envelope.content))
+        self.recipients += envelope.rcpt_tos
         return "451 The disk is full" if self.fails else "250 OK"
 
     def texts(self) -> dict[str, str]:
@@ -72,13 +74,28 @@ async def test_the_digest_has_each_event_and_is_sent_again_if_it_may_be_lost(
     mailbox.fails = True
     with pytest.raises(smtplib.SMTPException):
         await run()
-    (failed,) = mailbox.mails
+    failed, *_ = mailbox.mails
     mailbox.fails = False
     assert await run() == first
     assert failed["Message-ID"] in [mail["Message-ID"] for mail in mailbox.mails]
     assert await run() == {}
     await tasks.of("ada").complete(milk.id)
     assert await run() == {"ada@example.org": "completed: Buy milk"}
+
+
+async def test_no_user_id_is_an_address_of_somebody_else_or_keeps_others_from_their_mail(
+    url: str, tasks: Tasks, mail_server: tuple[Mailbox, str], tmp_path: Path
+) -> None:
+    mailbox, address = mail_server
+    for user in ("Zoë", "eve@example.com, ada", 'ada" <eve@example.com>, "', "grace"):
+        await tasks.of(user).create("Buy milk")
+    with pytest.raises(smtplib.SMTPNotSupportedError):  # this server takes ASCII only
+        await asyncio.to_thread(digest.main, url, str(tmp_path), address, "{user_id}@example.org")
+    assert sorted(mailbox.recipients) == [
+        r'"ada\" <eve@example.com>, \""@example.org',
+        '"eve@example.com, ada"@example.org',
+        "grace@example.org",
+    ]
 
 
 @pytest.fixture
