@@ -49,11 +49,16 @@ class Relocation(BuildHookInterface[BuilderConfig]):
 
 
 def package_files(root: Path) -> Iterator[tuple[Path, str]]:
-    """Return the files of the repository that the package has, each with its path there."""
+    """Return the files of the repository that the package has, each with its path there.
+
+    Hidden files are left out: what is hidden may be secret, such as a `.env`.
+    """
     for place, moved in PLACES.items():
         for path in sorted((root / place).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
-                yield path, (Path(moved) / path.relative_to(root / place)).as_posix()
+            within = path.relative_to(root / place)
+            is_left_out = any(part.startswith(".") or part == "__pycache__" for part in within.parts)
+            if path.is_file() and not is_left_out and path.suffix != ".pyc":
+                yield path, (Path(moved) / within).as_posix()
 
 
 def write_package(root: Path, target: Path) -> None:

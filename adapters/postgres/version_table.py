@@ -12,7 +12,7 @@ RECORDED = Statement(name="revision", sql=f"SELECT version_num FROM {VERSION_TAB
 UNRECORDED = Statement(
     name="revision_unrecorded",
     sql="""
-    SELECT max(revision) AS revision, s.nspname AS schema_name
+    SELECT max(revision) AS revision, quote_ident(s.nspname) AS quoted_schema
     FROM (
         VALUES
             ('0001', 'task_tombstones', 'removed_at'),
@@ -27,7 +27,7 @@ UNRECORDED = Statement(
     """,
     is_read=True,
 )
-"""Returns the revision of tables that such a release made, and their schema; no row if there are none."""
+"""Returns the revision of tables that such a release made, and their schema as SQL writes it, or no row."""
 
 
 async def record_earlier_revision(connection: asyncpg.Connection, schema: str | None) -> None:
@@ -38,7 +38,7 @@ async def record_earlier_revision(connection: asyncpg.Connection, schema: str | 
         await connection.fetchval(has_version_table, VERSION_TABLE) and await connection.fetchval(RECORDED.sql)
     ):
         return
-    table = f'"{found["schema_name"]}".{VERSION_TABLE}'
+    table = f"{found['quoted_schema']}.{VERSION_TABLE}"
     async with connection.transaction():
         await connection.execute(  # as Alembic would
             f"CREATE TABLE IF NOT EXISTS {table} "

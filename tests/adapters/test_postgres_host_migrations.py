@@ -170,3 +170,13 @@ async def test_tables_of_an_earlier_release_are_taken_over(empty: Database, revi
     assert await relations(empty) == {f"{whose}_{key}" for whose in ("alembic", "hextasks") for key in keys}
     await migrate(empty)
     assert await relations(empty) == made
+
+
+async def test_their_schema_may_have_any_name(empty_url: str, empty: Database) -> None:
+    await of_an_earlier_release(empty, "0001")
+    await fetch(empty, 'ALTER SCHEMA public RENAME TO "a"".b"')
+    database = urlsplit(empty_url).path.removeprefix("/")
+    await fetch(empty, f'ALTER DATABASE "{database}" SET search_path = "a"".b"')
+    reconnected = patient(empty_url)
+    assert str(await migrate(reconnected)) == f"migrated from revision 0001 to {newest_revision()}"
+    await reconnected.close()

@@ -1,8 +1,10 @@
 """The build hook's one rule: it moves what is provably an import of a room, and refuses every other reference."""
 
+from pathlib import Path
+
 import pytest
 
-from hatch_build import RelocationError, relocated
+from hatch_build import RelocationError, package_files, relocated
 
 
 @pytest.mark.parametrize(
@@ -72,3 +74,10 @@ def test_what_is_not_provably_an_import_is_refused(source: str, reason: str) -> 
     with pytest.raises(RelocationError, match=reason) as refused:
         relocated(f"\n{source}", "room/module.py")
     assert str(refused.value).startswith("room/module.py:2: ")
+
+
+def test_what_is_hidden_is_not_shipped(tmp_path: Path) -> None:
+    for name in ("task.py", "py.typed", ".env", ".data/jwt_secret", "__pycache__/task.pyc"):
+        (tmp_path / "domain" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "domain" / name).touch()
+    assert {moved for _, moved in package_files(tmp_path)} == {"domain/task.py", "domain/py.typed"}
