@@ -53,7 +53,8 @@ from entrypoints.storage import ReadyStorage, Storage
 __all__ = ["Settings", "SettingsError", "TasksPlugin", "UserOf", "create_app"]
 
 UserOf: TypeAlias = Callable[[Request[Any, Any, Any]], str | Awaitable[str]]
-"""Returns the id of the user who sends a request, or raises an exception for which the application has a handler."""
+"""Returns the id of the user who sends a request, unique among all tenants; or raises an exception of the application's,
+which has a handler for it."""
 
 _OWN_ERRORS = (
     *(HextasksError, InvalidInput, TokenError, KeysUnavailable, RateLimited, TooManyStreams, UserOverShare),
@@ -80,10 +81,10 @@ class TasksPlugin(InitPlugin):
     app = Litestar(plugins=[TasksPlugin(tasks, user_of=lambda request: request.user.id)])
     ```
 
-    The routes are `{path}/{user_id}/tasks` and below. The application's guards, middleware, CORS and other settings
-    apply to them, and its own routes stay as they are. Errors of the API are `application/problem+json`; all others,
-    those of guards and of routing included, are the application's. Litestar's compression would keep events back:
-    exclude `/tasks/events$`.
+    The routes are `{path}/{user_id}/tasks` and below. The application's guards, middleware, hooks, CORS and other
+    settings apply to them, except for its class of requests, and its own routes stay as they are. Errors of the API are
+    `application/problem+json`; all others, those of guards and of routing included, are the application's. Litestar's
+    compression would keep events back: exclude `/tasks/events$`.
 
     Any ASGI server will do. What differs from the service's own: HEAD is a 405, user ids with a slash are not found,
     and the server limits requests in progress and their time.
@@ -147,9 +148,11 @@ class TasksPlugin(InitPlugin):
         )
         admission, security = self._admission, SECURITY if self._keys else None
         strict = self._settings.require_if_match
+        tasks = tasks_router(self._tasks, access, strict=strict, prefix="", security=security)
+        tasks.before_request = _after_theirs(tasks.before_request)
         return Router(
             self._path or "/",
-            route_handlers=[tasks_router(self._tasks, access, strict=strict, prefix="", security=security)],
+            route_handlers=[tasks],
             guards=self._guards,
             middleware=[lambda app: MountedLayer(app, admission)],  # Litestar copies what is no function
             exception_handlers=_HANDLERS,
@@ -163,6 +166,17 @@ class TasksPlugin(InitPlugin):
         with ending_on_signal(self._admission.streams):
             async with storage, keys:
                 yield
+
+
+def _after_theirs(ours: Any) -> Callable[[Request[Any, Any, Any]], Awaitable[Any]]:
+    """Return a hook that runs the application's `before_request` first, which Litestar would replace by ours."""
+
+    async def before_request(request: Request[Any, Any, Any]) -> Any:
+        theirs = request.app.before_request
+        response = await theirs(request) if theirs else None
+        return await ours(request) if response is None else response
+
+    return before_request
 
 
 class _OwnCallers:

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
-from litestar import Litestar, Request
+from litestar import Litestar, Request, Response
 from litestar.exceptions import ValidationException
 
 from adapters.tokens import issue_token
@@ -57,6 +57,16 @@ async def test_a_middleware_of_theirs_may_raise_what_the_api_raises(error: Excep
     async with client(ours("ada", middleware=[middleware])) as ada:
         response = await ada.get("/api/ada/tasks")
     assert (response.status_code, response.json()["instance"]) == (status, "/api/ada/tasks")
+
+
+async def test_what_they_ask_before_each_request_they_ask_before_ours() -> None:
+    def before_request(request: Request[Any, Any, Any]) -> Response[str] | None:
+        return None if "x-key" in request.headers else Response("no key", status_code=402)
+
+    async with client(ours("ada", before_request=before_request)) as ada:
+        for user, status in (("ada", 200), ("bob", 403)):
+            assert (await ada.get(f"/api/{user}/tasks")).status_code == 402
+            assert (await ada.get(f"/api/{user}/tasks", headers={"X-Key": "k"})).status_code == status
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}])
