@@ -45,8 +45,8 @@ def _request(fields: dict[str, Any], paint: Paint) -> list[str]:
         _printable(fields["route"] or fields.get("path") or "-"),
         paint(f"{fields['duration_ms']:.1f} ms", "dim"),
     ]
-    if fields["user_id"]:
-        words.append(_printable(fields["user_id"]))
+    if user_id := fields["user_id"]:  # quoted if it could be taken for several fields
+        words.append(_printable(f"'{user_id}'" if " " in user_id else user_id))
     words += _others(fields, _PLAIN | _OF_REQUESTS)
     return [*words, paint(_printable(fields["request_id"]), "dim")]
 

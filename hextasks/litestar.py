@@ -53,8 +53,7 @@ from entrypoints.storage import ReadyStorage, Storage
 __all__ = ["Settings", "SettingsError", "TasksPlugin", "UserOf", "create_app"]
 
 UserOf: TypeAlias = Callable[[Request[Any, Any, Any]], str | Awaitable[str]]
-"""Returns the id of the user who sends a request, unique among all tenants; or raises an exception of the application's,
-which has a handler for it."""
+"""Returns the id of a request's user, unique within the storage, or raises an error that the application handles."""
 
 _OWN_ERRORS = (
     *(HextasksError, InvalidInput, TokenError, KeysUnavailable, RateLimited, TooManyStreams, UserOverShare),

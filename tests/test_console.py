@@ -35,6 +35,7 @@ def record(**fields: Any) -> dict[str, Any]:
             request(status=403, code="forbidden", reason="another user"),
             "403 GET    /api/{user_id}/tasks 1.2 ms ada code=forbidden reason=another user r-1",
         ),
+        (request(user_id="ada code=x r-2"), r"200 GET    /api/{user_id}/tasks 1.2 ms 'ada code=x r-2' r-1"),
         (request(method=None, route=None, user_id=None, status=400), "400 -      - 1.2 ms r-1"),
         (
             record(error={"type": "x.Error", "sqlstate": "57P01"}, count=3),
