@@ -9,7 +9,7 @@ import msgspec
 
 from application import COMPLETION, Change, ChangeOperation, CreateOperation, Operation, Removal
 from domain import UNCHANGED, Task, TaskChange, TaskDraft
-from hextasks.client.problems import ApiProblem
+from hextasks.client.problems import MALFORMED, ApiProblem
 
 T = TypeVar("T", Task, None)
 Body = TypeVar("Body")
@@ -97,7 +97,7 @@ def decoded(response: httpx.Response, kind: type[Body]) -> Body:
     """Return the body of a response. Raises ApiProblem where it is not the service's."""
     try:
         return msgspec.json.decode(response.content, type=kind)
-    except msgspec.DecodeError as error:
+    except MALFORMED as error:
         raise ApiProblem.unexpected(response) from error
 
 

@@ -9,6 +9,9 @@ import msgspec
 
 from domain import HextasksError
 
+MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for a body that is not the service's."""
+
 
 class InputError(msgspec.Struct, kw_only=True, frozen=True):
     """What is wrong at one place of a request: at a `pointer` into the body (RFC 6901), or at a `parameter`."""
@@ -69,7 +72,7 @@ class ApiProblem(HextasksError):
         """Return the error that a response describes."""
         try:
             return cls(msgspec.json.decode(response.content, type=Problem), _retry_after(response))
-        except msgspec.DecodeError:
+        except MALFORMED:
             return cls.unexpected(response)
 
     @classmethod

@@ -11,7 +11,7 @@ import msgspec
 
 from application import TOKEN_PATTERN, Change
 from hextasks.client.messages import Entry, change
-from hextasks.client.problems import ApiProblem
+from hextasks.client.problems import MALFORMED, ApiProblem
 from hextasks.client.transport import Transport
 
 SILENCE_SECONDS = 40.0
@@ -84,7 +84,7 @@ async def follow(
 def _change(response: httpx.Response, data: str) -> Change:
     try:
         return change(msgspec.json.decode(data, type=Entry))
-    except msgspec.DecodeError as error:
+    except MALFORMED as error:
         raise ApiProblem.unexpected(response) from error
 
 

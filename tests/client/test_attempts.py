@@ -114,6 +114,19 @@ async def test_a_body_of_any_size_takes_no_more_memory_than_the_largest_of_the_s
     assert foreign.value.code == "unexpected_response"
 
 
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize(
+    "body", [b'{"status":' + b"[" * 100_000, b'{"tasks":"\xff","status":400,"title":"\xff"}', b"\xff"]
+)
+async def test_a_malformed_body_is_a_problem(
+    unsteady: Unsteady, shaken: UserTasksClient, status: int, body: bytes
+) -> None:
+    unsteady.faults.append(response(status, body=body))
+    with pytest.raises(ApiProblem) as foreign:
+        await shaken.list()
+    assert (foreign.value.status, foreign.value.code) == (status, "unexpected_response")
+
+
 @pytest.mark.parametrize("attempt", [0, 3, 5, 100_000])
 def test_the_pause_is_random_below_a_bound_that_doubles(attempt: int) -> None:
     bound = min(LONGEST_PAUSE_SECONDS, transport.FIRST_PAUSE_SECONDS * 2 ** min(attempt, 10))
