@@ -27,6 +27,7 @@ from litestar.config.app import AppConfig
 from litestar.exceptions import ValidationException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.plugins import CLIPlugin, InitPlugin
 from litestar.types import ExceptionHandlersMap, Guard
 
@@ -142,11 +143,10 @@ class TasksPlugin(InitPlugin):
         return app_config
 
     def _router(self) -> Router:
-        access = _DecodedAccessControl(
-            callers=self._callers, rate_limit=rate_limit(self._settings), storage=self._storage
-        )
-        admission, security = self._admission, SECURITY if self._keys else None
-        strict = self._settings.require_if_match
+        limit, strict = rate_limit(self._settings), self._settings.require_if_match
+        access = _DecodedAccessControl(callers=self._callers, rate_limit=limit, storage=self._storage)
+        admission = self._admission
+        security = SECURITY if self._keys else None
         tasks = tasks_router(self._tasks, access, strict=strict, prefix="", security=security)
         tasks.before_request = _after_theirs(tasks.before_request)
         return Router(
@@ -185,9 +185,8 @@ class _OwnCallers:
         self._user_of = user_of
 
     async def user_id(self, request: Request[Any, Any, Any]) -> str:
-        user_id = self._user_of(request)
-        if isawaitable(user_id):
-            user_id = await user_id
+        given = self._user_of(request)
+        user_id = await given if isawaitable(given) else given
         if not isinstance(user_id, str):
             raise TypeError(f"user_of has to return a str, not {type(user_id).__name__}")
         return user_id
@@ -203,17 +202,17 @@ class _DecodedAccessControl(AccessControl):
     """Access control behind a server that decodes paths."""
 
     async def check(self, request: Request[Any, Any, Any]) -> None:
-        parameters = request.scope["path_params"]
-        owner = quote(parameters["user_id"], safe="")  # as it was sent
-        request.scope["path_params"] = {**parameters, "user_id": owner}
+        given = request.scope["path_params"]
+        request.scope["path_params"] = {**given, "user_id": quote(given["user_id"], safe="")}  # as it was sent
         await super().check(request)
 
 
 def create_app() -> Litestar:
     """Return an application of the API alone, with the settings of the environment and `.env`, for `LITESTAR_APP`.
 
-    Litestar serves its documentation at `/schema`. `litestar run` starts an embedded PostgreSQL and makes a key for
-    tokens if the settings name none; other servers need both settings. In production, run `hextasks serve`.
+    Its document is at `/schema`, without Litestar's pages, which load scripts of others. `litestar run` starts an
+    embedded PostgreSQL and makes a key for tokens if the settings name none; other servers need both settings. In
+    production, run `hextasks serve`.
 
     Raises SettingsError.
     """
@@ -224,7 +223,9 @@ def create_app() -> Litestar:
         plugins=[TasksPlugin(shown), _Preparation(settings)],
         on_startup=[] if is_prepared else [_refuse_to_start],
         cors_config=cors_config(settings),
-        openapi_config=OpenAPIConfig("hextasks", version("hextasks"), use_handler_docstrings=True),
+        openapi_config=OpenAPIConfig(
+            "hextasks", version("hextasks"), use_handler_docstrings=True, render_plugins=[JsonRenderPlugin()]
+        ),
     )
 
 

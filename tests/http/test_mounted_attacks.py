@@ -78,10 +78,13 @@ async def test_what_a_foreign_page_may_send_without_asking_writes_nothing(header
             assert_problem(sent, "unsupported_media_type")
 
 
-async def test_no_token_is_valid_where_the_start_was_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_application_that_was_not_started_accepts_no_token_and_loads_no_scripts_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("DATABASE_URL", "JWT_SECRET"):
         monkeypatch.setenv(name, "")
     async with client(create_app()) as anybody:
         token = issue_token("unused" * 6, "ada")
         response = await anybody.get("/api/ada/tasks", headers={"Authorization": f"Bearer {token}"})
-    assert_problem(response, "token_invalid")
+        assert_problem(response, "token_invalid")
+        assert (await anybody.get("/schema")).json()["paths"]
