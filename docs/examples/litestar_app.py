@@ -37,6 +37,6 @@ async def me(request: Request[str, None, Any]) -> dict[str, str]:
 
 
 tasks = TasksPlugin(
-    Settings(database_url=os.environ["DATABASE_URL"]), user_of=lambda request: str(request.user), path="/todo"
+    Settings(database_url=os.environ["DATABASE_URL"]), user_of=lambda request: request.user, path="/todo"
 )
 app = Litestar([me], plugins=[tasks], middleware=[DefineMiddleware(ApiKeys, exclude="^/schema")])

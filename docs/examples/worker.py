@@ -22,15 +22,19 @@ async def messages() -> AsyncIterator[str]:
 
 async def process(tasks: Tasks, message: str) -> str:
     """Make the task, again and again while the database is unavailable. The message's id is the idempotency key."""
-    content = json.loads(message)
+    try:
+        content = json.loads(message)
+        key, user, title = content["id"], content["user"], content["title"]
+    except (ValueError, KeyError, TypeError):  # it would come again and again
+        return "rejected: not a message"
     while True:
         try:
-            once = Once(key=content["id"], fingerprint=sha256(message.encode()).digest())
-            written = await tasks.of(content["user"]).create(content["title"], once=once)
+            once = Once(key=key, fingerprint=sha256(message.encode()).digest())
+            written = await tasks.of(user).create(title, once=once)
         except (StorageUnavailable, TaskContended):
             await asyncio.sleep(1)
         except (DomainError, IdempotencyKeyReused) as error:
-            return f"rejected {content['id']}: {error}"
+            return f"rejected {key}: {error}"
         else:
             return f"{'repeated' if written.is_replayed else 'created'} {written.task.id}"
 
