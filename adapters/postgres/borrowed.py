@@ -127,9 +127,7 @@ _EXECUTORS: dict[Any, tuple[Callable[..., StatementExecutor], Coalescing | None]
 }
 
 
-def repository_on(
-    source: object, *, timeout: float = DEFAULT_TIMEOUT, schema: str | None = None
-) -> PostgresTaskRepository | None:
+def repository_on(source: object, *, timeout: float, schema: str | None) -> PostgresTaskRepository | None:
     """Return a repository on a database of the caller's; None for an object of another kind.
 
     Raises TypeError for one of another driver, and ValueError for a bad schema.
