@@ -8,7 +8,8 @@ from typing import Any
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from adapters.postgres.executor import DEFAULT_TIMEOUT, StatementExecutor
+from adapters.postgres.deadline import DEFAULT_TIMEOUT
+from adapters.postgres.executor import StatementExecutor
 from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
 
 _UNDO = "ROLLBACK TO SAVEPOINT hextasks; RELEASE SAVEPOINT hextasks"
