@@ -12,9 +12,8 @@ export UV_SYSTEM_CERTS = true
 # Keep compiled code, whatever the environment says: without it every process starts up to a second later.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: serve test test-fast clients torture bench docs check format clean
+.PHONY: help serve test test-fast clients torture bench docs check format release-check clean
 
-.PHONY: help
 help:  ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
@@ -56,7 +55,6 @@ format: $(READY)  ## Format the code and apply automatic fixes
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-.PHONY: release-check
 release-check: $(READY) .tools/release/.ready  ## Build a release into dist/ and check it; docs/releasing.md has the steps
 	.venv/bin/pytest -q tests/packaging
 	@.venv/bin/python -m tests.packaging.release

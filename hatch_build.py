@@ -1,8 +1,8 @@
-"""Builds the wheel, which installs one package: the four rooms move into `hextasks`, and their imports with them.
+"""Builds the wheel, which installs one package: the four layers move into `hextasks`, and their imports with them.
 
-In the repository the rooms are top-level packages with short names. In somebody's environment those would collide with
+In the repository the layers are top-level packages with short names. In somebody's environment those would collide with
 packages of their own, so the wheel has `hextasks.domain` for `domain`, and so on. What is not provably an import of a
-room fails the build: `import domain.task`, which binds the name `domain`, and a string such as "domain.task:Task".
+layer fails the build: `import domain.task`, which binds the name `domain`, and a string such as "domain.task:Task".
 """
 
 import ast
@@ -17,19 +17,19 @@ from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = "hextasks"
-ROOMS = ("domain", "application", "adapters", "entrypoints")
+LAYERS = ("domain", "application", "adapters", "entrypoints")
 PLACES = {
     PACKAGE: "",
-    **{room: room for room in ROOMS},
+    **{layer: layer for layer in LAYERS},
     "alembic": "adapters/postgres/alembic",
 }
 """The folders of the repository, and where the package has their content."""
-_ROOM = re.compile(rf"(?:{'|'.join(ROOMS)})\b")
-_PATH_IN_A_STRING = re.compile(rf"(?:{'|'.join(ROOMS)})(?:[.:]\w*)+")
+_LAYER = re.compile(rf"(?:{'|'.join(LAYERS)})\b")
+_PATH_IN_A_STRING = re.compile(rf"(?:{'|'.join(LAYERS)})(?:[.:]\w*)+")
 
 
 class RelocationError(Exception):
-    """A reference to a room that the build cannot move. The text says where, and what to write instead."""
+    """A reference to a layer that the build cannot move. The text says where, and what to write instead."""
 
 
 class Relocation(BuildHookInterface[BuilderConfig]):
@@ -73,38 +73,38 @@ def write_package(root: Path, target: Path) -> None:
 
 
 def relocated(source: str, name: str) -> str:
-    """Return Python source whose imports of rooms are those of the package. Raises RelocationError."""
+    """Return Python source whose imports of layers are those of the package. Raises RelocationError."""
     tree = ast.parse(source, name)
     lines = source.split("\n")  # splitlines() would also split at characters that end no line of Python
     for line, column in sorted(_places(tree, name), reverse=True):
         encoded = lines[line - 1].encode()  # columns count bytes
         before, after = encoded[:column].decode(), encoded[column:].decode()
-        if not _ROOM.match(after):
+        if not _LAYER.match(after):
             raise RelocationError(f"{name}:{line}: an import that is not formatted as usual")
         lines[line - 1] = f"{before}{PACKAGE}.{after}"
     return "\n".join(lines)
 
 
 def _places(tree: ast.Module, name: str) -> Iterator[tuple[int, int]]:
-    """Return the lines and columns of the names of rooms in imports."""
+    """Return the lines and columns of the names of layers in imports."""
     documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         where = f"{name}:{getattr(node, 'lineno', 0)}"
-        if isinstance(node, ast.ImportFrom) and not node.level and _is_room(node.module):
+        if isinstance(node, ast.ImportFrom) and not node.level and _is_layer(node.module):
             yield node.lineno, node.col_offset + len("from ")
         elif isinstance(node, ast.Import):
-            for alias in filter(lambda alias: _is_room(alias.name), node.names):
+            for alias in filter(lambda alias: _is_layer(alias.name), node.names):
                 if alias.asname is None:
-                    raise RelocationError(f"{where}: import {alias.name} binds the name of a room; use from … import")
+                    raise RelocationError(f"{where}: import {alias.name} binds the name of a layer; use from … import")
                 yield alias.lineno, alias.col_offset
         elif isinstance(node, ast.Constant) and id(node) not in documentation and _is_path(node.value):
-            raise RelocationError(f"{where}: {node.value!r} names a room; make it from the object's __module__")
+            raise RelocationError(f"{where}: {node.value!r} names a layer; make it from the object's __module__")
         elif isinstance(node, ast.Call) and _imports_by_name(node):
             raise RelocationError(f"{where}: the build cannot tell what this imports; use an import statement")
 
 
-def _is_room(module: str | None) -> bool:
-    return module is not None and module.partition(".")[0] in ROOMS
+def _is_layer(module: str | None) -> bool:
+    return module is not None and module.partition(".")[0] in LAYERS
 
 
 def _is_path(value: object) -> bool:

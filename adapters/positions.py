@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from application import PositionsInUse, Progress, SeenTask, State, TaskEvent
+from application import PositionsInUse, PositionStore, Progress, SeenTask, State, TaskEvent
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS states (user_id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS pending (number INTEGER PRIMARY KEY, event TEXT NOT N
 """
 
 
-class MemoryPositions:
+class MemoryPositions(PositionStore):
     """A PositionStore in the memory of this process. The next process begins again, with every task."""
 
     def __init__(self) -> None:
@@ -29,20 +29,17 @@ class MemoryPositions:
         self._pending: deque[TaskEvent] = deque()
 
     async def states(self, user_ids: Collection[str]) -> dict[str, State]:
-        """See PositionStore.states."""
         return {user_id: self._states[user_id] for user_id in user_ids if user_id in self._states}
 
     async def users(self, *, after: str, until: str | None) -> list[str]:
-        """See PositionStore.users. Reads the ids of all users."""
+        # Reads the ids of all users.
         return [user_id for user_id in self._states if user_id > after and (until is None or user_id <= until)]
 
     async def seen(self, user_id: str, task_ids: Collection[UUID] | None) -> dict[UUID, SeenTask]:
-        """See PositionStore.seen."""
         seen = self._seen[user_id]
         return seen.copy() if task_ids is None else {each: seen[each] for each in task_ids if each in seen}
 
     async def record(self, progress: Progress) -> None:
-        """See PositionStore.record."""
         self._states[progress.user_id] = progress.state
         seen = self._seen[progress.user_id]
         seen.update(progress.seen)
@@ -51,17 +48,15 @@ class MemoryPositions:
         self._pending.extend(progress.events)
 
     async def pending(self) -> Sequence[TaskEvent]:
-        """See PositionStore.pending."""
         return [*self._pending]
 
     async def delivered(self, event: TaskEvent) -> None:
-        """See PositionStore.delivered."""
         if not self._pending or self._pending[0] != event:
             raise PositionsInUse
         self._pending.popleft()
 
 
-class SqlitePositions:
+class SqlitePositions(PositionStore):
     """A PositionStore in a file of SQLite's, which survives crashes of the process and of the machine.
 
     Writes block the event loop until they are on the disk: once for up to 500 changes, milliseconds each; the note that
@@ -100,20 +95,17 @@ class SqlitePositions:
         self._db.close()
 
     async def states(self, user_ids: Collection[str]) -> dict[str, State]:
-        """See PositionStore.states."""
         sql = "SELECT user_id, state FROM states WHERE user_id = ?"
         rows = (self._db.execute(sql, (user_id,)).fetchone() for user_id in user_ids)
         return {row[0]: State.parse(row[1]) for row in rows if row}
 
     async def users(self, *, after: str, until: str | None) -> list[str]:
-        """See PositionStore.users."""
         sql, ends = "SELECT user_id FROM states WHERE user_id > ?", [after]
         if until is not None:
             sql, ends = f"{sql} AND user_id <= ?", [after, until]
         return [user_id for (user_id,) in self._db.execute(sql, ends)]
 
     async def seen(self, user_id: str, task_ids: Collection[UUID] | None) -> dict[UUID, SeenTask]:
-        """See PositionStore.seen."""
         sql = "SELECT task_id, title, is_completed FROM seen WHERE user_id = ?"
         if task_ids is None:
             rows = self._db.execute(sql, (user_id,)).fetchall()
@@ -123,7 +115,6 @@ class SqlitePositions:
         return {UUID(task_id): SeenTask(title=title, is_completed=bool(done)) for task_id, title, done in rows}
 
     async def record(self, progress: Progress) -> None:
-        """See PositionStore.record."""
         user_id, seen = progress.user_id, progress.seen.items()
         db = self._db
         db.execute("PRAGMA synchronous = FULL")
@@ -138,12 +129,10 @@ class SqlitePositions:
             db.executemany("INSERT INTO pending (event) VALUES (?)", events)
 
     async def pending(self) -> Sequence[TaskEvent]:
-        """See PositionStore.pending."""
         rows = self._db.execute("SELECT event FROM pending ORDER BY number")
         return [TaskEvent.from_dict(json.loads(event)) for (event,) in rows]
 
     async def delivered(self, event: TaskEvent) -> None:
-        """See PositionStore.delivered."""
         # Without waiting for the disk: what a crash of the machine undoes is only delivered again.
         self._db.execute("PRAGMA synchronous = NORMAL")
         sql = "DELETE FROM pending WHERE number = (SELECT min(number) FROM pending) AND event = ?"

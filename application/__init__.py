@@ -57,7 +57,7 @@ from application.pages import (
 )
 from application.ports import Clock, TaskIds, TaskRepository
 from application.positions import PositionsInUse, PositionStore
-from application.purge import PURGE_BATCH, Purge
+from application.purge import Purge
 from application.signal import ChangeSignal
 from application.states import NOTHING, TOKEN_PATTERN, InvalidState, State
 from application.tasks import Tasks, UserTasks
@@ -71,7 +71,6 @@ __all__ = [
     "MAX_OPERATIONS",
     "MAX_PAGE_SIZE",
     "NOTHING",
-    "PURGE_BATCH",
     "SEARCH_TEXT",
     "TOKEN_PATTERN",
     "ApplicationError",

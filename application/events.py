@@ -21,7 +21,7 @@ class TaskEvent:
     title: str
     """The title after it; of a deleted task, the last one that was seen."""
     at: datetime | None
-    """When it happened, as the task tells; None for a deletion, of which only the order is known."""
+    """When it happened, according to the task; None for a deletion, of which only the order is known."""
     epoch: int
     """The epoch of the user's count of changes, as in State."""
     version: int

@@ -1,5 +1,6 @@
 """The port by which a follower of events remembers how far it has come."""
 
+from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from typing import Protocol
 from uuid import UUID
@@ -24,12 +25,16 @@ class PositionStore(Protocol):
     time.
 
     A StorageUnavailable that a method raises only delays the follower; other errors end it.
+
+    A store is a subclass, as an adapter is one of TaskRepository.
     """
 
+    @abstractmethod
     async def states(self, user_ids: Collection[str]) -> dict[str, State]:
         """Return the recorded states of those users who have one."""
         ...
 
+    @abstractmethod
     async def users(self, *, after: str, until: str | None) -> list[str]:
         """Return the users who have a state, and whose ids are greater than `after` and not greater than `until`.
 
@@ -37,18 +42,22 @@ class PositionStore(Protocol):
         """
         ...
 
+    @abstractmethod
     async def seen(self, user_id: str, task_ids: Collection[UUID] | None) -> dict[UUID, SeenTask]:
         """Return what was seen of these tasks of a user; None stands for all that were seen."""
         ...
 
+    @abstractmethod
     async def record(self, progress: Progress) -> None:
         """Keep the new state, what was seen, and the events after all that are pending. Forget the removed tasks."""
         ...
 
+    @abstractmethod
     async def pending(self) -> Sequence[TaskEvent]:
         """Return the events that were recorded and not yet delivered, in the order in which they were recorded."""
         ...
 
+    @abstractmethod
     async def delivered(self, event: TaskEvent) -> None:
         """Forget a pending event. Raises PositionsInUse when it is not the first one, as only another follower does."""
         ...

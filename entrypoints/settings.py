@@ -41,7 +41,7 @@ _EXAMPLES = MappingProxyType(
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """The operator's choices. Each field is set by the environment variable of the same name in capitals.
 
-    `load` reads and checks them. README and `.env.example` describe each one.
+    `load` reads and checks them. `docs/reference/settings.md` and `.env.example` describe each one.
     """
 
     database_url: str | None = None
@@ -170,10 +170,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             accepted = f"the embedded PostgreSQL, which accepts {EMBEDDED_CONNECTIONS} connections"
             yield _error("WEB_CONCURRENCY", f"is too large for {accepted}; use another database or fewer processes")
         if self.cors_origins != ("*",) and not all(map(is_origin, self.cors_origins)):
-            yield _error(
-                "CORS_ORIGINS",
-                "must be * alone, or origins as browsers send them, in small letters, without path and default port",
-            )
+            form = "origins as browsers send them, in small letters, without path and default port"
+            yield _error("CORS_ORIGINS", f"must be * alone, or {form}")
         if self.in_production:
             yield from self._broken_production_rules()
 

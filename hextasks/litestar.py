@@ -41,9 +41,9 @@ from entrypoints.http.api.rate_limit import RateLimited
 from entrypoints.http.api.tasks import SECURITY, tasks_router
 from entrypoints.http.app import UNUSED_SETTINGS, cors_config, open_storage, rate_limit
 from entrypoints.http.docs.document import COMPONENTS
-from entrypoints.http.mounted import MountedLayer, ending_on_signal, unlimited_admission
+from entrypoints.http.mounted import MountedLayer, ending_on_signal
 from entrypoints.http.problems import Problem
-from entrypoints.http.server.admission import UserOverShare
+from entrypoints.http.server.admission import Admission, UserOverShare
 from entrypoints.http.server.exchange import SCOPE_KEY, Exchange
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.streams import TooManyStreams
@@ -130,7 +130,7 @@ class TasksPlugin(InitPlugin):
             streams=self._settings.max_streams,
             streams_per_user=self._settings.max_streams_per_user,
         )
-        self._admission = unlimited_admission(self._limits)
+        self._admission = Admission(self._limits)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the routes, the lifespan, and what the OpenAPI document says beside the operations."""

@@ -127,7 +127,7 @@ class MemoryTaskRepository(TaskRepository):
         return {user_id: state for user_id, state in known.items() if state != NOTHING}
 
     async def all_states(self, *, after: str, limit: int) -> dict[str, State]:
-        """See TaskRepository.all_states. Reads the ids of all users."""
+        # Reads the ids of all users.
         following = (user_id for user_id, user in self._users.items() if user.counter and user_id > after)
         return {user_id: self._users[user_id].state for user_id in nsmallest(limit, following)}
 

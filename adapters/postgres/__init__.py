@@ -5,7 +5,7 @@
 
 from adapters.postgres.database import Database
 from adapters.postgres.executor import Executor
-from adapters.postgres.lifecycle import Examined, PostgresStorage
+from adapters.postgres.lifecycle import PostgresStorage
 from adapters.postgres.migrations import (
     DatabaseNotReady,
     Migrated,
@@ -25,7 +25,6 @@ __all__ = [
     "Coalescing",
     "Database",
     "DatabaseNotReady",
-    "Examined",
     "Executor",
     "Migrated",
     "MigrationTimeout",

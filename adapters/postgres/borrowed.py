@@ -8,7 +8,8 @@ from typing import Any
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from adapters.postgres.executor import DEFAULT_TIMEOUT, StatementExecutor
+from adapters.postgres.deadline import DEFAULT_TIMEOUT
+from adapters.postgres.executor import StatementExecutor
 from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
 
 _UNDO = "ROLLBACK TO SAVEPOINT hextasks; RELEASE SAVEPOINT hextasks"
@@ -127,9 +128,7 @@ _EXECUTORS: dict[Any, tuple[Callable[..., StatementExecutor], Coalescing | None]
 }
 
 
-def repository_on(
-    source: object, *, timeout: float = DEFAULT_TIMEOUT, schema: str | None = None
-) -> PostgresTaskRepository | None:
+def repository_on(source: object, *, timeout: float, schema: str | None) -> PostgresTaskRepository | None:
     """Return a repository on a database of the caller's; None for an object of another kind.
 
     Raises TypeError for one of another driver, and ValueError for a bad schema.

@@ -3,6 +3,9 @@
 import asyncio
 from types import TracebackType
 
+DEFAULT_TIMEOUT = 1.5
+"""The time limit of a statement, in seconds, unless another one is given."""
+
 
 class Deadline:
     """Cancels what its block awaits once the event loop's clock has reached a moment; the block raises TimeoutError.

@@ -15,7 +15,6 @@ from adapters.postgres.errors import DID_NOTHING, Fault, fault, storage_errors
 from adapters.postgres.statement import Statement
 from adapters.postgres.tables import SCHEMA_RULE, TABLES, is_schema_name
 
-DEFAULT_TIMEOUT = 1.5
 _READ_RUNS_AGAIN = DID_NOTHING | {Fault.LOST}
 
 

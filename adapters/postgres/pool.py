@@ -9,6 +9,7 @@ from time import monotonic
 
 import asyncpg
 
+from adapters.postgres.deadline import DEFAULT_TIMEOUT
 from adapters.postgres.errors import Fault, fault
 
 TRUST_SECONDS = 0.5
@@ -31,7 +32,7 @@ class PoolSettings:
     """Whether a connection that has idled for half a second is pinged before it is lent."""
     recycle: float = 3600.0
     """The age at which a connection is replaced."""
-    timeout: float = 1.5
+    timeout: float = DEFAULT_TIMEOUT
     """How long a statement may take in all: waiting for a connection, opening it, and the answer."""
 
 

@@ -205,7 +205,7 @@ class PostgresTaskRepository(TaskRepository):
         return {user_id: State(epoch=epoch, number=number) for user_id, epoch, number in rows}
 
     async def all_states(self, *, after: str, limit: int) -> dict[str, State]:
-        """See TaskRepository.all_states. A range of the primary key; on a sharded database, of every shard."""
+        # A range of the primary key; on a sharded database, of every shard.
         rows = await self._database.fetch(ALL_STATES, ALL_STATES.arguments({"after": after, "limit": limit}))
         return {user_id: State(epoch=epoch, number=number) for user_id, epoch, number in rows}
 

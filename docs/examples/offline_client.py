@@ -33,7 +33,6 @@ from uuid import UUID
 import httpx
 
 Task = dict[str, Any]
-
 SCHEMA = """
 PRAGMA locking_mode = EXCLUSIVE;
 CREATE TABLE IF NOT EXISTS tasks (id TEXT PRIMARY KEY, version INT, task TEXT);

@@ -23,13 +23,13 @@ class Finding(NamedTuple):
 
 def doctor() -> int:
     """Print a finding for each thing checked; return 1 when one of them needs a remedy."""
-    is_ill = False
+    has_faults = False
     for what, verdict, remedy in _findings():
         print(f"{'FAIL' if remedy else 'ok':5} {what:11} {verdict}")
         if remedy:
             print(f"{'':17} -> {remedy}")
-            is_ill = True
-    return int(is_ill)
+            has_faults = True
+    return int(has_faults)
 
 
 def _findings() -> Iterator[Finding]:

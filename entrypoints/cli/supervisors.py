@@ -13,7 +13,7 @@ from uvicorn.supervisors.statreload import StatReload
 from entrypoints.http.server.drain import hangup_signals
 
 _ROOT = Path(__file__).parents[2]
-CODE = [str(_ROOT / room) for room in ("domain", "application", "adapters", "entrypoints")]
+CODE = [str(_ROOT / layer) for layer in ("domain", "application", "adapters", "entrypoints")]
 """The folders in which a change of the code restarts the server process."""
 
 

@@ -5,7 +5,6 @@ The rest is the host's: which requests are admitted and how long they may take, 
 
 import asyncio
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,16 +14,8 @@ from typing import Any
 from entrypoints.http.server.admission import Admission
 from entrypoints.http.server.asgi import CLOSE, App, Message
 from entrypoints.http.server.exchange import SCOPE_KEY, Exchange
-from entrypoints.http.server.limits import ServerLimits
+from entrypoints.http.server.layer import CACHE_CONTROL
 from entrypoints.http.server.streams import Streams
-
-CACHE_CONTROL = (b"cache-control", b"private, no-cache")
-
-
-def unlimited_admission(limits: ServerLimits) -> Admission:
-    """Return an admission that rejects no request, with the limits for streams."""
-    streams = Streams(limit=limits.streams, limit_per_user=limits.streams_per_user, seconds=limits.stream_seconds)
-    return Admission(sys.maxsize, streams)
 
 
 class MountedLayer:
@@ -60,7 +51,7 @@ class MountedLayer:
 
 @contextmanager
 def ending_on_signal(streams: Streams) -> Iterator[None]:
-    """End all streams when the server is told to stop, because servers wait for responses before they stop.
+    """End all streams when the server receives a signal to stop, because servers wait for responses before they stop.
 
     The signals reach the server's own handlers, too. Outside of the main thread, where none arrives, this does nothing.
     """

@@ -6,8 +6,17 @@ from uuid import UUID
 from adapters.clock import SystemClock
 from adapters.ids import Uuid7Ids
 from adapters.positions import MemoryPositions
-from application import SeenTask, TaskCompleted, TaskCreated, TaskDeleted, TaskEvent, TaskRepository, Tasks
-from application.events import TaskRenamed, TaskReopened
+from application import (
+    SeenTask,
+    TaskCompleted,
+    TaskCreated,
+    TaskDeleted,
+    TaskEvent,
+    TaskRenamed,
+    TaskReopened,
+    TaskRepository,
+    Tasks,
+)
 from hextasks.testing.contract.calls import walk
 
 Copy = dict[str, dict[UUID, SeenTask]]

@@ -43,7 +43,7 @@ def _started(
     """Start a command; `limit` are arguments of `ulimit`."""
     limited = ["sh", "-c", f'ulimit {limit} && exec "$@"', "sh"] if limit else []
     return subprocess.Popen(
-        [*limited, sys.executable, "-m", "entrypoints.cli", *arguments],
+        [*limited, sys.executable, "-m", "hextasks", *arguments],
         cwd=cwd,
         env=environment(**settings),
         stdin=subprocess.DEVNULL,

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.service
 
 
 def test_it_restarts_when_the_code_changes_and_logs_readably_on_a_terminal(tmp_path: Path) -> None:
-    for room in ("domain", "application", "adapters", "entrypoints"):
-        shutil.copytree(ROOT / room, tmp_path / "code" / room)
+    for layer in ("domain", "application", "adapters", "entrypoints"):
+        shutil.copytree(ROOT / layer, tmp_path / "code" / layer)
     terminal, standard_error = os.openpty()
     output = bytearray()
 

@@ -72,7 +72,7 @@ def rest(connection: socket.socket) -> bytes:
 def shell(command: str, cwd: Path, **settings: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """Run a shell command in which `$SERVE` serves; yields the process and the service's address."""
     port = str(free_port())
-    settings |= {"SERVE": f"{sys.executable} -m entrypoints.cli serve", "PORT": port}
+    settings |= {"SERVE": f"{sys.executable} -m hextasks serve", "PORT": port}
     process = subprocess.Popen(
         ["bash", "-c", command],
         cwd=cwd,
@@ -144,7 +144,7 @@ async def test_a_stop_is_a_success_where_the_reader_of_its_output_has_gone(
 
 @pytest.mark.parametrize("command", ["openapi", "--help"])
 def test_other_commands_end_quietly_where_the_reader_of_their_output_has_gone(tmp_path: Path, command: str) -> None:
-    run = f"{sys.executable} -m entrypoints.cli {command} | true; echo ${{PIPESTATUS[0]}}"
+    run = f"{sys.executable} -m hextasks {command} | true; echo ${{PIPESTATUS[0]}}"
     ended = subprocess.run(
         ["bash", "-c", run], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True, timeout=60
     )

@@ -160,10 +160,10 @@ async def test_each_write_is_done_once_by_a_service_that_is_killed(
     async with running(is_killed=True) as address:
         client = TasksClient(address, token=issue_token(SECRET, user))
         me = client.of(user)
-        room = asyncio.Semaphore(10)
+        capacity = asyncio.Semaphore(10)
 
         async def write(title: str) -> int:
-            async with room:
+            async with capacity:
                 return (await me.create(title)).task.version
 
         writes = [asyncio.create_task(write(title)) for title in titles]

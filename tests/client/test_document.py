@@ -14,6 +14,7 @@ from hextasks import ChangeOperation, CreateOperation, DeleteOperation, Task, Ta
 from hextasks.client import ApiProblem, BatchResult, ChangePage, Health, InputError, Problem, TaskPage, TasksClient
 from hextasks.client.messages import Delete, Put
 from tests.client.unsteady import Unsteady, events_response
+from tests.fields import CHANGES, DRAFTS
 from tests.http.wire import dereferenced
 from tests.services import Service
 
@@ -31,6 +32,9 @@ TYPES = {
     "InputError": InputError,
 }
 FROM_HEADERS = {"TaskListResponse": {"etag"}, "BatchResponse": {"is_replayed"}}
+NEW = {field: value for draft in DRAFTS for field, value in draft.items()} | {"title": "one"}
+CHANGE = {field: value for change in CHANGES for field, value in change.items()}
+"""A value of each field that can be given, and of each that can be changed."""
 SCALARS = {"uuid": UUID, "date-time": datetime, "string": str, "integer": int, "boolean": bool}
 
 Operation = tuple[str, str]
@@ -107,7 +111,7 @@ async def everything(client: TasksClient, user: str) -> str:
     me = client.of(user)
     await client.live()
     await client.ready()
-    task = (await me.create("one", task_id=uuid4())).task
+    task = (await me.create(**NEW, task_id=uuid4())).task
     await me.create("two")
     await me.get(task)
     page = await me.list(limit=1, completed=False, q="o")
@@ -115,15 +119,15 @@ async def everything(client: TasksClient, user: str) -> str:
     changes = await me.changes(limit=1)
     await anext(me.all_changes(since=changes.next))
     versions: Any = {"if_version": 1, "unless_version": 9}
-    await me.update(task.id, title="first", is_completed=True, **versions)
+    await me.update(task.id, **CHANGE, **versions)
     for write in (me.complete, me.delete):
         with pytest.raises(ApiProblem):
             await write(task.id, **versions)
     with pytest.raises(ApiProblem):
         await me.batch(
             [
-                CreateOperation(draft=TaskDraft(title="one"), task_id=uuid4()),
-                ChangeOperation(task_id=uuid4(), change=TaskChange(title="a", is_completed=True), expected_version=1),
+                CreateOperation(draft=TaskDraft(**NEW), task_id=uuid4()),
+                ChangeOperation(task_id=uuid4(), change=TaskChange(**CHANGE), expected_version=1),
                 ChangeOperation(task_id=uuid4(), change=TaskChange(is_completed=True), expected_version=1),
                 DeleteOperation(task_id=uuid4(), expected_version=1),
             ],

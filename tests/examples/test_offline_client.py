@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from uuid import RFC_4122, UUID, uuid4
 
 import pytest
@@ -24,6 +25,7 @@ from tests.services import SECRET, Client, Service, running_service
 
 pytestmark = pytest.mark.service
 Device = Callable[[], Replica]
+PIPES: Any = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +172,7 @@ async def test_it_waits_as_long_as_the_server_asks(tmp_path: Path) -> None:
         answers: list[tuple[float, int]] = []
         service.access_lines.append(lambda line: answers.append((time.monotonic(), json.loads(line)["status"])))
         user = f"user-{uuid4()}"
-        token = issue_token(SECRET, user)
-        replica = Replica(str(tmp_path / "0.db"), service.url, user, lambda: token)
+        replica = Replica(str(tmp_path / "0.db"), service.url, user, lambda: issue_token(SECRET, user))
         for n in range(6):
             replica.create(f"task {n}")
         running = asyncio.create_task(replica.run())
@@ -197,8 +198,7 @@ async def test_the_command_exchanges_changes_while_it_runs(
     command = await asyncio.create_subprocess_exec(
         *(sys.executable, offline_client.__file__, service.url, me.user, tmp_path / "command.db"),
         env={"PATH": os.environ["PATH"], "TOKEN": issue_token(SECRET, me.user)},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        **PIPES,
     )
     stdin, stdout = command.stdin, command.stdout
     assert stdin
@@ -232,8 +232,7 @@ async def test_ctrl_c_ends_the_command_while_it_waits_for_a_line(tmp_path: Path)
     command = await asyncio.create_subprocess_exec(
         *(sys.executable, offline_client.__file__, "http://127.0.0.1:9", "ada", tmp_path / "command.db"),
         env={"PATH": os.environ["PATH"], "TOKEN": "any"},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        **PIPES,
     )
     assert command.stdin
     assert command.stdout

@@ -169,7 +169,8 @@ class TestDocument:
         query = {"unknown_parameter", "repeated_parameter", "limit_out_of_range", "sync_token_malformed"}
         batch = {"task_repeated", "task_not_found", "task_already_exists", "version_mismatch"}
         reasons = {code.removeprefix("title_") for field, _, code in REJECTED if field == "title"}
-        texts = {f"{field}_{reason}" for field in ("title", "q", "idempotency_key") for reason in reasons}
+        fields = {*RULES.keys() - {"user_id"}, "q", "idempotency_key"}
+        texts = {f"{field}_{reason}" for field in fields for reason in reasons}
         assert codes("InputError") == form | query | batch | texts
 
     def test_the_parameters_of_the_list_document_their_limits(self, document: Any) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from entrypoints.http.server.admission import ADMIN_PATHS, LIVE, MAX_PROBES, READY, Admission, Rejected
 from entrypoints.http.server.cycle import Cycle
-from entrypoints.http.server.streams import Streams
+from entrypoints.http.server.limits import ServerLimits
 from tests.http.wire import assert_problem, connected, listed, made, one
 from tests.services import Client, Service, running_service
 
@@ -93,7 +93,7 @@ def test_the_excess_is_rejected_at_once_and_health_probes_are_not(
 
 
 def test_probes_have_a_limit_of_their_own_on_the_public_port() -> None:
-    admission = Admission(1, Streams(limit=1, limit_per_user=1, seconds=1.0))
+    admission = Admission(ServerLimits(max_concurrent_requests=1, request_seconds=1))
     slots = [admission.admit(READY) for _ in range(MAX_PROBES)]
     with pytest.raises(Rejected, match="overloaded"):
         admission.admit(READY)

@@ -1,9 +1,7 @@
 """The page for users: what it may load, and how it works in a browser, on the real service."""
 
 import re
-import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,17 +10,11 @@ import pytest
 from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.tokens import issue_token
 from tests.browser import Browser, Tab, needs_chromium, running_browser
-from tests.cli.processes import Served, command, serving
+from tests.cli.processes import command
 from tests.embedded_servers import end_servers, query, with_cluster
-from tests.http.wire import pages, raw
-from tests.services import SECRET, Client, Service, running_service
-from tests.wires import free_port
-
-TITLES = "[...document.querySelectorAll('#list .title')].map(each => each.textContent)"
-NOTICES = "[...document.querySelectorAll('#notices span')].map(each => each.textContent)"
-STATUS = "document.querySelector('#status')?.textContent"
-FOCUSED = "(e => e.getAttribute('aria-label') ?? (e.labels?.[0] ?? e).textContent)(document.activeElement)"
-SHOWN_FORM = "[...document.querySelectorAll('main > [id]:not([hidden])')].map(each => each.id)"
+from tests.http.page import FOCUSED, NOTICES, SHOWN_FORM, STATUS, TITLES, Backend, add, control, retitle
+from tests.http.wire import raw
+from tests.services import SECRET, Service, running_service
 
 
 @pytest.fixture(scope="module")
@@ -65,35 +57,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     end_servers(home)
 
 
-class Backend:
-    """A service that can be killed and started again at the same address, on the same database."""
-
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self._port = str(free_port())
-        self._running = ExitStack()
-        self.start()
-
-    def start(self) -> None:
-        self.served: Served = self._running.enter_context(serving(self._home, PORT=self._port, JWT_SECRET=SECRET))
-
-    def kill(self) -> None:
-        assert self.served.stop(signal.SIGKILL) == -signal.SIGKILL
-
-    def stop(self) -> None:
-        self._running.close()
-
-    def url(self, user: str) -> str:
-        return f"{self.served.address}/#token={issue_token(SECRET, user)}"
-
-    def client(self, user: str) -> Client:
-        return Client(self.served.address, user, issue_token(SECRET, user))
-
-    def titles(self, user: str) -> list[str]:
-        with self.client(user) as client:
-            return [task["title"] for page in pages(client, limit=500) for task in page]
-
-
 @pytest.fixture(scope="module")
 def backend(home: Path) -> Iterator[Backend]:
     backend = Backend(home)
@@ -122,25 +85,6 @@ def tabs(browser: Browser, backend: Backend, user: str) -> Iterator[tuple[Tab, T
     for tab in (one, two):
         assert not tab.errors
         tab.close()
-
-
-def control(title: str, name: str) -> str:
-    """Return the expression for a control in the row of a task."""
-    row = f"[...document.querySelectorAll('#list li')].find(each => each.textContent.includes({title!r}))"
-    return f"{row}?.querySelector('.{name}')"
-
-
-def add(tab: Tab, title: str) -> None:
-    tab.evaluate("document.querySelector('#add input').focus()")
-    tab.type(title)
-    tab.press("Enter")
-
-
-def retitle(tab: Tab, old: str, new: str) -> None:
-    tab.evaluate(f"{control(old, 'title')}.click()")
-    tab.evaluate("document.activeElement.select()")
-    tab.type(new)
-    tab.press("Enter")
 
 
 @needs_chromium

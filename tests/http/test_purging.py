@@ -8,7 +8,8 @@ import pytest
 from adapters.clock import SystemClock
 from adapters.memory import MemoryTaskRepository
 from adapters.postgres import Database, PoolSettings, PostgresStorage, migrate
-from application import PURGE_BATCH, Purge, StateExpired, TaskRepository
+from application import Purge, StateExpired, TaskRepository
+from application.purge import PURGE_BATCH
 from entrypoints import purging
 from entrypoints.storage import ReadyStorage
 from hextasks.testing.contract.calls import a_task

@@ -46,9 +46,10 @@ class Served:
             return rest(connection)
 
 
-def rest(connection: socket.socket) -> bytes:
+def rest(connection: socket.socket, end: bytes | None = None) -> bytes:
+    """Receive until this end has come, or the connection is closed."""
     received = b""
-    while more := connection.recv(1 << 20):
+    while not (end and received.endswith(end)) and (more := connection.recv(1 << 20)):
         received += more
     return received
 
@@ -104,15 +105,9 @@ def test_a_stream_is_sent_part_by_part() -> None:
 
     with serving(app) as served, served.connected() as connection:
         connection.sendall(GET)
-        received = b""
-        while not received.endswith(b"3\r\none\r\n"):
-            received += connection.recv(4096)
-        assert b"transfer-encoding: chunked\r\n" in received
+        assert b"transfer-encoding: chunked\r\n" in rest(connection, b"3\r\none\r\n")
         proceed.set()
-        received = b""
-        while not received.endswith(b"0\r\n\r\n"):
-            received += connection.recv(4096)
-        assert received == b"3\r\ntwo\r\n0\r\n\r\n"
+        assert rest(connection, b"0\r\n\r\n") == b"3\r\ntwo\r\n0\r\n\r\n"
         connection.sendall(GET)
         assert connection.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
 
@@ -195,10 +190,7 @@ def test_a_large_upload_is_read_at_the_pace_of_the_application() -> None:
     with serving(app) as served, served.connected() as connection:
         for _ in range(2):
             connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
-            received = b""
-            while not received.endswith(b"in 10"):
-                received += connection.recv(4096)
-            assert received.endswith(b"\r\n\r\n%d in 10" % size)
+            assert rest(connection, b"in 10").endswith(b"\r\n\r\n%d in 10" % size)
 
 
 def test_an_application_is_notified_of_a_disconnect() -> None:

@@ -37,17 +37,8 @@ def listed(file: Path) -> list[str]:
 def write_sbom(file: Path) -> Path:
     """Write the bill of materials: the locked packages that the extras bring, with their hashes, as CycloneDX."""
     what = ("--frozen", "--no-default-groups", "--all-extras", "--no-emit-project")
-    uv(
-        "export",
-        "--quiet",
-        "--preview-features",
-        "sbom-export",
-        *what,
-        "--format",
-        "cyclonedx1.5",
-        "--output-file",
-        file,
-    )
+    form = ("--preview-features", "sbom-export", "--format", "cyclonedx1.5")
+    uv("export", "--quiet", *form, *what, "--output-file", file)
     return file
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hatch_build import ROOMS
+from hatch_build import LAYERS
 from tests.databases import Server
 from tests.packaging.installed import ROOT, bare, full, succeeded
 
@@ -21,7 +21,7 @@ import importlib, pkgutil, sys
 import application, domain, hextasks
 for module in pkgutil.walk_packages(hextasks.__path__, "hextasks."):
     importlib.import_module(module.name)
-print(sorted(sys.modules.keys() & {set(ROOMS)!r}))
+print(sorted(sys.modules.keys() & {set(LAYERS)!r}))
 """
 
 

@@ -1,4 +1,4 @@
-"""The build hook's one rule: it moves what is provably an import of a room, and refuses every other reference."""
+"""The build hook's one rule: it moves what is provably an import of a layer, and refuses every other reference."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from hatch_build import RelocationError, package_files, relocated
         ),
     ],
 )
-def test_imports_of_rooms_move(source: str, moved: str) -> None:
+def test_imports_of_layers_move(source: str, moved: str) -> None:
     assert relocated(source, "module.py") == moved
 
 
@@ -57,12 +57,12 @@ def test_everything_else_stays(source: str) -> None:
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("import domain", "import domain binds the name of a room"),
-        ("import os, domain.task", "import domain.task binds the name of a room"),
-        ('patch("adapters.memory.user_tasks")', "names a room"),
-        ('factory = "entrypoints.http.app:create_app"', "names a room"),
-        ('f"adapters.{name}"', "names a room"),
-        ('f"entrypoints:{name}"', "names a room"),
+        ("import domain", "import domain binds the name of a layer"),
+        ("import os, domain.task", "import domain.task binds the name of a layer"),
+        ('patch("adapters.memory.user_tasks")', "names a layer"),
+        ('factory = "entrypoints.http.app:create_app"', "names a layer"),
+        ('f"adapters.{name}"', "names a layer"),
+        ('f"entrypoints:{name}"', "names a layer"),
         ("import_module(name)", "cannot tell what this imports"),
         ("importlib.import_module('domain')", "cannot tell what this imports"),
         ("__import__('domain')", "cannot tell what this imports"),
@@ -72,8 +72,8 @@ def test_everything_else_stays(source: str) -> None:
 )
 def test_what_is_not_provably_an_import_is_refused(source: str, reason: str) -> None:
     with pytest.raises(RelocationError, match=reason) as refused:
-        relocated(f"\n{source}", "room/module.py")
-    assert str(refused.value).startswith("room/module.py:2: ")
+        relocated(f"\n{source}", "layer/module.py")
+    assert str(refused.value).startswith("layer/module.py:2: ")
 
 
 def test_what_is_hidden_is_not_shipped(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from hatch_build import ROOMS, relocated
+from hatch_build import LAYERS, relocated
 from tests.packaging.installed import PROJECT, ROOT, distributions, succeeded
 
 pytestmark = pytest.mark.slow
@@ -32,15 +32,15 @@ def files(*places: str) -> set[str]:
     return {name for name in found if (ROOT / name).is_file()}
 
 
-def test_the_wheel_installs_one_package_which_has_every_file_of_the_rooms(wheel: ZipFile) -> None:
+def test_the_wheel_installs_one_package_which_has_every_file_of_the_layers(wheel: ZipFile) -> None:
     migrations = {name.replace("alembic/", "hextasks/adapters/postgres/alembic/", 1) for name in files("alembic")}
-    assert names(wheel) == files("hextasks") | {f"hextasks/{name}" for name in files(*ROOMS)} | migrations
+    assert names(wheel) == files("hextasks") | {f"hextasks/{name}" for name in files(*LAYERS)} | migrations
     assert {"hextasks/py.typed", "hextasks/adapters/postgres/alembic/env.py"} < names(wheel)
     assert any(Path(name).suffix in PAGE for name in names(wheel))
     assert {Path(name).suffix for name in names(wheel) if not name.endswith("/py.typed")} == {".py", ".mako", *PAGE}
 
 
-def test_nothing_in_the_wheel_refers_to_a_top_level_room(wheel: ZipFile) -> None:
+def test_nothing_in_the_wheel_refers_to_a_top_level_layer(wheel: ZipFile) -> None:
     for name in filter(lambda name: name.endswith(".py"), names(wheel)):
         source = wheel.read(name).decode()
         assert relocated(source, name) == source, name
@@ -50,7 +50,7 @@ def test_the_sdist_has_the_sources_alone_and_makes_the_same_wheel(tmp_path: Path
     sdist, wheel = distributions()
     listed = succeeded("tar", "--list", "--gzip", "--file", sdist).splitlines()
     assert {name.split("/")[1] for name in listed} == {
-        *ROOMS,
+        *LAYERS,
         *("hextasks", "alembic", "hatch_build.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"),
         *("PKG-INFO", ".gitignore"),
     }

@@ -57,7 +57,7 @@ def tasks_router(
     use_cases: Tasks,
     access: AccessControl,
     *,
-    strict: bool = False,
+    strict: bool,
     prefix: str = "/api",
     security: Sequence[SecurityRequirement] | None = SECURITY,
 ) -> Router:

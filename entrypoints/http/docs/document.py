@@ -1,8 +1,8 @@
 """The OpenAPI 3.1 document, built as plain data.
 
 Litestar derives the operations from the route handlers; msgspec derives the schemas from the types that encode and
-decode the bodies. Neither derives the headers of each response, and that an optional
-parameter is omitted and never null; these are added to the data.
+decode the bodies. Neither derives the headers of each response, and that an optional parameter is omitted and never
+null; these are added to the data.
 """
 
 from collections.abc import Iterator, Sequence

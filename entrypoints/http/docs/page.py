@@ -97,7 +97,7 @@ def _swagger_file(name: str) -> bytes:
     return (Path(package.origin).parent / name).read_bytes()
 
 
-def docs_router(document: Callable[[], dict[str, Any]], *, user_claim: str = "sub", is_made_now: bool) -> Router:
+def docs_router(document: Callable[[], dict[str, Any]], *, user_claim: str, is_made_now: bool) -> Router:
     """Return the routes of the reference. The page takes the user from `user_claim` of its token.
 
     Their responses take 0.15 s to make. They are made now, so that no request has to wait, or else when first wanted.

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 
+from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.streams import Stream, Streams
 
 LIVE, READY = b"/health/live", b"/health/ready"
@@ -32,10 +33,12 @@ class Admission:
     load, and are no way around the limit; on the admin port the number of connections bounds them.
     """
 
-    def __init__(self, limit: int, streams: Streams) -> None:
+    def __init__(self, limits: ServerLimits) -> None:
         """Bound the number of requests in progress; a response that becomes a stream is counted by `streams`."""
-        self.limit = limit
-        self.streams = streams
+        self.limit = limits.max_concurrent_requests
+        self.streams = Streams(
+            limit=limits.streams, limit_per_user=limits.streams_per_user, seconds=limits.stream_seconds
+        )
         self.in_progress = 0
         self.probes_in_progress: Counter[bytes] = Counter()
         self.in_progress_by_user: Counter[str] = Counter()

@@ -14,10 +14,10 @@ from entrypoints.http.server.drain import draining_on_signal
 from entrypoints.http.server.exchange import CLIENT_GONE, SCOPE_KEY, Exchange
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.observers import RequestObserver
-from entrypoints.http.server.streams import Streams
 
+CACHE_CONTROL = (b"cache-control", b"private, no-cache")
 SECURITY_HEADERS = (
-    (b"cache-control", b"private, no-cache"),
+    CACHE_CONTROL,
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
@@ -44,8 +44,7 @@ class ExchangeLayer:
     ) -> None:
         """Notify `observers` of each request; let pages of an allowed origin read the server's own responses."""
         self.limits = limits
-        streams = Streams(limit=limits.streams, limit_per_user=limits.streams_per_user, seconds=limits.stream_seconds)
-        self.admission = Admission(limits.max_concurrent_requests, streams)
+        self.admission = Admission(limits)
         self._public_connections = Connections(limits, limits.connections)
         self._admin_connections = Connections(limits, limits.admin_connections, paths=ADMIN_PATHS)
         self._admin_port = admin_port

@@ -3,17 +3,28 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import ClassVar
 from uuid import UUID
 
-from hextasks import ApplicationError, TaskChange, TaskRepository, Write
+from hextasks import (
+    TaskAlreadyExists,
+    TaskChange,
+    TaskContended,
+    TaskNotFound,
+    TaskRepository,
+    VersionConflict,
+    Write,
+    WritesRejected,
+)
 from hextasks.testing.contract.calls import LATER, NOW, a_task, walk
 from hextasks.testing.contract.case import RepositoryCase
 from hextasks.testing.contract.replicas import Replica
 
 WRITERS = 20
 AFTER = LATER + timedelta(seconds=1)
+REJECTIONS = (TaskAlreadyExists, TaskContended, TaskNotFound, VersionConflict, WritesRejected)
 
 
 class Writer:
@@ -27,11 +38,8 @@ class Writer:
         task_id = self.chance.choice(self.ids)
         for _ in range(self.chance.randrange(20)):
             await asyncio.sleep(0)
-        try:
+        with suppress(*REJECTIONS):
             await self._write(task_id)
-        except ApplicationError as error:
-            if type(error).__name__ not in REJECTIONS:
-                raise
 
     async def _write(self, task_id: UUID) -> None:
         stored = await self.tasks.get_many("ada", [task_id])
@@ -50,9 +58,6 @@ class Writer:
                 await self.tasks.apply("ada", writes, now=LATER)
             case 4:
                 await self.tasks.apply("ada", [Write(kind="remove", task=task)], now=LATER)
-
-
-REJECTIONS = {"TaskAlreadyExists", "TaskNotFound", "VersionConflict", "WritesRejected", "TaskContended"}
 
 
 async def follow_writers(repositories: Sequence[TaskRepository], rounds: int) -> None:
