@@ -1,7 +1,7 @@
 """Story: tell another service what happens to tasks."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -147,6 +147,6 @@ class FollowEvents:
         return Progress.derived([*tasks.values(), *gone], seen, user_id=user_id, state=state, at=at)
 
 
-def _of(written: Iterable[str], wanted: list[str] | None) -> list[str]:
+def _of(written: set[str], wanted: list[str] | None) -> list[str]:
     """Return the users who are wanted."""
-    return sorted(written) if wanted is None else [user_id for user_id in wanted if user_id in {*written}]
+    return sorted(written) if wanted is None else [user_id for user_id in wanted if user_id in written]

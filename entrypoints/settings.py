@@ -14,7 +14,7 @@ from adapters.tokens import TEST_SECRET, SharedSecret
 from entrypoints.environment import SettingsError, misspelt_names, read_dotenv
 from entrypoints.origins import is_origin
 
-__all__ = ["EMBEDDED_CONNECTIONS", "Settings", "SettingsError"]
+__all__ = ["DATABASE_URL_EXAMPLE", "EMBEDDED_CONNECTIONS", "Settings", "SettingsError"]
 
 EMBEDDED_CONNECTIONS = 200
 _DATABASE_SCHEMES = ("postgresql://", "postgres://", "postgresql+asyncpg://")

@@ -25,8 +25,7 @@ class Database(StatementExecutor):
     def __init__(self, url: str, pool: PoolSettings | None = None, *, schema: str | None = None) -> None:
         """Prepare a pool for a URL as providers show it. Raises ValueError for any other, or for a bad schema.
 
-        `schema` has the tables; without one, those of the role's search path are used. A schema has 1 to 63 lower-case
-        letters, digits and underscores, so that its name never needs quotation marks.
+        `schema` has the tables; without one, those of the role's search path are used.
         """
         pool = pool or PoolSettings()
         super().__init__(timeout=pool.timeout, schema=schema)

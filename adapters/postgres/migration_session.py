@@ -153,10 +153,10 @@ async def _enter(connection: asyncpg.Connection, schema: str) -> None:
         try:
             await connection.execute(f'CREATE SCHEMA "{schema}"')
         except asyncpg.InsufficientPrivilegeError as error:
-            role = await connection.fetchval("SELECT quote_ident(current_user)")
+            name, role = await connection.fetchrow("SELECT quote_ident($1), quote_ident(current_user)", schema)
             raise DatabaseNotReady(
                 f"there is no schema {schema}, and the role may not create one. As the owner of the database run: "
-                f"CREATE SCHEMA {schema} AUTHORIZATION {role};"
+                f"CREATE SCHEMA {name} AUTHORIZATION {role};"
             ) from error
     await connection.execute(f'SET search_path = "{schema}"')
 

@@ -84,5 +84,5 @@ TABLES = frozenset({*metadata.tables, VERSION_TABLE})
 
 
 def is_schema_name(name: str) -> bool:
-    """Return whether a schema may have a name: one that means the same in every tool, quoted or not."""
+    """Return whether a schema may have a name, which needs no escape within quotation marks."""
     return _SCHEMA_NAME.fullmatch(name) is not None

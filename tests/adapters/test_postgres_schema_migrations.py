@@ -85,14 +85,15 @@ async def test_a_role_is_told_the_grants_with_the_schema_in_them(
     await storage.close()
 
 
+@pytest.mark.parametrize("schema", ["blue", "select"])
 async def test_a_role_that_may_not_make_the_schema_is_told_what_makes_it(
-    restricted_url: str, owner: asyncpg.Connection
+    restricted_url: str, owner: asyncpg.Connection, schema: str
 ) -> None:
     with pytest.raises(DatabaseNotReady) as rejected:
-        await migrate(restricted_url, schema="blue")
+        await migrate(restricted_url, schema=schema)
     await owner.execute(str(rejected.value).partition("run: ")[2])
-    assert str(await migrate(restricted_url, schema="blue")).startswith("migrated from revision none")
-    assert str(await migrate(restricted_url, schema="blue")).startswith("already at")
+    assert str(await migrate(restricted_url, schema=schema)).startswith("migrated from revision none")
+    assert str(await migrate(restricted_url, schema=schema)).startswith("already at")
 
 
 async def test_a_table_of_the_host_that_has_our_name_is_in_the_way_only_in_its_own_schema(
