@@ -24,7 +24,7 @@ from application.signal import POLL_SECONDS, ChangeSignal
 from application.states import State
 from application.update_task import CompleteTask, UpdateTask
 from application.writes import Applied, Once, Written
-from domain import UNCHANGED, Task, TaskChange, TaskDraft, Unchanged
+from domain import Task, TaskChange, TaskDraft
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,16 +85,17 @@ class UserTasks:
         self._tasks = tasks
         self.user_id = user_id
 
-    async def create(self, title: str, *, task_id: UUID | None = None, once: Once | None = None) -> Written[Task]:
-        """Store and return a new, open task.
+    async def create(
+        self, draft: TaskDraft | str, *, task_id: UUID | None = None, once: Once | None = None
+    ) -> Written[Task]:
+        """Store and return a new, open task, of a draft or a title.
 
         With a `task_id`, a task that exists with the same title is returned as it is (`state` is None). Raises
         InvalidText for the title, TaskAlreadyExists when that task has another title or was deleted,
         IdempotencyKeyReused, TaskContended, StorageUnavailable.
         """
-        draft = TaskDraft(title=title)
         return await self._tasks.create(
-            actor=self.user_id, user_id=self.user_id, draft=draft, task_id=task_id, once=once
+            actor=self.user_id, user_id=self.user_id, draft=TaskDraft.of(draft), task_id=task_id, once=once
         )
 
     async def get(self, task_id: UUID) -> Task:
@@ -111,22 +112,21 @@ class UserTasks:
     async def update(
         self,
         task_id: UUID,
+        change: TaskChange,
         *,
-        title: str | Unchanged = UNCHANGED,
-        is_completed: bool | Unchanged = UNCHANGED,
         expected_version: int | None = None,
         once: Once | None = None,
     ) -> Written[Task]:
-        """Change the fields that are given, and return the task; without effect nothing is written (`state` is None).
+        """Store the change and return the task; a change without effect writes nothing (`state` is None).
 
-        Raises InvalidText and InvalidTask for the new values, TaskNotFound, VersionConflict when a version is expected
+        Raises TaskNotFound, VersionConflict when a version is expected
         and another is stored, IdempotencyKeyReused, TaskContended, StorageUnavailable.
         """
         return await self._tasks.update(
             actor=self.user_id,
             user_id=self.user_id,
             task_id=task_id,
-            change=TaskChange(title=title, is_completed=is_completed),
+            change=change,
             expected_version=expected_version,
             once=once,
         )

@@ -32,6 +32,11 @@ class TaskDraft:
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", TITLE.clean(self.title))
 
+    @staticmethod
+    def of(draft: "TaskDraft | str") -> "TaskDraft":
+        """Return the draft itself, or one with a title and nothing else."""
+        return draft if isinstance(draft, TaskDraft) else TaskDraft(title=draft)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskChange:

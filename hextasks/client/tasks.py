@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import httpx
 
 from application import IDEMPOTENCY_KEY, MAX_PAGE_SIZE, Operation
-from domain import UNCHANGED, Task, TaskChange, TaskDraft, Unchanged
+from domain import Task, TaskChange, TaskDraft
 from domain.rules import USER_ID
 from hextasks.client.messages import (
     BatchResult,
@@ -93,13 +93,15 @@ class UserTasksClient:
         self._tasks = f"/api/{segment}/tasks"
 
     async def create(
-        self, title: str, *, task_id: UUID | None = None, idempotency_key: str | None = None
+        self, draft: TaskDraft | str, *, task_id: UUID | None = None, idempotency_key: str | None = None
     ) -> Written[Task]:
-        """Create an open task. With an id of yours, a task of that id and title is returned as it is.
+        """Create an open task of a draft or a title.
+
+        With an id of yours, a task of that id and title is returned as it is.
 
         Raises InvalidText for the title.
         """
-        body = given(TaskDraft(title=title)) | ({"id": task_id} if task_id else {})
+        body = given(TaskDraft.of(draft)) | ({"id": task_id} if task_id else {})
         response = await self._write("POST", "", body, idempotency_key)
         return written(response, decoded(response, Task))
 
@@ -146,15 +148,14 @@ class UserTasksClient:
     async def update(
         self,
         task_id: UUID,
+        change: TaskChange,
         *,
-        title: str | Unchanged = UNCHANGED,
-        is_completed: bool | Unchanged = UNCHANGED,
         if_version: int | None = None,
         unless_version: int | None = None,
         idempotency_key: str | None = None,
     ) -> Written[Task]:
-        """Change the fields that are given, at least one. Raises InvalidText and InvalidTask for the new values."""
-        body = given(TaskChange(title=title, is_completed=is_completed))
+        """Store the change, of one field at least, and return the task."""
+        body = given(change)
         response = await self._write("PUT", f"/{task_id}", body, idempotency_key, if_version, unless_version)
         return written(response, decoded(response, Task))
 

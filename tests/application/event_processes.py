@@ -38,7 +38,7 @@ async def write(url: str) -> None:
                 ids = [(await user.create("new")).task.id, *ids[:9]]
                 match chance.randrange(3):
                     case 0:
-                        await user.update(chance.choice(ids), title=change.title, is_completed=change.is_completed)
+                        await user.update(chance.choice(ids), change)
                     case 1:
                         await user.delete(chance.choice(ids))
                     case 2:

@@ -7,6 +7,7 @@ import pytest
 from adapters.memory import MemoryTaskRepository
 from adapters.positions import MemoryPositions
 from application import ChangePage, State, Tasks, follow_events
+from domain import TaskChange
 from tests.application.consumers import rest, told
 
 
@@ -19,7 +20,7 @@ async def test_renamed_completed_and_deleted_tasks_are_found(
     await rest(memory, positions)
     await ada.delete(bread.id)
     await ada.complete(eggs.id)
-    await ada.update(milk.id, title="oat milk")
+    await ada.update(milk.id, TaskChange(title="oat milk"))
     if restore:
         repository._users["ada"].epoch ^= 1
     else:
@@ -49,7 +50,7 @@ async def test_tasks_that_change_between_the_pages(
         lambda: ada.complete(made[5].id),  # the first page of all tasks
         lambda: ada.delete(made[0].id),
         memory.purge,
-        lambda: ada.update(made[1].id, title="one"),
+        lambda: ada.update(made[1].id, TaskChange(title="one")),
         lambda: ada.delete(made[2].id),
     ]
     changes = repository.changes

@@ -10,7 +10,7 @@ from adapters.memory import MemoryTaskRepository
 from adapters.positions import MemoryPositions
 from application import PositionsInUse, State, StorageUnavailable, TaskEvent, TaskRepository, Tasks, follow_events
 from application.events import TaskRenamed
-from domain import InvalidText
+from domain import InvalidText, TaskChange
 from tests.application.consumers import Consumer, lists, rest, told, use_cases
 
 
@@ -24,11 +24,11 @@ async def test_each_kind_of_event(tasks: TaskRepository, positions: MemoryPositi
     ada, received = both.of("ada"), []
     milk = (await ada.create("Buy milk")).task
     received += await rest(both, positions)
-    renamed = (await ada.update(milk.id, title="Buy oat milk")).task
+    renamed = (await ada.update(milk.id, TaskChange(title="Buy oat milk"))).task
     received += await rest(both, positions)
     completed = (await ada.complete(milk.id)).task
     received += await rest(both, positions)
-    reopened = (await ada.update(milk.id, is_completed=False)).task
+    reopened = (await ada.update(milk.id, TaskChange(is_completed=False))).task
     received += await rest(both, positions)
     deleted = await ada.delete(milk.id)
     received += await rest(both, positions)
@@ -58,9 +58,9 @@ async def test_who_looks_late_receives_what_is_true_then(memory: Tasks, position
         ("created", "milk"),
         ("completed", "milk"),
     ]
-    await ada.update(milk.id, title="oat milk", is_completed=False)
-    await ada.update(eggs.id, title="six eggs")
-    await ada.update(eggs.id, title="eggs")
+    await ada.update(milk.id, TaskChange(title="oat milk", is_completed=False))
+    await ada.update(eggs.id, TaskChange(title="six eggs"))
+    await ada.update(eggs.id, TaskChange(title="eggs"))
     await ada.complete(tea.id)
     await ada.delete(tea.id)
     await ada.delete((await ada.create("bread")).task.id)
@@ -98,7 +98,7 @@ async def test_an_event_that_was_received_last_comes_again_unchanged(memory: Tas
         async with aclosing(ada.follow(positions)) as events:
             first = await following(events)
         assert told([first]) == [("created", "milk")]
-        await ada.update(milk.id, title="oat milk")
+        await ada.update(milk.id, TaskChange(title="oat milk"))
     async with aclosing(ada.follow(positions)) as events:
         again, *others = [await following(events) for _ in range(3)]
     assert again == first

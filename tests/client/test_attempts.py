@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from adapters.tokens import issue_token
+from domain import TaskChange
 from hextasks import CreateOperation, TaskDraft
 from hextasks.client import ApiProblem, NoResponse, TasksClient, UserTasksClient, transport
 from hextasks.client.transport import LONGEST_PAUSE_SECONDS, MAX_BODY_BYTES, pause_seconds
@@ -38,7 +39,7 @@ async def test_each_write_is_done_once(
     lost = [fault, fault, "forward"]
     unsteady.faults.extend(lost * 5)
     task = (await shaken.create("Buy milk")).task
-    renamed = await shaken.update(task.id, title="Buy oat milk", if_version=1)
+    renamed = await shaken.update(task.id, TaskChange(title="Buy oat milk"), if_version=1)
     completed = await shaken.complete(task.id, if_version=2)
     batch = await shaken.batch([CreateOperation(draft=TaskDraft(title="Buy bread"))])
     deleted = await shaken.delete(task.id, if_version=3)

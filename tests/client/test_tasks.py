@@ -36,14 +36,14 @@ async def test_a_task_is_created_changed_and_deleted(me: UserTasksClient) -> Non
     task = written.task
     assert (task.title, task.version, task.is_completed, task.user_id) == ("Buy milk", 1, False, me.user_id)
     assert (written.sync_token or "").endswith("-1")
-    renamed = (await me.update(task.id, title="Buy oat milk")).task
+    renamed = (await me.update(task.id, TaskChange(title="Buy oat milk"))).task
     assert (renamed.title, renamed.version) == ("Buy oat milk", 2)
     done = await me.complete(task.id)
     assert done.task.is_completed
     again = await me.complete(task.id)
     assert (again.task, again.sync_token) == (done.task, None)
     assert await me.get(task.id) == done.task
-    reopened = (await me.update(task.id, is_completed=False)).task
+    reopened = (await me.update(task.id, TaskChange(is_completed=False))).task
     assert reopened.completed_at is None
     deleted = await me.delete(task.id)
     assert deleted.task is None
@@ -123,8 +123,8 @@ async def test_a_batch_is_carried_out_completely_or_not_at_all(me: UserTasksClie
 async def test_writes_take_a_version_that_the_task_must_or_must_not_have(me: UserTasksClient) -> None:
     [task] = await created(me, "Buy milk")
     for write in (
-        me.update(task.id, title="no", if_version=9),
-        me.update(task.id, title="no", unless_version=1),
+        me.update(task.id, TaskChange(title="no"), if_version=9),
+        me.update(task.id, TaskChange(title="no"), unless_version=1),
         me.complete(task.id, if_version=9),
         me.complete(task.id, unless_version=1),
         me.delete(task.id, if_version=9),
@@ -133,7 +133,7 @@ async def test_writes_take_a_version_that_the_task_must_or_must_not_have(me: Use
         with pytest.raises(ApiProblem) as error:
             await write
         assert (error.value.status, error.value.code, error.value.current_version) == (412, "version_mismatch", 1)
-    assert (await me.update(task.id, title="yes", if_version=1, unless_version=9)).task.version == 2
+    assert (await me.update(task.id, TaskChange(title="yes"), if_version=1, unless_version=9)).task.version == 2
     assert (await me.complete(task.id, if_version=2)).task.version == 3
     await me.delete(task.id, if_version=3)
 
@@ -158,7 +158,7 @@ async def test_errors_are_those_of_the_domain_or_typed_problems(me: UserTasksCli
     with pytest.raises(InvalidText):
         await me.create(" ")
     with pytest.raises(InvalidText):
-        await me.update(task.id, title="x" * 501)
+        await me.update(task.id, TaskChange(title="x" * 501))
     with pytest.raises(HextasksError) as invalid:
         await me.list(limit=501, q="")
     assert isinstance(invalid.value, ApiProblem)

@@ -17,6 +17,7 @@ import application
 import domain
 import entrypoints
 import hextasks
+from domain import TaskChange
 from hextasks import (
     NOTHING,
     CreateOperation,
@@ -78,8 +79,8 @@ async def test_no_error_repeats_what_users_wrote() -> None:
             lambda: ada.create("Buy tea", task_id=task.id),
             lambda: ada.create(SECRET, once=other),
             lambda: ada.create(SECRET, task_id=wrong),
-            lambda: ada.update(task.id, is_completed=wrong),
-            lambda: ada.update(task.id, title="Buy tea", expected_version=7),
+            lambda: ada.update(task.id, TaskChange(is_completed=wrong)),
+            lambda: ada.update(task.id, TaskChange(title="Buy tea"), expected_version=7),
             lambda: ada.get(uuid4()),
             lambda: ada.apply(twice),
             lambda: ada.apply([CreateOperation(draft=TaskDraft(title="Buy tea"), task_id=task.id)]),

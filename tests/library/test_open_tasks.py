@@ -13,6 +13,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from adapters.postgres.dsn import connect_arguments
+from domain import TaskChange
 from hextasks import (
     DeleteOperation,
     InvalidTask,
@@ -68,8 +69,8 @@ async def test_a_user_works_on_any_source(tasks: Tasks) -> None:
     ada = tasks.of(f"ada {uuid4()}")
     made = [(await ada.create(title)).task for title in ("Buy milk", "Écrire", "Sweep")]
     once = Once(key="k", fingerprint=b"f")
-    renamed = await ada.update(made[0].id, title="Buy oat milk", expected_version=1, once=once)
-    assert (await ada.update(made[0].id, title="Buy oat milk", expected_version=1, once=once)).is_replayed
+    renamed = await ada.update(made[0].id, TaskChange(title="Buy oat milk"), expected_version=1, once=once)
+    assert (await ada.update(made[0].id, TaskChange(title="Buy oat milk"), expected_version=1, once=once)).is_replayed
     with pytest.raises(VersionConflict):
         await ada.complete(made[0].id, expected_version=1)
     assert (await ada.complete(made[1].id)).task.is_completed
@@ -98,7 +99,7 @@ async def test_an_id_of_another_type_is_one_error(tasks: Tasks, wrong: Any) -> N
     for call in (
         ada.create("Buy milk", task_id=wrong),
         ada.get(wrong),
-        ada.update(wrong, title="Buy tea"),
+        ada.update(wrong, TaskChange(title="Buy tea")),
         ada.complete(wrong),
         ada.delete(wrong, once=Once(key="k", fingerprint=b"f")),
         ada.delete(wrong),

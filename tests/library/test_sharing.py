@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres.dsn import connect_arguments
+from domain import TaskChange
 from hextasks import PageRequest, StorageUnavailable, UserTasks, open_tasks
 from hextasks.postgres import EngineExecutor, PoolExecutor
 from tests.library.conftest import engine_on
@@ -58,7 +59,7 @@ async def test_cancelled_calls_leave_nothing(source: Any, ada: UserTasks, pool: 
     task = (await ada.create("Buy milk")).task
     async with pool.acquire() as other, other.transaction():
         await other.execute("SELECT FROM task_counters WHERE user_id = $1 FOR UPDATE", ada.user_id)
-        calls = [asyncio.create_task(ada.update(task.id, title=f"Buy {n}")) for n in range(5)]
+        calls = [asyncio.create_task(ada.update(task.id, TaskChange(title=f"Buy {n}"))) for n in range(5)]
         calls += [asyncio.create_task(ada.create(f"Task {n}")) for n in range(5)]
         await waits_for_a_lock(pool)
         for call in calls:

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
+from domain import TaskChange
 from hextasks import (
     CreateOperation,
     StorageUnavailable,
@@ -86,7 +87,7 @@ async def test_a_rejected_write_leaves_the_transaction_usable(
     with pytest.raises(TaskAlreadyExists):
         await ada.create("Buy tea", task_id=task.id)
     with pytest.raises(VersionConflict):
-        await ada.update(task.id, title="Buy tea", expected_version=7)
+        await ada.update(task.id, TaskChange(title="Buy tea"), expected_version=7)
     with pytest.raises(TaskNotFound):
         await ada.delete(uuid4())
     draft = TaskDraft(title="Buy tea")
