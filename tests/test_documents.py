@@ -44,6 +44,7 @@ EXECUTED = {
     ("docs/guides/roles.md", "sql"),  # tests/http/test_least_privilege.py
     ("docs/reference/events.md", "js"),  # tests/http/test_events.py
     ("CONTRIBUTING.md", "shell"),  # commands of make, which are only looked up
+    ("docs/index.md", "shell"),  # the same
     *((document, "shell") for document in FOREIGN),
 }
 MASKS = {
