@@ -44,6 +44,7 @@ EXECUTED = {
     ("docs/guides/roles.md", "sql"),  # tests/http/test_least_privilege.py
     ("docs/reference/events.md", "js"),  # tests/http/test_events.py
     ("CONTRIBUTING.md", "shell"),  # commands of make, which are only looked up
+    ("docs/index.md", "shell"),  # the same
     *((document, "shell") for document in FOREIGN),
 }
 MASKS = {
@@ -135,14 +136,8 @@ async def test_a_backup_is_restored(server: Server, tmp_path: Path) -> None:
 
 def test_the_second_command_of_the_quick_start_runs_every_test() -> None:
     second = blocks("README.md", "shell")[1]
-    dry = subprocess.run(
-        [*second.split(), "--dry-run"],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command, environment = [*second.split(), "--dry-run"], {"PATH": os.environ["PATH"]}
+    dry = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert re.search(r"-m pytest -n 3 --dist worksteal\s*$", dry.stdout, re.MULTILINE), "with nothing deselected"
     assert second.strip() in (ROOT / ".ci/run").read_text().splitlines()
 
@@ -178,18 +173,8 @@ def test_the_litestar_command_works(served: dict[str, str]) -> None:
 def test_the_tests_of_a_consumer_succeed(tmp_path: Path) -> None:
     for number, module in enumerate(blocks("docs/guides/testing.md", "python")):
         (tmp_path / f"test_{number}.py").write_text(module)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:schemathesis",
-        "-p",
-        "no:faker",
-        "-o",
-        "asyncio_mode=auto",
-    ]
+    options = "-q -p no:schemathesis -p no:faker -o asyncio_mode=auto"
+    command = [sys.executable, "-m", "pytest", *options.split()]
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "HEXTASKS_TESTS"))}
     ran = subprocess.run(command, cwd=tmp_path, env=outside, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout
