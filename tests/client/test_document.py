@@ -111,7 +111,7 @@ async def everything(client: TasksClient, user: str) -> str:
     me = client.of(user)
     await client.live()
     await client.ready()
-    task = (await me.create(**NEW, task_id=uuid4())).task
+    task = (await me.create(TaskDraft(**NEW), task_id=uuid4())).task
     await me.create("two")
     await me.get(task)
     page = await me.list(limit=1, completed=False, q="o")
@@ -119,7 +119,7 @@ async def everything(client: TasksClient, user: str) -> str:
     changes = await me.changes(limit=1)
     await anext(me.all_changes(since=changes.next))
     versions: Any = {"if_version": 1, "unless_version": 9}
-    await me.update(task.id, **CHANGE, **versions)
+    await me.update(task.id, TaskChange(**CHANGE), **versions)
     for write in (me.complete, me.delete):
         with pytest.raises(ApiProblem):
             await write(task.id, **versions)
