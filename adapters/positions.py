@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict, deque
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 from uuid import UUID
@@ -63,13 +64,15 @@ class SqlitePositions(PositionStore):
     """
 
     def __init__(self, path: str | Path, *, timeout: float = 5.0) -> None:
-        """Open or create the file.
+        """Open the file, or create it for its owner alone, because it has titles.
 
         Waits up to `timeout` seconds for another process that has it open, then raises PositionsInUse. Raises
         sqlite3.Error when the file cannot be opened, or is not one of these.
         """
         import sqlite3  # not loaded where there is no such file
 
+        with suppress(OSError):  # which SQLite reports
+            Path(path).touch(mode=0o600)
         self._db = sqlite3.connect(path, timeout=timeout, isolation_level=None)
         try:
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -10,6 +10,7 @@ again, with the same Message-ID. One process at a time. The first digest lists a
 """
 
 import asyncio
+import os
 import smtplib
 import sqlite3
 import sys
@@ -74,4 +75,5 @@ def main(url: str, folder: str, server: str, recipient: str) -> None:
 
 
 if __name__ == "__main__":
+    os.umask(0o077)  # for the files, which have titles
     main(*sys.argv[1:])

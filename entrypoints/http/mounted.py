@@ -55,6 +55,7 @@ def ending_on_signal(streams: Streams) -> Iterator[None]:
 
     The signals reach the server's own handlers, too. Outside of the main thread, where none arrives, this does nothing.
     """
+    streams.have_ended = False  # the application may be started again
     if threading.current_thread() is not threading.main_thread():
         yield
         return

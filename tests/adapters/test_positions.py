@@ -111,3 +111,8 @@ def test_another_file_is_rejected(tmp_path: Path) -> None:
         SqlitePositions(tmp_path / "notes.txt")
     with pytest.raises(sqlite3.OperationalError):
         SqlitePositions(tmp_path / "no folder" / "positions")
+
+
+def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
+    with SqlitePositions(tmp_path / "positions"):
+        assert {file.stat().st_mode & 0o077 for file in tmp_path.iterdir()} == {0}

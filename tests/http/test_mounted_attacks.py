@@ -69,6 +69,17 @@ async def test_what_they_ask_before_each_request_they_ask_before_ours() -> None:
             assert (await ada.get(f"/api/{user}/tasks", headers={"X-Key": "k"})).status_code == status
 
 
+async def test_events_go_on_in_an_application_that_is_started_again() -> None:
+    app = ours("ada")
+    async with client(app) as ada:
+        for _ in range(2):
+            async with app.lifespan(), ada.stream("GET", "/api/ada/tasks/events") as stream:
+                parts = stream.aiter_text()
+                assert "event: ready" in await anext(parts)
+                await ada.post("/api/ada/tasks", json={"title": "Buy milk"})
+                assert "Buy milk" in await anext(parts)
+
+
 @pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}])
 async def test_what_a_foreign_page_may_send_without_asking_writes_nothing(headers: dict[str, str]) -> None:
     """Their users may be known by a cookie, which a browser adds to such requests, too."""
