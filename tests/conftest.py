@@ -24,7 +24,7 @@ gc.disable()
 
 # How much Hypothesis tries by default, and with --hypothesis-profile=fast or =torture.
 settings.register_profile(
-    "test", max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "test", max_examples=50, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("fast", settings.get_profile("test"), max_examples=10)
 settings.register_profile("torture", settings.get_profile("test"), max_examples=5000, stateful_step_count=60)
@@ -33,7 +33,12 @@ settings.load_profile("test")
 IN_A_SCHEMA: Coalescing = "user"
 REPOSITORIES = [
     "memory",
-    *(pytest.param(mode, id=f"postgres-{mode}", marks=pytest.mark.database) for mode in get_args(Coalescing)),
+    *(
+        pytest.param(
+            mode, id=f"postgres-{mode}", marks=[pytest.mark.database, *([pytest.mark.unmeasured] * (mode != "all"))]
+        )
+        for mode in get_args(Coalescing)
+    ),
 ]
 
 
@@ -112,9 +117,10 @@ async def empty_schema_database(schema_database: Database) -> Database:
 
 
 async def emptied(database: Database) -> Database:
-    tables = ", ".join(f"{database.schema or 'public'}.{name}" for name in metadata.tables)
+    """Delete every row, which for few rows takes a tenth of the time of TRUNCATE."""
     async with database.connection() as connection:
-        await connection.execute(f"TRUNCATE {tables}")
+        for table in metadata.tables:
+            await connection.execute(f"DELETE FROM {database.schema or 'public'}.{table}")
     return database
 
 
