@@ -31,7 +31,7 @@ def test_the_service_conforms_to_its_document(service: Service, tmp_path: Path) 
         f"--config-file={HERE / 'schemathesis.toml'}",
         "run",
         f"{service.url}/openapi.json",
-        *["--checks=all", "--mode=all", "--max-examples=5", "--seed=1"],
+        *["--checks=all", "--mode=all", "--max-examples=10", "--seed=1"],
         "--exclude-operation-id=followTasks",  # which has no end
         *os.environ.get("TEST_SCHEMATHESIS_ARGS", "").split(),
     ]
