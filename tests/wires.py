@@ -1,4 +1,4 @@
-"""TCP for tests: a free port, and a connection to a server that may be interrupted."""
+"""TCP for tests: a free port, whether a server answers, and a connection to one that may be interrupted."""
 
 import asyncio
 import random
@@ -6,6 +6,10 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import parse_qs, urlsplit
+
+import httpx
+
+from tests.patience import DEADLINE_SECONDS
 
 
 def free_port() -> int:
@@ -17,6 +21,15 @@ def free_port() -> int:
         port = random.randrange(15_000, 32_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
+
+
+def answers(url: str) -> bool:
+    """Return whether a server answers, with anything but an error of its own."""
+    try:
+        # Without TLS, for which each client loads all roots: 20 ms of processor time.
+        return not httpx.get(url, timeout=DEADLINE_SECONDS, verify=False).is_server_error
+    except httpx.TransportError:
+        return False
 
 
 class Wire:

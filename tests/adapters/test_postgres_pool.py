@@ -70,14 +70,14 @@ async def test_the_first_ping_detects_a_server_that_stopped_responding(
 
 
 async def test_a_busy_connection_is_not_pinged_and_an_idle_one_is(
-    small: Database, monkeypatch: pytest.MonkeyPatch
+    empty_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[str] = []
-    async with small.connection() as connection:
+    async with empty_database.connection() as connection:
         connection.add_query_logger(lambda query: sent.append(query.query))
     monkeypatch.setattr(module, "TRUST_SECONDS", 0.0)
-    await backend(small)
-    await backend(small)
+    await backend(empty_database)
+    await backend(empty_database)
     await asyncio.sleep(0)
     assert sent == ["SELECT pg_backend_pid() AS pid", "SELECT 1", "SELECT pg_backend_pid() AS pid"]
 

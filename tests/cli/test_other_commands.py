@@ -14,7 +14,7 @@ from adapters.postgres.dsn import connect_arguments
 from entrypoints.cli import COMMANDS, counted, main
 from entrypoints.settings import Settings
 from entrypoints.start import StartError, with_kept_secret, with_secret
-from tests.cli.processes import command, ended, hextasks, said, serving, started
+from tests.cli.processes import command, hextasks, said, serving
 from tests.databases import Server
 
 SECRET = "a secret that is thirty-two bytes"
@@ -84,15 +84,12 @@ class TestMigrate:
             assert "Bearer" not in "".join(served.lines)
             assert served.line("mode") == "production, 1 worker"
             assert re.fullmatch(r"PostgreSQL at \S+", served.line("database"))
-            assert httpx.get(f"{served.address}/health/ready").status_code == 200
+            assert httpx.get(f"{served.address}/health/ready", verify=False).status_code == 200
         assert list(tmp_path.iterdir()) == []
 
-    def test_several_at_once_all_succeed(self, tmp_path: Path, database_url: str) -> None:
-        processes = [started("migrate", cwd=tmp_path, DATABASE_URL=database_url) for _ in range(3)]
-        for result in [ended(process) for process in processes]:
-            assert (result.returncode, result.stderr) == (0, "")
-        assert "already" in command("migrate", cwd=tmp_path, DATABASE_URL=database_url).stdout
-        assert list(tmp_path.iterdir()) == [], "no token key was generated"
+    def test_it_generates_no_token_key(self, tmp_path: Path, database_url: str) -> None:
+        assert command("migrate", cwd=tmp_path, DATABASE_URL=database_url).returncode == 0
+        assert list(tmp_path.iterdir()) == []
 
     async def test_a_database_of_a_newer_version_is_refused(self, tmp_path: Path, database_url: str) -> None:
         assert command("migrate", cwd=tmp_path, DATABASE_URL=database_url).returncode == 0
@@ -197,7 +194,7 @@ class TestToken:
             token = command("token", "ada", cwd=started_in, **settings).stdout.strip()
             assert str(tmp_path / "home" / "x") in command("doctor", cwd=started_in, **settings).stdout
             headers = {"Authorization": f"Bearer {token}"}
-            assert httpx.get(f"{served.address}/api/ada/tasks", headers=headers).status_code == 200
+            assert httpx.get(f"{served.address}/api/ada/tasks", headers=headers, verify=False).status_code == 200
         assert [path.name for path in (tmp_path / "home" / "x").iterdir()] == ["jwt_secret"]
         assert list(started_in.iterdir()) == []
 

@@ -52,7 +52,7 @@ def test_every_acknowledged_task_is_stored_once(home: Path, database: Path) -> N
     over = Event()
 
     def add(served: Served) -> None:
-        with httpx.Client() as client:
+        with httpx.Client(verify=False) as client:
             while not over.is_set():
                 sent.append(title := a_title())
                 status = served.add(title, client).status_code
@@ -63,7 +63,7 @@ def test_every_acknowledged_task_is_stored_once(home: Path, database: Path) -> N
                     over.wait(0.05)
 
     def watch(served: Served) -> None:
-        with httpx.Client() as client:
+        with httpx.Client(verify=False) as client:
             while not over.wait(0.01):
                 live_statuses.add(live(served, client))
 
@@ -108,7 +108,7 @@ def test_one_of_two_services_restarts_it_for_both(home: Path, database: Path) ->
 
 
 def test_a_stop_during_the_restart_leaves_nothing_running(home: Path, database: Path) -> None:
-    with serving(home) as served, httpx.Client() as client:
+    with serving(home) as served, httpx.Client(verify=False) as client:
         assert adds(served, "before")
         kill_server_for_good(database)
         assert served.add("refused").status_code == 503

@@ -10,7 +10,7 @@ from hextasks import NOTHING, StorageUnavailable, TaskRepository
 from hextasks.testing import a_task
 from hextasks.testing.contract import RepositoryContract
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.unmeasured]
 
 
 class TestSqlite(RepositoryContract):

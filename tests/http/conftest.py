@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.browser import Browser, running_browser
 from tests.databases import STORAGES, Server
 from tests.http.wire import Place, claims, made, token
 from tests.services import Client, Service, running_service
@@ -38,6 +39,12 @@ def service(request: pytest.FixtureRequest) -> Iterator[Service]:
 def clients(service: Service) -> Iterator[tuple[Client, Client]]:
     with service.client() as one, service.client() as another:
         yield one, another
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with running_browser(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
 
 
 @pytest.fixture

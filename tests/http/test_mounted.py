@@ -145,9 +145,9 @@ def test_errors_of_the_api_are_problems(ada: httpx.Client) -> None:
 def test_all_other_errors_are_theirs(ada: httpx.Client) -> None:
     assert ada.get("/hello", headers={"X-Key": ""}).text == "hello"
     for path in ("/hello", ADAS):
-        keyless = httpx.get(f"{ada.base_url}{path}", headers={"X-User": "ada"})
+        keyless = httpx.get(f"{ada.base_url}{path}", headers={"X-User": "ada"}, verify=False)
         assert (keyless.status_code, keyless.json()) == (401, {"theirs": "401: no key"})
-    nobody = httpx.get(f"{ada.base_url}{ADAS}", headers={"X-Key": "k"})
+    nobody = httpx.get(f"{ada.base_url}{ADAS}", headers={"X-Key": "k"}, verify=False)
     assert (nobody.status_code, nobody.json()) == (401, {"theirs": "401: nobody"})
     assert ada.get("/fault").json() == {"theirs": "theirs"}
     assert "theirs" in ada.get("/v1/todo/ada").json()
@@ -205,13 +205,15 @@ class TestTokens:
     def test_users_are_those_of_the_tokens_and_limited(self, url: str) -> None:
         token = {"Authorization": f"Bearer {issue_token(SECRET, 'ada')}"}
         path = f"{url}/api/ada/tasks"
-        assert_problem(httpx.get(path), "token_missing")
-        with httpx.stream("GET", f"{path}/events", headers=token) as stream:
+        assert_problem(httpx.get(path, verify=False), "token_missing")
+        with httpx.stream("GET", f"{path}/events", headers=token, verify=False) as stream:
             assert stream.status_code == 200
-            assert_problem(httpx.get(f"{path}/events", headers=token), "rate_limited")
-        assert httpx.post(path, json=BUY_MILK, headers=token).headers["ratelimit"].startswith('"user";r=2')
+            assert_problem(httpx.get(f"{path}/events", headers=token, verify=False), "rate_limited")
+        assert (
+            httpx.post(path, json=BUY_MILK, headers=token, verify=False).headers["ratelimit"].startswith('"user";r=2')
+        )
         for _ in range(3):
-            limited = httpx.get(path, headers=token)
+            limited = httpx.get(path, headers=token, verify=False)
         assert_problem(limited, "rate_limited")
 
     def test_the_document_names_the_scheme(self) -> None:
@@ -237,7 +239,7 @@ def test_the_storage_is_purged(tasks: Tasks, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_user_that_is_no_text_is_an_error_of_theirs(tasks: Tasks) -> None:
     number: Any = len
     with served(host(TasksPlugin(tasks, user_of=lambda _: number("seven")))) as url:
-        answer = httpx.get(f"{url}/api/5/tasks", headers={"X-Key": "k"})
+        answer = httpx.get(f"{url}/api/5/tasks", headers={"X-Key": "k"}, verify=False)
     assert (answer.status_code, answer.json()) == (500, {"theirs": "user_of has to return a str, not int"})
 
 

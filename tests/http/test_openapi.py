@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 
 from domain import TASK_FIELDS, InvalidText
-from tests.browser import needs_chromium, running_browser
+from tests.browser import Browser, needs_chromium
 from tests.fields import REJECTED, RULES
 from tests.http.wire import STATUS, dereferenced, raw
 from tests.services import Service, running_service
@@ -202,8 +201,8 @@ class TestPage:
         assert not re.findall(r"""(?:https?:)?//[\w-]+\.[\w.-]+""", page.text)
 
     @needs_chromium
-    def test_a_token_fills_in_its_user(self, service: Service, tmp_path: Path) -> None:
-        with service.client("auth0|Zoë") as zoe, running_browser(tmp_path) as browser:
+    def test_a_token_fills_in_its_user(self, service: Service, browser: Browser) -> None:
+        with service.client("auth0|Zoë") as zoe:
             tab = browser.open(f"{service.url}/docs")
             tab.until("document.querySelectorAll('.opblock').length", len(OPERATIONS))
             token = zoe.headers["Authorization"].removeprefix("Bearer ")
@@ -216,14 +215,15 @@ class TestPage:
             shown = "document.querySelector('#operations-tasks-listTasks [placeholder=user_id]')?.value"
             tab.until(shown, "auth0|Zoë")
             assert not tab.errors
+            tab.close()
 
     @needs_chromium
-    def test_a_browser_shows_the_operations(self, service: Service, tmp_path: Path) -> None:
-        with running_browser(tmp_path) as browser:
-            tab = browser.open(f"{service.url}/docs")
-            tab.until("document.querySelectorAll('.opblock').length", len(OPERATIONS))
-            page = tab.evaluate("document.documentElement.outerHTML")
-            assert not tab.errors
+    def test_a_browser_shows_the_operations(self, service: Service, browser: Browser) -> None:
+        tab = browser.open(f"{service.url}/docs")
+        tab.until("document.querySelectorAll('.opblock').length", len(OPERATIONS))
+        page = tab.evaluate("document.documentElement.outerHTML")
+        assert not tab.errors
+        tab.close()
         shown = re.findall(r'class="opblock opblock-(\w+)', page)
         assert sorted(shown) == sorted(method for _, method in OPERATIONS)
         for words in ("View all personal tasks", "Create a task", "Complete a task", "Authorize"):

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.tokens import issue_token
-from tests.browser import Browser, Tab, needs_chromium, running_browser
+from tests.browser import Browser, Tab, needs_chromium
 from tests.cli.processes import command
 from tests.embedded_servers import end_servers, query, with_cluster
 from tests.http.page import FOCUSED, NOTICES, SHOWN_FORM, STATUS, TITLES, Backend, add, control, retitle
@@ -62,12 +62,6 @@ def backend(home: Path) -> Iterator[Backend]:
     backend = Backend(home)
     yield backend
     backend.stop()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with running_browser(tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
 
 
 @pytest.fixture

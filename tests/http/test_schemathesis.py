@@ -1,6 +1,6 @@
 """Schemathesis against the OpenAPI document: every operation, check and phase, with valid and invalid data.
 
-TEST_SCHEMATHESIS_ARGS has further arguments, for another run or a longer one: --seed=7 --max-examples=1000.
+TEST_SCHEMATHESIS_ARGS has further arguments, for another run or a longer one: --seed=7 --max-examples=500.
 """
 
 import json

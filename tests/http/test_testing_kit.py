@@ -49,7 +49,9 @@ def served(service: InProcessService) -> Iterator[httpx.Client]:
         thread.start()
         eventually(lambda: server.started)
         headers = {"Authorization": f"Bearer {make_token()}"}
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", headers=headers) as client:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", headers=headers, verify=False
+        ) as client:
             yield client
         server.should_exit = True
         thread.join()

@@ -18,7 +18,7 @@ from tests.databases import Server, migrated
 from tests.library.conftest import engine_on
 from tests.patience import DATABASE_TIMEOUT_SECONDS as TIMEOUT
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.unmeasured]
 SCHEMA = "elsewhere"
 
 
@@ -73,7 +73,6 @@ async def tasks(
 class TestBorrowed(
     contract.TaskContract,
     contract.ListContract,
-    contract.SearchContract,
     contract.StateContract,
     contract.UserContract,
     contract.PurgeContract,

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from importlib.metadata import distributions
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.databases import Server, migrated
 from tests.packaging.installed import PROJECT, ROOT, bare, full, run, succeeded
 from tests.patience import DEADLINE_SECONDS, GENEROUS, SERVER_DEADLINE_SECONDS, eventually
-from tests.wires import free_port
+from tests.wires import answers, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -76,14 +75,7 @@ def test_its_worker_processes_serve(tmp_path: Path, database_url: str) -> None:
     settings = GENEROUS | {"PORT": str(port), "WEB_CONCURRENCY": "2", "DATABASE_URL": database_url}
     with subprocess.Popen([full() / "hextasks", "serve"], cwd=tmp_path, env=settings, start_new_session=True) as served:
         try:
-            eventually(lambda: is_ready(port), SERVER_DEADLINE_SECONDS)
+            eventually(lambda: answers(f"http://127.0.0.1:{port}/health/ready"), SERVER_DEADLINE_SECONDS)
         finally:
             served.send_signal(signal.SIGTERM)
         assert served.wait(DEADLINE_SECONDS) == 0
-
-
-def is_ready(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health/ready").is_success
-    except httpx.TransportError:
-        return False

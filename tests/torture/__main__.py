@@ -39,7 +39,7 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "hostile": lambda folder, postgres, _: hostile(folder, postgres, seconds=20.0, connections=300, is_strict=True),
     "retries": lambda folder, postgres, size: retries(folder, postgres, rounds=size.rounds),
-    "replicas": lambda folder, postgres, _: replicas(folder, postgres, seconds=60.0),
+    "replicas": lambda folder, postgres, _: replicas(folder, postgres, seconds=60.0, pause=2.0),
     "stop": lambda folder, postgres, size: stop(folder, postgres, rounds=size.few),
     "soak": lambda folder, postgres, size: soak(folder, postgres, minutes=size.minutes),
 }

@@ -51,8 +51,8 @@ class Change(NamedTuple):
     outcome: str
 
 
-async def replicas(folder: Path, postgres: OwnPostgres, *, seconds: float) -> list[Finding]:
-    """Let three processes change one list for `seconds`, and then wait until all have the same."""
+async def replicas(folder: Path, postgres: OwnPostgres, *, seconds: float, pause: float) -> list[Finding]:
+    """Let three processes change one list for `seconds`, one kill after each `pause` at most; then all are the same."""
     database = await postgres.new_database()
     service = Service(folder, postgres, database)
     user = f"user-{uuid4()}"
@@ -73,7 +73,7 @@ async def replicas(folder: Path, postgres: OwnPostgres, *, seconds: float) -> li
         over = time.monotonic() + seconds
         try:
             for victim in cycle(kills):
-                await asyncio.sleep(random.uniform(0.5, 2.0))
+                await asyncio.sleep(random.uniform(pause / 4, pause))
                 if time.monotonic() > over:
                     break
                 kills[victim] += 1

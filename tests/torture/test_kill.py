@@ -1,7 +1,6 @@
 """The short form of the kills, and proof that the ledger detects losses."""
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
@@ -14,12 +13,13 @@ from tests.torture.report import kept
 from tests.torture.service import COALESCING
 
 
-@pytest.mark.parametrize("mode", get_args(Coalescing))
+# In the mode "user" the same code shares statements, among fewer calls; killing PostgreSQL is one of the outages.
+@pytest.mark.parametrize("mode", ["all", "off"])
 async def test_a_kill_loses_nothing(
     tmp_path: Path, postgres: OwnPostgres, monkeypatch: pytest.MonkeyPatch, mode: Coalescing
 ) -> None:
     monkeypatch.setenv(COALESCING, mode)
-    kept(await kills(tmp_path, postgres, rounds=2 if mode == "all" else 1, seconds=0.5))
+    kept(await kills(tmp_path, postgres, rounds=1, seconds=0.5))
 
 
 def a_task(version: int, title: str = "Buy milk", *, is_completed: bool = False, key: str = "1") -> Json:

@@ -17,7 +17,7 @@ async def test_repeated_writes_are_done_once(tmp_path: Path, postgres: OwnPostgr
 
 
 async def test_offline_clients_lose_and_repeat_nothing(tmp_path: Path, postgres: OwnPostgres) -> None:
-    kept(await replicas(tmp_path, postgres, seconds=5.0))
+    kept(await replicas(tmp_path, postgres, seconds=3.0, pause=0.7))
 
 
 CHANGES = """

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import cycle, islice
+from itertools import cycle, islice, takewhile
 from uuid import uuid4
 
 from tests.patience import until
@@ -70,7 +70,7 @@ class Traffic:
         since = time.monotonic()
 
         async def enough() -> bool:
-            late = (event for event in reversed(self.events) if event.ended > since)
+            late = takewhile(lambda event: event.ended > since, reversed(self.events))
             return sum(event.began > since and event.status in (201, 204) for event in late) >= writes
 
         await until(enough)

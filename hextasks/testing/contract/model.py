@@ -127,7 +127,7 @@ class ModelRepository:
         walk = state.number if is_first else since.walk
         if not is_first and (
             since.epoch != state.epoch
-            or since.number > state.number
+            or max(since.number, since.walk) > state.number
             or self.floors[user_id] > max(since.number, since.walk)
         ):
             raise StateExpired

@@ -36,9 +36,8 @@ class TestPostgres(Contract):
     async def tasks(self, database: Database) -> PostgresTaskRepository:
         """Return a repository without tasks."""
         async with database.connection() as connection:
-            await connection.execute(  # pyright: ignore[reportUnknownMemberType]  # of asyncpg
-                "TRUNCATE tasks, task_counters, task_tombstones, idempotency_keys"
-            )
+            for table in ("tasks", "task_counters", "task_tombstones", "idempotency_keys"):
+                await connection.execute(f"DELETE FROM {table}")  # pyright: ignore[reportUnknownMemberType]  # of asyncpg
         return PostgresTaskRepository(database)
 
 
