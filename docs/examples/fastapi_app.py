@@ -7,7 +7,7 @@ $ curl -H 'X-User: ada' -H 'Content-Type: application/json' 127.0.0.1:8000/todo 
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from hextasks import DomainError, HextasksError, PageRequest, Task, UserTasks, o
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     """Open the storage while the application runs."""
     async with open_tasks(os.environ["DATABASE_URL"]) as app.state.tasks:
         yield

@@ -12,7 +12,6 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from docs.examples.sqlite_tables import Tables, change_of, task_of, text_of
 from hextasks import (
     NOTHING,
     ApplicationError,
@@ -34,6 +33,8 @@ from hextasks import (
     check_since,
     search_key,
 )
+
+from .sqlite_tables import Tables, change_of, task_of, text_of
 
 LIST = """
 SELECT document FROM tasks
