@@ -42,11 +42,11 @@ class FollowEvents:
         act twice notes the event's `id`. With `wait=False` the events end, the last one delivered, when there are no
         more.
 
-        The events of one user come in the order of their numbers. They are derived from the state of the tasks: who
-        looks late receives fewer. A task that was created and completed meanwhile gives both events, one that was
-        created and deleted gives none, one that was renamed twice gives one. Where changes are not known completely,
-        after a restored backup or an absence longer than deletions are kept, all tasks of the user are compared with
-        what was seen, so that no deletion is missed; that takes memory for them all.
+        The events of one user come in the order of their numbers. They are derived from the state of the tasks, so a
+        follower that looks late receives fewer. A task that was created and completed meanwhile gives both events, one
+        that was created and deleted gives none, one that was renamed twice gives one. Where changes are not known
+        completely, after a restored backup or an absence longer than deletions are kept, all tasks of the user are
+        compared with what was seen, so that no deletion is missed; that takes memory for them all.
 
         Writes of the same process (and signal) are noticed at once, those of others by a look at the states of all
         users: one query for 1000 users, with a pause of `poll_seconds` after each look. Between two events nothing of

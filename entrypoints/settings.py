@@ -187,10 +187,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             from adapters.tokens.remote_keys import is_fetchable  # its HTTP client loads slowly
 
             if not is_fetchable(self.jwt_jwks_url):
-                yield _error(
-                    "JWT_JWKS_URL",
-                    "must start with https:// or http:// and a host name, and must not contain a password or #",
-                )
+                rule = "must start with https:// or http:// and a host name, and must not contain a password or #"
+                yield _error("JWT_JWKS_URL", rule)
 
     def _broken_production_rules(self) -> Iterator[SettingsError]:
         if not self.database_url:

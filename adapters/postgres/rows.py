@@ -31,6 +31,11 @@ def outcome_of_write(task: T, row: asyncpg.Record) -> Written[T]:
     return Written(task=task, state=State(epoch=row["epoch"], number=row["version"]))
 
 
+def states(rows: Sequence[asyncpg.Record]) -> dict[str, State]:
+    """Return the states of users, in the order of the rows."""
+    return {user_id: State(epoch=epoch, number=number) for user_id, epoch, number in rows}
+
+
 def applied(writes: Sequence[Write], rows: Sequence[asyncpg.Record]) -> Applied:
     """Return the outcome that the rows of APPLY describe. Raises StateMismatch and WritesRejected."""
     if not rows:

@@ -17,7 +17,7 @@ from adapters.postgres.errors import DID_NOTHING, fault
 from adapters.postgres.executor import Executor
 from adapters.postgres.operations import Operation, added, arguments_of, read, written
 from adapters.postgres.purge_statements import PURGE_KEYS, PURGE_REMOVALS
-from adapters.postgres.rows import applied, beside_counter, change, outcome_of_write
+from adapters.postgres.rows import applied, beside_counter, change, outcome_of_write, states
 from adapters.postgres.shared_statements import SharedStatements
 from adapters.postgres.statements import ADD, ALL_STATES, CHANGES, GET, RECALL, REMOVE, SAVE, STATES, page_statement
 from adapters.postgres.tables import idempotency_keys
@@ -201,13 +201,11 @@ class PostgresTaskRepository(TaskRepository):
         return ChangePage.cut([change(row[3:]) for row in found], limit=limit, since=since, state=state)
 
     async def states(self, user_ids: Collection[str]) -> dict[str, State]:
-        rows = await self._database.fetch(STATES, ([*user_ids],))
-        return {user_id: State(epoch=epoch, number=number) for user_id, epoch, number in rows}
+        return states(await self._database.fetch(STATES, ([*user_ids],)))
 
     async def all_states(self, *, after: str, limit: int) -> dict[str, State]:
         # A range of the primary key; on a sharded database, of every shard.
-        rows = await self._database.fetch(ALL_STATES, ALL_STATES.arguments({"after": after, "limit": limit}))
-        return {user_id: State(epoch=epoch, number=number) for user_id, epoch, number in rows}
+        return states(await self._database.fetch(ALL_STATES, ALL_STATES.arguments({"after": after, "limit": limit})))
 
     async def purge(self, *, removed_before: datetime, keys_before: datetime, limit: int) -> int:
         removals = await self._database.fetch(PURGE_REMOVALS, (removed_before, limit))

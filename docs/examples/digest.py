@@ -38,8 +38,8 @@ async def collect(url: str, file: Path, news: sqlite3.Connection) -> None:
 def mail(news: sqlite3.Connection, smtp: smtplib.SMTP, recipient: str) -> None:
     """Send one mail to each user with news, and forget these once the server has accepted it.
 
-    A user whose mail is rejected keeps nobody else from theirs, and is tried again the next time. Raises the last such
-    rejection, when all were tried.
+    A rejected mail does not keep the others from being sent, and is sent again the next time. Raises the last
+    rejection, after all mails.
     """
     rejection = None
     name, _, domain = recipient.rpartition("@")

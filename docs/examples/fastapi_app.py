@@ -28,7 +28,7 @@ app = FastAPI(lifespan=lifespan)
 
 
 def my_tasks(request: Request, x_user: Annotated[str, Header()]) -> UserTasks:
-    """Return the use-cases of the user who sends the request. Replace the header by your authentication."""
+    """Return the use-cases of the user who sends the request. Use your own authentication instead of the header."""
     tasks: UserTasks = request.app.state.tasks.of(x_user)
     return tasks
 

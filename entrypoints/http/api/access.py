@@ -30,10 +30,10 @@ class Lease:
 
 
 class Callers(Protocol):
-    """Tells who sends a request."""
+    """Identifies the user who sends a request."""
 
     async def user_id(self, request: Request[Any, Any, Any]) -> str:
-        """Return the user. Whoever is none is rejected by an exception."""
+        """Return the user's id. Raises an exception for a request without a valid user."""
         ...
 
     async def lease(self, request: Request[Any, Any, Any]) -> Lease:
