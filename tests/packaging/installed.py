@@ -51,6 +51,11 @@ def distributions() -> tuple[Path, Path]:
     return sdist, wheel
 
 
+def version_of(file: Path) -> str:
+    """Return the version in the name of a wheel or an sdist."""
+    return file.name.removesuffix(".tar.gz").split("-")[1]
+
+
 def bare() -> Path:
     """Return the programs of an environment that has the wheel without extras."""
     return _made_once("bare", lambda folder: _install(folder, "")) / "bin"

@@ -8,24 +8,24 @@ import tarfile
 from pathlib import Path
 from zipfile import ZipFile
 
-from tests.packaging.installed import PROJECT, ROOT, succeeded, uv
+from tests.packaging.installed import ROOT, succeeded, uv, version_of
 
 DIST = ROOT / "dist"
 TWINE = ROOT / ".tools" / "release" / "bin" / "twine"
-VERSION: str = PROJECT["project"]["version"]
 
 
 def main() -> int:
-    """Build, check and list the files; then compare version, changelog and tags."""
+    """Build, check and list the files; then compare the tags with the version that was built and with the changelog."""
     shutil.rmtree(DIST, ignore_errors=True)
     uv("build", "--out-dir", DIST)
     files = sorted(DIST.glob("hextasks-*"))
+    version = version_of(files[0])
     print(succeeded(TWINE, "--no-color", "check", "--strict", *files), end="")
     for file in files:
         print(f"\n{file.relative_to(ROOT)}, {file.stat().st_size / 1024:.0f} KiB", *listed(file), sep="\n  ")
-    print(f"\n{write_sbom(DIST / f'hextasks-{VERSION}.cdx.json').relative_to(ROOT)}")
-    found = disagreements(VERSION, (ROOT / "CHANGELOG.md").read_text(), tags())
-    print(*found or [f"\n{VERSION}: version, changelog and tag agree"], sep="\n")
+    print(f"\n{write_sbom(DIST / f'hextasks-{version}.cdx.json').relative_to(ROOT)}")
+    found = disagreements(version, (ROOT / "CHANGELOG.md").read_text(), tags())
+    print(*found or [f"\n{version}: {'tag and changelog agree' if tags() else 'a build without a tag'}"], sep="\n")
     return int(bool(found))
 
 
@@ -49,15 +49,11 @@ def tags() -> list[str]:
 
 
 def disagreements(version: str, changelog: str, tags: list[str]) -> list[str]:
-    """Return where the newest entry of the changelog or a tag names another version; normally nowhere.
-
-    A version that is not released yet ends in `.dev0`, and its entry says `unreleased` where others have their date.
-    """
-    released = version.removesuffix(".dev0")
-    when = r"\d{4}-\d\d-\d\d" if version == released else "unreleased"
+    """Return where a tag and the version made of it, or the date in the changelog's newest entry, do not agree."""
     newest = re.findall(r"^## .*$", changelog, re.MULTILINE)[0]
-    wrong = [] if re.fullmatch(rf"## {re.escape(released)}, {when}", newest) else [f"version {version}, but {newest!r}"]
-    return wrong + [f"version {version}, but tag {tag}" for tag in tags if tag != f"v{version}"]
+    wrong = [f"tag {tag}, but version {version}" for tag in tags if tag != f"v{version}"]
+    dated = [tag for tag in tags if not re.fullmatch(rf"## {re.escape(tag[1:])}, \d{{4}}-\d\d-\d\d", newest)]
+    return wrong + [f"tag {tag}, but {newest!r}" for tag in dated]
 
 
 if __name__ == "__main__":

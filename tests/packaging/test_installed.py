@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import distributions
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from tests.databases import Server, migrated
-from tests.packaging.installed import PROJECT, ROOT, bare, full, run, succeeded
+from tests.packaging.installed import ROOT, bare, distributions, full, run, succeeded, version_of
 from tests.patience import DEADLINE_SECONDS, GENEROUS, SERVER_DEADLINE_SECONDS, eventually
 from tests.wires import answers, free_port
 
@@ -24,9 +24,9 @@ README_PROGRAMS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read
 
 def test_a_bare_install_brings_nothing_else() -> None:
     [packages] = bare().parent.glob("lib/python*/site-packages")
-    assert [each.metadata["Name"] for each in distributions(path=[str(packages)])] == ["hextasks"]
+    assert [each.metadata["Name"] for each in metadata.distributions(path=[str(packages)])] == ["hextasks"]
     top = {path.name for path in packages.iterdir() if not path.name.startswith(("_virtualenv", "__pycache__"))}
-    assert top == {"hextasks", f"hextasks-{PROJECT['project']['version']}.dist-info"}
+    assert top == {"hextasks", f"hextasks-{version_of(distributions()[1])}.dist-info"}
 
 
 @pytest.mark.parametrize("programs", [bare, full])
@@ -43,7 +43,7 @@ def test_the_programs_of_the_readme_run_bare(tmp_path: Path) -> None:
 
 def test_the_bare_command_says_what_to_install(tmp_path: Path) -> None:
     assert "serve" in succeeded(bare() / "hextasks", "--help", cwd=tmp_path)
-    assert succeeded(bare() / "hextasks", "--version", cwd=tmp_path).strip() == PROJECT["project"]["version"]
+    assert succeeded(bare() / "hextasks", "--version", cwd=tmp_path).strip() == version_of(distributions()[1])
     for command in (["serve"], ["doctor"], ["token", "ada"]):
         refused = run(bare() / "hextasks", *command, cwd=tmp_path)
         assert (refused.returncode, refused.stdout) == (1, "")
