@@ -11,6 +11,7 @@ from adapters.postgres.deadline import Deadline
 from adapters.postgres.dsn import connect_arguments
 from adapters.postgres.errors import storage_errors
 from adapters.postgres.executor import StatementExecutor
+from adapters.postgres.observers import StatementObserver
 from adapters.postgres.pool import Pool, PoolSettings
 from adapters.postgres.privileges import EXAMINE, NEEDED_ARGUMENTS, describe_missing
 
@@ -22,13 +23,21 @@ class Database(StatementExecutor):
     Needs `close` at the end; opens nothing before its first use.
     """
 
-    def __init__(self, url: str, pool: PoolSettings | None = None, *, schema: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        pool: PoolSettings | None = None,
+        *,
+        schema: str | None = None,
+        observers: tuple[StatementObserver, ...] = (),
+    ) -> None:
         """Prepare a pool for a URL as providers show it. Raises ValueError for any other, or for a bad schema.
 
-        `schema` has the tables; without one, those of the role's search path are used.
+        `schema` has the tables; without one, those of the role's search path are used. `observers` are notified of each
+        statement.
         """
         pool = pool or PoolSettings()
-        super().__init__(timeout=pool.timeout, schema=schema)
+        super().__init__(timeout=pool.timeout, schema=schema, observers=observers)
         self.schema = schema
         # Statements stay prepared as long as their connection is open. By default asyncpg forgets them after five
         # minutes, which costs two round trips for each.
