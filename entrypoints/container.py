@@ -24,13 +24,15 @@ class Container(containers.DeclarativeContainer):
     """The components of one running service. Needs prepared settings; any component may be overridden in tests."""
 
     settings = providers.Dependency(instance_of=Settings)
+    statement_observers = providers.Object(())
+    """The StatementObservers of a database, as a tuple."""
 
     clock = providers.Singleton(SystemClock)
     ids = providers.Singleton(Uuid7Ids)
     storage = providers.Selector(
         settings.provided.storage,
         memory=providers.Singleton(ReadyStorage, providers.Singleton(MemoryTaskRepository)),
-        postgres=providers.Singleton(postgres_storage, settings),
+        postgres=providers.Singleton(postgres_storage, settings, statement_observers),
     )
     tasks = storage.provided.tasks
     keys = providers.Selector(

@@ -9,7 +9,7 @@ from entrypoints.settings import DATABASE_URL_EXAMPLE, Settings
 from entrypoints.start import StartError
 
 if TYPE_CHECKING:
-    from adapters.postgres import PostgresStorage
+    from adapters.postgres import PostgresStorage, StatementObserver
 
 
 class Storage(Protocol):
@@ -56,8 +56,11 @@ class ReadyStorage:
         """Do nothing."""
 
 
-def postgres_storage(settings: Settings) -> "PostgresStorage":
-    """Return the storage in the database that prepared settings name. Raises StartError for a bad URL."""
+def postgres_storage(settings: Settings, observers: "tuple[StatementObserver, ...]" = ()) -> "PostgresStorage":
+    """Return the storage in the database that prepared settings name, whose `observers` are notified of statements.
+
+    Raises StartError for a bad URL.
+    """
     from adapters.postgres import PoolSettings, PostgresStorage
 
     assert settings.database_url is not None, "the settings are prepared"  # noqa: S101
@@ -73,6 +76,7 @@ def postgres_storage(settings: Settings) -> "PostgresStorage":
             ),
             schema=settings.database_schema,
             coalescing=settings.database_coalescing,
+            observers=observers,
             migrates=not settings.in_production,
         )
     except ValueError as error:

@@ -15,6 +15,7 @@ from adapters.postgres.migrations import (
     migrate,
     schema_state,
 )
+from adapters.postgres.observers import StatementObserver
 from adapters.postgres.pool import PoolSettings
 from adapters.postgres.statement import Statement
 from adapters.postgres.tables import TABLES
@@ -33,6 +34,7 @@ __all__ = [
     "PostgresTaskRepository",
     "SchemaState",
     "Statement",
+    "StatementObserver",
     "UnknownRevision",
     "migrate",
     "schema_state",

@@ -79,6 +79,8 @@ class Coalescer:
         self._most_under_way = most_under_way
         self._enough = enough
         self._mixes_users = mixes_users
+        self.statements, self.calls = 0, 0
+        """How many shared statements have run, and for how many calls."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -166,6 +168,8 @@ class Coalescer:
         try:
             if not is_alone:
                 assert self._together is not None  # noqa: S101
+                self.statements += 1
+                self.calls += len(calls)
                 outcomes = await self._together(calls, max(call.deadline for call in calls))
             elif not calls[0].outcome.done():
                 outcomes = [await self._alone(calls[0])]

@@ -6,12 +6,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cache
 from operator import attrgetter
+from time import perf_counter
 from typing import Any, Protocol
 
 import asyncpg
 
 from adapters.postgres.deadline import Deadline
 from adapters.postgres.errors import DID_NOTHING, Fault, fault, storage_errors
+from adapters.postgres.observers import StatementObserver
 from adapters.postgres.statement import Statement
 from adapters.postgres.tables import SCHEMA_RULE, TABLES, is_schema_name
 
@@ -42,8 +44,9 @@ class StatementExecutor(Executor):
     A statement runs a second time if the first try provably did nothing, or if it is a read whose connection was lost.
     """
 
-    def __init__(self, *, timeout: float, schema: str | None) -> None:
+    def __init__(self, *, timeout: float, schema: str | None, observers: tuple[StatementObserver, ...] = ()) -> None:
         self.timeout = timeout
+        self._observers = observers
         self._sql = _sql_in(schema)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -52,13 +55,26 @@ class StatementExecutor(Executor):
     ) -> list[asyncpg.Record]:
         loop = self._running_loop()
         sql = self._sql(statement)
-        with storage_errors, Deadline(loop, loop.time() + self.timeout if deadline is None else deadline):
-            try:
-                return await self._fetch_once(sql, arguments)
-            except Exception as error:
-                if fault(error) not in (_READ_RUNS_AGAIN if statement.is_read else DID_NOTHING):
-                    raise
-            return await self._fetch_once(sql, arguments)
+        started = perf_counter()
+        try:
+            with storage_errors, Deadline(loop, loop.time() + self.timeout if deadline is None else deadline):
+                rows: list[asyncpg.Record] | None = None
+                try:
+                    rows = await self._fetch_once(sql, arguments)
+                except Exception as error:
+                    if fault(error) not in (_READ_RUNS_AGAIN if statement.is_read else DID_NOTHING):
+                        raise
+                if rows is None:
+                    rows = await self._fetch_once(sql, arguments)
+        except BaseException as error:
+            self._notify(statement, started, error)
+            raise
+        self._notify(statement, started)
+        return rows
+
+    def _notify(self, statement: Statement, started: float, error: BaseException | None = None) -> None:
+        for observer in self._observers:
+            observer.finished(statement, started, error)
 
     @abstractmethod
     async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:

@@ -10,6 +10,7 @@ from adapters.postgres.database import Database
 from adapters.postgres.epochs import renew_epochs
 from adapters.postgres.errors import storage_errors
 from adapters.postgres.migrations import DatabaseNotReady, Migrated, SchemaState, migrate, rejections, schema_state
+from adapters.postgres.observers import StatementObserver
 from adapters.postgres.pool import PoolSettings
 from adapters.postgres.privileges import describe_missing
 from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
@@ -40,13 +41,14 @@ class PostgresStorage:
         *,
         schema: str | None = None,
         coalescing: Coalescing = "all",
+        observers: tuple[StatementObserver, ...] = (),
         migrates: bool,
     ) -> None:
         """Prepare, without connecting. Raises ValueError for a bad URL or schema.
 
         `migrates` has `start` bring an older schema to the newest revision, rather than reject it.
         """
-        self.database = Database(url, pool, schema=schema)
+        self.database = Database(url, pool, schema=schema, observers=observers)
         self.tasks = PostgresTaskRepository(self.database, coalescing=coalescing)
         self._migrates = migrates
         self._is_checked = False

@@ -24,9 +24,12 @@ from entrypoints.http.docs.index import index_router
 from entrypoints.http.docs.page import docs_router
 from entrypoints.http.limits import server_limits
 from entrypoints.http.page.routes import page_router
+from entrypoints.http.server.asgi import App
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.observers import RequestObserver
+from entrypoints.metrics.app import MetricsApp
+from entrypoints.metrics.service import ServiceMetrics
 from entrypoints.purging import purging
 from entrypoints.settings import Settings
 from entrypoints.start import describe_failure
@@ -38,11 +41,16 @@ UNUSED_SETTINGS = Settings(database_url="memory://", jwt_secret=secrets.token_ur
 
 
 def create_app(
-    container: Container, *, observers: tuple[RequestObserver, ...] = (), limits: ServerLimits | None = None
+    container: Container,
+    *,
+    observers: tuple[RequestObserver, ...] = (),
+    metrics: ServiceMetrics | None = None,
+    limits: ServerLimits | None = None,
 ) -> ExchangeLayer:
     """Return the whole ASGI application of a container with prepared settings.
 
-    `observers` are notified of each request; `limits` are those of the settings unless given.
+    `observers` are notified of each request. The admin port shows `metrics`, which observe the requests, too.
+    `limits` are those of the settings unless given.
     """
     settings: Settings = container.settings()
     cors = cors_config(settings)
@@ -51,13 +59,16 @@ def create_app(
     def is_quiet() -> bool:
         return layer.admission.in_progress <= limits.max_concurrent_requests // 10
 
+    app: App = create_litestar(container, cors, max_body_size=limits.body_bytes, is_quiet=is_quiet)
     layer = ExchangeLayer(
-        create_litestar(container, cors, max_body_size=limits.body_bytes, is_quiet=is_quiet),
+        MetricsApp(app, metrics, port=settings.admin_port) if metrics else app,
         limits=limits,
-        observers=observers,
+        observers=(metrics.requests, *observers) if metrics else observers,
         allows_origin=cors.is_origin_allowed if cors else None,
         admin_port=settings.admin_port,
     )
+    if metrics:
+        metrics.watch(layer, container.signal(), container.storage())
     return layer
 
 
