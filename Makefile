@@ -9,13 +9,17 @@ SERVED := $(if $(wildcard $(READY)),$(READY),.venv/.served)
 # An installation that was interrupted leaves .venv without a mark, and perhaps packages without all of their files.
 AGAIN = $$(test ! -d .venv || test -e .venv/.ready || test -e .venv/.served || echo --reinstall)
 SYNC = again=$(AGAIN); rm -f .venv/.ready .venv/.served; $(UV) sync --frozen $(QUIET) $$again
+# The container image and its version: the tag of the commit, or one that names the commit.
+export IMAGE ?= hextasks
+REVISION = $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)
+VERSION = $(or $(patsubst v%,%,$(shell git describe --tags --exact-match --match 'v*' 2>/dev/null)),0.0.0+$(REVISION))
 # Trust the machine's certificate authorities, which a company's proxy needs.
 export UV_SYSTEM_CERTS = true
 
 # Keep compiled code, whatever the environment says: without it every process starts up to a second later.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help serve test test-fast clients torture bench docs check format release-check clean
+.PHONY: help serve test test-fast clients torture bench docs image up down test-image check format release-check clean
 
 help:  ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -23,7 +27,7 @@ help:  ## Show these commands
 serve: $(SERVED)  ## Run the service; settings come from the environment and .env
 	@exec .venv/bin/hextasks serve
 
-test: $(READY)  ## Run every test and check the coverage
+test: $(READY) .tools/kubernetes/.ready  ## Run every test and check the coverage
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory .clients/.ready || echo 'Without the tools, the tests of tests/http/test_clients.py are skipped'; fi
 	@rm -f .coverage*
 	.venv/bin/coverage run -m pytest -n 3 --dist worksteal $(PYTEST_ARGS)
@@ -47,6 +51,23 @@ bench: $(READY) .bench/usual/.ready  ## Compare with the usual stack, the limit 
 docs: .docs/.ready  ## Build the documentation into .docs/site
 	@NO_MKDOCS_2_WARNING=1 .docs/python/bin/mkdocs build --strict --quiet
 	@echo 'Open .docs/site/index.html'
+
+image:  ## Build the container image, and print its size; needs Docker
+	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(IMAGE_ARGS) --tag $(IMAGE) .
+	@docker image inspect --format '{{.Size}}' $(IMAGE) | awk '{ printf "$(IMAGE) %s has %.0f MB\n", "$(VERSION)", $$1 / 1e6 }'
+
+up: image  ## Run the service in containers: PostgreSQL, two replicas and a proxy; data stays until they are removed
+	@test -n "$$JWT_SECRET" || grep -qs '^JWT_SECRET=.' .env || { umask 077; echo 'Generating JWT_SECRET, kept in .env'; \
+	  printf '\nJWT_SECRET=%s\n' "$$(head -c 48 /dev/urandom | base64 | tr -d '\n')" >>.env; }
+	docker compose up --detach --wait --wait-timeout 120 proxy
+	@echo "hextasks listens on http://$$(docker compose port proxy 8000)"
+
+# The file of compose requires a secret, also where it is not used.
+down:  ## Stop and remove these containers, but not the data
+	@JWT_SECRET=unused docker compose down
+
+test-image: $(READY)  ## Build the container image, and test it and the guides for it; needs Docker
+	TEST_IMAGE=1 .venv/bin/pytest -q tests/operations/test_image.py
 
 check: $(READY)  ## Lint, type checks and import rules
 	.venv/bin/ruff check
@@ -96,6 +117,11 @@ $(READY): pyproject.toml uv.lock | $(UV)
 	@echo 'Installing uv, which installs the rest, into .tools'
 	@python3 -m venv .tools
 	@.tools/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+
+.tools/kubernetes/.ready: pyproject.toml uv.lock | $(UV)
+	@echo 'Installing the schemas of Kubernetes into .tools/kubernetes'
+	@UV_PROJECT_ENVIRONMENT=.tools/kubernetes $(UV) sync --frozen --only-group kubernetes --quiet
+	@touch $@
 
 .tools/release/.ready: pyproject.toml uv.lock | $(UV)
 	@echo 'Installing the tools for releases into .tools/release'

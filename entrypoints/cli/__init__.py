@@ -3,6 +3,7 @@
 import argparse
 import gc
 import os
+import signal
 import sys
 from typing import Any, NamedTuple, NoReturn
 
@@ -51,6 +52,8 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and exit with 0, or with 1 and one line on standard error when it failed."""
+    if os.getpid() == 1:  # in a container, where the system ignores signals that have no handler
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     gc.set_threshold(GC_THRESHOLD, 10, 10)  # collections while modules load find nothing and take a tenth of the start
     try:
         _run(arguments)
