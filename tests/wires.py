@@ -23,6 +23,13 @@ def free_port() -> int:
             return port
 
 
+def connects(port: int) -> bool:
+    """Return whether a server accepts connections."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS):
+        return True
+    return False
+
+
 def answers(url: str) -> bool:
     """Return whether a server answers, with anything but an error of its own."""
     try:

@@ -7,8 +7,8 @@ from typing import Any
 
 import asyncpg
 
+from adapters.postgres.connector import Connector, are_shared
 from adapters.postgres.deadline import Deadline
-from adapters.postgres.dsn import connect_arguments
 from adapters.postgres.errors import storage_errors
 from adapters.postgres.executor import StatementExecutor
 from adapters.postgres.observers import StatementObserver
@@ -39,15 +39,24 @@ class Database(StatementExecutor):
         pool = pool or PoolSettings()
         super().__init__(timeout=pool.timeout, schema=schema, observers=observers)
         self.schema = schema
-        # Statements stay prepared as long as their connection is open. By default asyncpg forgets them after five
-        # minutes, which costs two round trips for each.
-        self._arguments = {"max_cached_statement_lifetime": 0, **connect_arguments(url)}
-        self._arguments["timeout"] = self._arguments.get("timeout") or pool.timeout
+        self._connector = Connector(url, timeout=pool.timeout)
         self.pool = Pool(self.connect, pool)
 
     async def connect(self) -> asyncpg.Connection:
         """Open a connection outside of the pool; the caller closes it. Raises the driver's errors."""
-        return await asyncpg.connect(**self._arguments)
+        return await self._connector.connect()
+
+    @property
+    def pooler(self) -> str:
+        """The pooler through which the database was reached last, in words; empty if there is none or none is known."""
+        return self._connector.pooler
+
+    async def shares(self, connection: asyncpg.Connection) -> bool:
+        """Return whether a pooler lends to others, too, what serves an open connection. Raises StorageUnavailable."""
+        if not self.pooler:
+            return False
+        async with self.connection(at_once=True) as other, asyncio.timeout(self.timeout):
+            return await are_shared(connection, other)
 
     async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
         lent = self.pool.take() or await self.pool.acquire()

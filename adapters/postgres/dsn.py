@@ -25,6 +25,7 @@ _CHOICES = {
     "ssl_max_protocol_version": _TLS_VERSIONS,
     "target_session_attrs": ("any", "primary", "standby", "prefer-standby", "read-write", "read-only"),
     "gsslib": ("gssapi", "sspi"),
+    "pgbouncer": ("true", "false"),
 }
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::\d*)?")
 _FORM = "postgresql://user:password@host:port/database"
@@ -67,11 +68,26 @@ def connect_arguments(url: str) -> dict[str, Any]:
         arguments["ssl"] = ssl.create_default_context()
     if "," in parts.netloc.rpartition("@")[2] or "," in query.get("host", ""):
         query.setdefault("target_session_attrs", "read-write")
-    if query.get("pgbouncer") == "true":  # a transaction pooler does not keep prepared statements
-        arguments["statement_cache_size"] = 0
+    if "pgbouncer" in query:  # whether a pooler keeps no prepared statements; otherwise each connection is examined
+        arguments["statement_cache_size"] = 0 if query["pgbouncer"] == "true" else 100
     kept = {name: value for name, value in query.items() if name in _KNOWN}
     arguments["dsn"] = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(kept), ""))
     return arguments
+
+
+def each_host(arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the arguments of a URL once for each of its hosts, in its order."""
+    parts = urlsplit(arguments["dsn"])
+    user, at, hosts = parts.netloc.rpartition("@")
+    if hosts:
+        urls = [parts._replace(netloc=f"{user}{at}{host}") for host in hosts.split(",")]
+    else:
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        names, ports = query.get("host", "").split(","), query.get("port", "").split(",")
+        pairs = zip(names, ports if len(ports) > 1 else ports * len(names), strict=True)
+        each = [query | {"host": name, "port": port} for name, port in pairs] if len(names) > 1 else [query]
+        urls = [parts._replace(query=urlencode(one)) for one in each]
+    return [{**arguments, "dsn": url.geturl()} for url in urls]
 
 
 def _are_hosts(text: str) -> bool:

@@ -27,6 +27,8 @@ class Examined:
     encoding: str
     grants: tuple[str, ...]
     """The statements that grant the privileges that the role lacks."""
+    pooler: str
+    """The pooler in between, in words; empty if there is none."""
     schema: SchemaState | None
     """None if the role lacks privileges, so that it may not read the revision."""
 
@@ -79,7 +81,11 @@ class PostgresStorage:
             found = await self.database.examine()
             schema = None if found["grants"] else await schema_state(self.database)
         return Examined(
-            server_version=found["version"], encoding=found["encoding"], grants=tuple(found["grants"]), schema=schema
+            server_version=found["version"],
+            encoding=found["encoding"],
+            grants=tuple(found["grants"]),
+            pooler=self.database.pooler,
+            schema=schema,
         )
 
     async def migrate(self) -> Migrated:

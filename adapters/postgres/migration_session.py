@@ -41,6 +41,10 @@ after which PostgreSQL cancels an autovacuum that is in the way."""
 HEARTBEAT_SECONDS = 1.0
 SILENCE_SECONDS = 10.0
 """A migration fails once the database has not answered for so long, or has waited so long for the next statement."""
+_NEEDS_A_SESSION = (
+    "a migration needs a connection of its own, but this pooler shares connections; run with the DATABASE_URL of the "
+    "database itself, or of a pooler in session mode: hextasks migrate"
+)
 
 _log = logging.getLogger("hextasks.storage")
 _one_at_a_time = asyncio.Lock()  # alembic keeps its context in module globals
@@ -100,14 +104,16 @@ async def migration_session(
     """Open a connection for alembic, which begins and commits its transactions itself, under the migration lock.
 
     Its search path is the database's schema, which is made if there is none. One process migrates; the others wait up
-    to `lock_timeout` seconds. Raises MigrationTimeout when that time is exceeded, DatabaseNotReady when the role may
-    not make the schema, TimeoutError when the database stops responding, and the driver's own errors, those of the
-    block included.
+    to `lock_timeout` seconds. Raises MigrationTimeout when that time is exceeded, DatabaseNotReady behind a pooler that
+    shares connections, or when the role may not make the schema, TimeoutError when the database stops responding, and
+    the driver's own errors, those of the block included.
     """
     async with _one_at_a_time:
         connection = await database.connect()
         watch = _Watch(database, connection)
         try:
+            if await database.shares(connection):  # and with it the lock and the settings
+                raise DatabaseNotReady(_NEEDS_A_SESSION)
             async with watch.running():
                 watch.pid = await connection.fetchval("SELECT pg_backend_pid()")
                 await _take_lock(connection, lock_timeout, watch)

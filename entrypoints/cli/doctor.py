@@ -91,7 +91,8 @@ async def _examined(settings: Settings) -> list[Finding]:
     except StorageUnavailable as error:
         return [Finding("database", f"unavailable: {describe_failure(error)}", "start it, or correct DATABASE_URL")]
     remedy = "" if found.encoding == "UTF8" else "create a database with encoding UTF8"
-    findings = [Finding("database", f"PostgreSQL {found.server_version}, {found.encoding}", remedy)]
+    through = f", through {found.pooler}" if found.pooler else ""
+    findings = [Finding("database", f"PostgreSQL {found.server_version}, {found.encoding}{through}", remedy)]
     if found.schema is None:
         remedy = f"as the owner of the tables run: {' '.join(found.grants)}"
         return [*findings, Finding("privileges", "the role lacks some", remedy)]
