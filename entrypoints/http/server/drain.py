@@ -1,5 +1,6 @@
-"""Draining: from SIGTERM on, the process is not ready. After a delay, in which load balancers notice that, requests are
-rejected, streams end, requests in progress finish; then the server stops.
+"""A stop: from SIGTERM on the process is not ready, and after a delay, in which load balancers notice that, it drains.
+
+While it drains, requests are rejected, streams end, and requests in progress finish; then the server stops.
 """
 
 import asyncio
