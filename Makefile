@@ -15,7 +15,7 @@ export UV_SYSTEM_CERTS = true
 # Keep compiled code, whatever the environment says: without it every process starts up to a second later.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help serve test test-fast clients torture bench docs check format release-check clean
+.PHONY: help serve test test-fast clients torture soak bench docs check format release-check clean
 
 help:  ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,10 @@ clients: $(READY) .clients/.ready  ## Lint the OpenAPI document, and test client
 
 torture: $(READY)  ## Test reliability: kills, outages, disconnects, overload, hostile clients, stops, long load; about 20 minutes
 	.venv/bin/python -m tests.torture $(TORTURE_ARGS)
+
+SOAK_MINUTES ?= 60
+soak: $(READY)  ## Run two replicas under mixed load for SOAK_MINUTES, by default an hour, restarts in it; needs haproxy
+	.venv/bin/python -m tests.torture soak --minutes $(SOAK_MINUTES)
 
 bench: $(READY) .bench/usual/.ready  ## Compare with the usual stack, the limit and the database; BENCH_ARGS=--quick takes two minutes
 	.venv/bin/python -m tests.benchmarks $(BENCH_ARGS)

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from tests.torture.client import Answer, Client, Event, Json
 from tests.torture.ledger import Ledger
-from tests.torture.traffic import COMPLETE, CREATE, LIST, READ, RENAME, REMOVE, REOPEN, Traffic, everything
+from tests.torture.traffic import COMPLETE, CREATE, LIST, READ, REMOVE, RENAME, REOPEN, Traffic, everything
 
 BATCH, CHANGES = "batch", "changes"
 MIXED = {READ: 100, LIST: 25, CHANGES: 15, CREATE: 12, RENAME: 14, COMPLETE: 8, REOPEN: 4, REMOVE: 20, BATCH: 4}

@@ -3,10 +3,10 @@
 import asyncio
 import csv
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from subprocess import DEVNULL
 
 import httpx
 
@@ -61,13 +61,13 @@ class Proxy:
     async def running(self) -> AsyncIterator["Proxy"]:
         """Run it until the end of the block, from when it has found a replica."""
         assert HAPROXY, MISSING
-        process = subprocess.Popen([HAPROXY, "-db", "-q", "-f", self._file], stdin=subprocess.DEVNULL)
+        process = await asyncio.create_subprocess_exec(HAPROXY, "-db", "-q", "-f", self._file, stdin=DEVNULL)
         try:
             await until(self.has_any)
             yield self
         finally:
             process.terminate()
-            await asyncio.to_thread(process.wait)
+            await process.wait()
 
     async def has_any(self) -> bool:
         """Return whether it passes requests on."""
