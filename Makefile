@@ -19,7 +19,7 @@ export UV_SYSTEM_CERTS = true
 # Keep compiled code, whatever the environment says: without it every process starts up to a second later.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help serve test test-fast clients torture poolers bench docs image up down test-image check format release-check clean
+.PHONY: help serve test test-fast clients torture soak poolers bench docs image up down test-image check format release-check clean
 
 help:  ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,10 @@ torture: $(READY)  ## Test reliability: kills, outages, disconnects, overload, h
 
 poolers: $(READY)  ## Test the whole contract of the repository through PgBouncer, where it is installed
 	TEST_WHOLE_POOLED_CONTRACT=1 .venv/bin/pytest -q tests/torture/test_poolers.py
+
+SOAK_MINUTES ?= 60
+soak: $(READY)  ## Run two replicas under mixed load for SOAK_MINUTES, by default an hour, restarts in it; needs haproxy
+	.venv/bin/python -m tests.torture soak --minutes $(SOAK_MINUTES)
 
 bench: $(READY) .bench/usual/.ready  ## Compare with the usual stack, the limit and the database; BENCH_ARGS=--quick takes two minutes
 	.venv/bin/python -m tests.benchmarks $(BENCH_ARGS)

@@ -61,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     max_streams_per_user: Annotated[int, Meta(ge=1, le=100_000)] = 20
     rate_limit_burst: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     rate_limit_per_second: Annotated[float, Meta(ge=0.001, le=1_000_000)] = 10.0
+    shutdown_delay: Annotated[float, Meta(ge=0, le=600)] = 0.0
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")) -> Self:

@@ -64,6 +64,7 @@ def test_the_defaults() -> None:
         "max_streams_per_user": 20,
         "rate_limit_burst": 0,
         "rate_limit_per_second": 10.0,
+        "shutdown_delay": 0.0,
     }
 
 
@@ -103,6 +104,7 @@ def test_the_defaults() -> None:
         *[("IDEMPOTENCY_HOURS", text, int(text)) for text in ("1", "8760")],
         *[("RATE_LIMIT_BURST", text, int(text)) for text in ("0", "1000000")],
         *[("RATE_LIMIT_PER_SECOND", text, float(text)) for text in ("0.01", "1000000")],
+        *[("SHUTDOWN_DELAY", text, float(text)) for text in ("0", "600")],
     ],
 )
 def test_accepted_values(name: str, text: str, value: object) -> None:
@@ -150,6 +152,7 @@ def test_accepted_values(name: str, text: str, value: object) -> None:
         *[("IDEMPOTENCY_HOURS", bad) for bad in ("-0", "8761", "0.5", "tell-tale")],
         *[("RATE_LIMIT_BURST", bad) for bad in ("-7", "1000001", "tell-tale")],
         *[("RATE_LIMIT_PER_SECOND", bad) for bad in ("0e7", "-7", "nan", "tell-tale")],
+        *[("SHUTDOWN_DELAY", bad) for bad in ("-7", "601", "nan", "tell-tale")],
         *[(name, bad) for name in SECONDS for bad in ("0e7", "-7", "86401", "nan", "inf", "tell-tale")],
     ],
     ids=lambda text: text[:30],

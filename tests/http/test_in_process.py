@@ -149,7 +149,13 @@ async def test_the_deadline_cancels_the_request_only(
         assert await asyncio.create_task(call()) == 0
 
 
-async def test_a_draining_process_admits_liveness_probes_alone(client: httpx.AsyncClient, app: ExchangeLayer) -> None:
+async def test_a_process_that_stops_is_not_ready_and_then_admits_liveness_probes_alone(
+    client: httpx.AsyncClient, app: ExchangeLayer
+) -> None:
+    app.admission.is_stopping = True
+    assert_problem(await client.get("/health/ready"), "shutting_down")
+    answer = await client.get(TASKS)
+    assert (answer.status_code, answer.headers["connection"]) == (200, "close")
     app.admission.is_draining = True
     assert_problem(await client.get(TASKS), "shutting_down")
     assert_problem(await client.get("/health/ready"), "shutting_down")

@@ -187,13 +187,13 @@ class Client:
             raise NoAnswer("timeout") from None
 
     async def try_to_ask(
-        self, kind: str, method: str, end: str = "", body: Json | None = None
+        self, kind: str, method: str, end: str = "", body: Json | None = None, key: str = ""
     ) -> tuple[Event, Answer | None]:
         """Send a request; return what happened, and the answer if there was one."""
         began = time.monotonic()
         answer, code = None, ""
         try:
-            answer = await self.ask(method, end, body)
+            answer = await self.ask(method, end, body, key)
         except NotSent:
             code = NOT_SENT
         except NoAnswer as error:

@@ -1,4 +1,4 @@
-"""A hasty user of the offline client: `python -m tests.torture.offline_user FILE URL USER TOKEN`."""
+"""A user of the offline client: `python -m tests.torture.offline_user FILE URL USER TOKEN [LONGEST_PAUSE_SECONDS]`."""
 
 import asyncio
 import random
@@ -7,23 +7,28 @@ from uuid import uuid4
 
 from docs.examples.offline_client import Replica
 
-LONGEST_PAUSE_SECONDS = 0.2
+MANY = 200
+"""From so many tasks on, none is created."""
 
 
-async def main(path: str, url: str, user: str, token: str) -> None:
+async def main(path: str, url: str, user: str, token: str, longest_pause: str = "0.2") -> None:
     replica = Replica(path, url, user, lambda: token)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(replica.run())
-        tasks.create_task(use(replica))
+        tasks.create_task(use(replica, float(longest_pause)))
 
 
-async def use(replica: Replica) -> None:
+async def use(replica: Replica, longest_pause: float) -> None:
     """Change a random task, over and over. No two tasks ever have the same title."""
     while True:
-        await asyncio.sleep(random.uniform(0.0, LONGEST_PAUSE_SECONDS))
+        await asyncio.sleep(random.uniform(0.0, longest_pause))
         tasks = [*replica.tasks()]
         kind = random.choices(("create", "rename", "complete", "reopen", "delete"), (4, 4, 2, 1, 2))[0]
-        if kind == "create" or not tasks:
+        if not tasks:
+            kind = "create"
+        elif kind == "create" and len(tasks) >= MANY:
+            kind = "delete"
+        if kind == "create":
             replica.create(f"created {uuid4()}")
         elif kind == "delete":
             replica.delete(random.choice(tasks))

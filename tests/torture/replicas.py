@@ -68,7 +68,7 @@ async def replicas(folder: Path, postgres: OwnPostgres, *, seconds: float, pause
     wrong: list[str] = []
     async with AsyncExitStack() as stack:
         served = await stack.enter_async_context(service.running())
-        await _equal(files, service.address, user, token)
+        await equal(files, service.address, user, token)
         processes = [start(file) for file in files]
         over = time.monotonic() + seconds
         try:
@@ -79,7 +79,7 @@ async def replicas(folder: Path, postgres: OwnPostgres, *, seconds: float, pause
                 kills[victim] += 1
                 if victim == "replica":
                     n = random.randrange(REPLICAS)
-                    wrong += _killed(processes[n])
+                    wrong += killed(processes[n])
                     processes[n] = start(files[n])
                 elif victim == "service":
                     killing = random.choice((kill_at_random, kill_before_an_answer))
@@ -91,8 +91,8 @@ async def replicas(folder: Path, postgres: OwnPostgres, *, seconds: float, pause
                     await asyncio.to_thread(postgres.start)
         finally:
             for process in processes:
-                wrong += _killed(process)
-        healed = await _equal(files, service.address, user, token)
+                wrong += killed(process)
+        healed = await equal(files, service.address, user, token)
         tasks = await everything(service.address, user)
         async with postgres.admin(database) as admin:
             counter = await admin.fetchval(COUNTER, user)
@@ -112,7 +112,7 @@ def new_file(file: Path) -> Path:
     return file
 
 
-def _killed(process: "subprocess.Popen[bytes]") -> list[str]:
+def killed(process: "subprocess.Popen[bytes]") -> list[str]:
     """Kill a process, and return the fault if it has ended by itself."""
     status = process.poll()
     process.kill()
@@ -120,7 +120,7 @@ def _killed(process: "subprocess.Popen[bytes]") -> list[str]:
     return [] if status is None else [f"a replica ended with status {status}"]
 
 
-async def _equal(files: list[Path], address: str, user: str, token: str) -> float:
+async def equal(files: list[Path], address: str, user: str, token: str) -> float:
     """Run the replicas until they and the server have the same; return the seconds from the last change on.
 
     That change is made when all have their connections, so it is an event to two of them.

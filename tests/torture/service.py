@@ -24,6 +24,8 @@ class Service:
         self._folder = folder
         self._url = postgres.url(database, role=ROLE, port=port)
         self._port = free_port()
+        self.admin_port = free_port()
+        """Used where the settings of `running` have it."""
         self.address = f"http://127.0.0.1:{self._port}"
 
     @asynccontextmanager

@@ -93,7 +93,9 @@ class Traffic:
         client.close()
 
     async def _ask(self, client: Client, ledger: Ledger) -> Event:
-        kind = random.choices([*self._mix], [*self._mix.values()])[0]
+        return await self._ask_one(client, ledger, random.choices([*self._mix], [*self._mix.values()])[0])
+
+    async def _ask_one(self, client: Client, ledger: Ledger, kind: str) -> Event:
         if kind not in (CREATE, LIST) and not ledger.writable:
             kind = CREATE
         key = "" if kind in (CREATE, LIST) else random.choice(ledger.writable)
@@ -101,10 +103,15 @@ class Traffic:
         method, end, body = _as_http(kind, key)
         if kind == REMOVE:
             ledger.writable.remove(key)
-        event, answer = await client.try_to_ask(kind, method, end, body)
+        event, answer = await self._send(client, kind, method, end, body)
         if event.code != NOT_SENT:
             _note(ledger, kind, key, body, answer, at_least)
         return event
+
+    async def _send(
+        self, client: Client, kind: str, method: str, end: str, body: Json | None
+    ) -> tuple[Event, Answer | None]:
+        return await client.try_to_ask(kind, method, end, body)
 
 
 def _as_http(kind: str, key: str) -> tuple[str, str, Json | None]:

@@ -28,6 +28,9 @@ class UserOverShare(Exception):
 class Admission:
     """Admits requests up to a limit, and while the process drains, none but those for liveness and metrics.
 
+    A process that stops is not ready at once, and may admit requests for a while before it drains, until load balancers
+    have noticed.
+
     Beyond its capacity the process would only delay all requests; a request that is rejected at once can be retried,
     here or elsewhere. Health probes have a small limit of their own on the public port, so that they succeed beside any
     load, and are no way around the limit; on the admin port the number of connections bounds them.
@@ -42,8 +45,11 @@ class Admission:
         self.in_progress = 0
         self.probes_in_progress: Counter[bytes] = Counter()
         self.in_progress_by_user: Counter[str] = Counter()
+        self.is_stopping = False
+        """Whether the process is about to stop, so that it is not ready, and each response is the last on its
+        connection."""
         self.is_draining = False
-        """Whether the process is about to stop, so that each response is the last on its connection."""
+        """Whether it also rejects requests."""
         self.drain_rejected_at = 0.0
         """When a request was last rejected while draining, in the time of `time.monotonic`."""
 
@@ -51,7 +57,8 @@ class Admission:
         """Admit a request to a path until its slot is given back. Raises Rejected, also for a path not in `only`."""
         if only is not None and path not in only:
             raise Rejected("route_not_found")
-        if self.is_draining and path != LIVE and (only is None or path != METRICS):
+        is_kept = path == LIVE or (only is not None and path == METRICS)
+        if not is_kept and (self.is_draining or (self.is_stopping and path == READY)):
             self.drain_rejected_at = time.monotonic()
             raise Rejected("shutting_down")
         if only is not None:

@@ -1,4 +1,7 @@
-"""Draining: from SIGTERM on, requests are rejected, streams end, requests in progress finish; then the server stops."""
+"""A stop: from SIGTERM on the process is not ready, and after a delay, in which load balancers notice that, it drains.
+
+While it drains, requests are rejected, streams end, and requests in progress finish; then the server stops.
+"""
 
 import asyncio
 import signal
@@ -24,10 +27,11 @@ def hangup_signals() -> tuple[signal.Signals, ...]:
 
 
 @asynccontextmanager
-async def draining_on_signal(admission: Admission) -> AsyncIterator[None]:
-    """Drain on SIGTERM and, unless it is ignored, on SIGHUP; then pass SIGTERM on to the server.
+async def draining_on_signal(admission: Admission, *, delay: float) -> AsyncIterator[None]:
+    """Drain `delay` seconds after SIGTERM or, unless it is ignored, SIGHUP; then pass SIGTERM on to the server.
 
-    Outside of the main thread, where no signal arrives, this does nothing.
+    A second signal changes nothing: systemd and terminals signal workers whose parent passes the signal on, too. SIGINT
+    stops the server at once. Outside of the main thread, where no signal arrives, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -37,6 +41,8 @@ async def draining_on_signal(admission: Admission) -> AsyncIterator[None]:
     draining: set[asyncio.Task[None]] = set()
 
     async def drain() -> None:
+        await asyncio.sleep(delay)
+        admission.is_draining = True
         admission.streams.end()
         linger_until = time.monotonic() + LINGER_SECONDS
         drain_until = time.monotonic() + DRAIN_SECONDS
@@ -45,14 +51,13 @@ async def draining_on_signal(admission: Admission) -> AsyncIterator[None]:
             admission.drain_rejected_at + QUIET_SECONDS > time.monotonic() < linger_until
         ):
             await asyncio.sleep(0.02)
-        stop(signal.SIGTERM, None)
+        if callable(stop_server):
+            stop_server(signal.SIGTERM, None)
 
-    def stop(_: int, frame: FrameType | None) -> None:
-        if not admission.is_draining:
-            admission.is_draining = True
+    def stop(_: int, __: FrameType | None) -> None:
+        if not admission.is_stopping:
+            admission.is_stopping = True
             loop.call_soon_threadsafe(lambda: draining.add(loop.create_task(drain())))
-        elif callable(stop_server):
-            stop_server(signal.SIGTERM, frame)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, *hangup_signals())}
     try:

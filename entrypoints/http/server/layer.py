@@ -62,7 +62,7 @@ class ExchangeLayer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and notify the observers at its end, whatever its outcome."""
         if scope["type"] == "lifespan":
-            async with draining_on_signal(self.admission):
+            async with draining_on_signal(self.admission, delay=self.limits.drain_delay_seconds):
                 await self._app(scope, receive, send)
         elif SCOPE_KEY in scope:
             await self._answer(scope, receive, send)
@@ -133,7 +133,7 @@ class ExchangeLayer:
             headers[:] = [(name, _with_head(value) if name == b"allow" else value) for name, value in headers]
         headers += exchange.headers
         headers.append((b"x-request-id", exchange.request_id.encode()))
-        if self.admission.is_draining:
+        if self.admission.is_stopping:
             headers.append(CLOSE)
 
     def finish(self, exchange: Exchange) -> None:
