@@ -178,5 +178,12 @@ class SqliteTaskRepository(TaskRepository):
             """
             return len(removals) + len(self.tables.rows(sql, text_of(keys_before), limit))
 
+    async def forget(self, user_id: str) -> int:
+        with self.tables.transaction():
+            deleted = 0
+            for table in ("tasks", "tombstones", "idempotency_keys", "counters"):
+                deleted += len(self.tables.rows(f"DELETE FROM {table} WHERE user_id = ? RETURNING 1", user_id))
+            return deleted
+
     def _written(self, task: Task) -> Written[Task]:
         return Written(task=task, state=self.tables.state(task.user_id))
