@@ -31,7 +31,8 @@ FORGET = Statement(
         DELETE FROM idempotency_keys WHERE user_id = $1 AND (SELECT count(*) FROM counter) >= 0
             AND key = ANY (ARRAY(SELECT key FROM idempotency_keys WHERE user_id = $1 LIMIT $3))
         RETURNING 1
-    )
+    ),
+    permitted AS (DELETE FROM task_counters WHERE user_id = $1 AND value < 0)
     SELECT
         (SELECT count(*) FROM gone_tasks) + (SELECT count(*) FROM gone_removals) + (SELECT count(*) FROM gone_keys),
         (SELECT value + 1 FROM seen)
@@ -39,6 +40,7 @@ FORGET = Statement(
 )
 """Gives the user a new epoch, so that all states expire, and deletes rows.
 
+`permitted` deletes nothing; it fails before anything is deleted where the role may not delete the counter at the end.
 The count of counters, which is never negative, has the counter locked before any row, as every write does. Returns the
 number of rows, and the value that the counter has now if nobody has written since the statement began; NULL without a
 counter.

@@ -180,10 +180,9 @@ class SqliteTaskRepository(TaskRepository):
 
     async def forget(self, user_id: str) -> int:
         with self.tables.transaction():
-            deleted = 0
-            for table in ("tasks", "tombstones", "idempotency_keys", "counters"):
-                deleted += len(self.tables.rows(f"DELETE FROM {table} WHERE user_id = ? RETURNING 1", user_id))
-            return deleted
+            tables = ("tasks", "tombstones", "idempotency_keys", "counters")
+            statements = [f"DELETE FROM {table} WHERE user_id = ? RETURNING 1" for table in tables]  # noqa: S608
+            return sum(len(self.tables.rows(sql, user_id)) for sql in statements)
 
     def _written(self, task: Task) -> Written[Task]:
         return Written(task=task, state=self.tables.state(task.user_id))
