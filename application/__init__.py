@@ -41,9 +41,12 @@ from application.events import (
     TaskRenamed,
     TaskReopened,
 )
+from application.export_tasks import ExportTasks
 from application.follow_changes import FollowChanges
 from application.follow_events import FollowEvents
+from application.forget_user import ForgetUser
 from application.get_task import GetTask
+from application.import_tasks import Imported, ImportTasks
 from application.list_changes import ListChanges
 from application.list_tasks import ListTasks
 from application.pages import (
@@ -86,11 +89,15 @@ __all__ = [
     "CreateTask",
     "DeleteOperation",
     "DeleteTask",
+    "ExportTasks",
     "FollowChanges",
     "FollowEvents",
+    "ForgetUser",
     "GetTask",
     "IdempotencyKeyReused",
     "IdempotencyKeyUsed",
+    "ImportTasks",
+    "Imported",
     "InvalidBatch",
     "InvalidPage",
     "InvalidState",

@@ -132,6 +132,16 @@ class TaskRepository(Protocol):
         """
         ...
 
+    async def forget(self, user_id: str) -> int:  # noqa: ARG002
+        """Delete a part of what is kept of a user: tasks, deletions, idempotency keys, and at last the counter.
+
+        Returns how many records were deleted: more than 0 until nothing is left. From the first part on, `changes`
+        raises StateExpired for every state before it, and no `known` state equals the user's; a later write begins
+        with a new epoch. Not abstract, so that older adapters work; by default it raises NotImplementedError.
+        """
+        kind = type(self).__name__  # type checkers take a method that does nothing but raise for an abstract one
+        raise NotImplementedError(f"{kind} cannot forget a user")
+
 
 class Clock(Protocol):
     """Returns the time."""

@@ -1,6 +1,6 @@
 """All use-cases on one repository, for callers that need many of them, and the same bound to one user."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
@@ -11,9 +11,12 @@ from application.changes import ChangePage
 from application.create_task import CreateTask
 from application.delete_task import DeleteTask
 from application.events import TaskEvent
+from application.export_tasks import ExportTasks
 from application.follow_changes import FOLLOW_PAGE_SIZE, FollowChanges
 from application.follow_events import FollowEvents
+from application.forget_user import ForgetUser
 from application.get_task import GetTask
+from application.import_tasks import Imported, ImportTasks
 from application.list_changes import ListChanges
 from application.list_tasks import ListTasks
 from application.pages import MAX_PAGE_SIZE, PageRequest, TaskPage
@@ -41,7 +44,10 @@ class Tasks:
     changes: ListChanges
     follow_changes: FollowChanges
     follow: FollowEvents
+    export: ExportTasks
+    import_: ImportTasks
     purge: Purge
+    forget: ForgetUser
 
     @classmethod
     def on(
@@ -67,7 +73,10 @@ class Tasks:
             changes=ListChanges(tasks=tasks),
             follow_changes=FollowChanges(tasks=tasks, signal=signal),
             follow=FollowEvents(tasks=tasks, signal=signal),
+            export=ExportTasks(tasks=tasks),
+            import_=ImportTasks(tasks=tasks, clock=clock, signal=signal),
             purge=Purge(tasks=tasks, clock=clock, keep_removals=keep_removals, keep_keys=keep_keys),
+            forget=ForgetUser(tasks=tasks, signal=signal),
         )
 
     def of(self, user_id: str) -> "UserTasks":
@@ -183,3 +192,14 @@ class UserTasks:
     ) -> AsyncGenerator[TaskEvent, None]:
         """Yield what happens to the tasks; see FollowEvents."""
         return self._tasks.follow(positions, user_ids=[self.user_id], wait=wait, poll_seconds=poll_seconds)
+
+    def export(self) -> AsyncGenerator[Task, None]:
+        """Yield every task, newest first, a page in memory at a time. Raises StorageUnavailable."""
+        return self._tasks.export(actor=self.user_id, user_id=self.user_id)
+
+    async def import_(self, tasks: Iterable[Task], *, replace: bool = False) -> Imported:
+        """Add tasks with their ids and times, and return what became of each; those that exist stay, or are replaced.
+
+        It may be repeated. Raises TaskContended, StorageUnavailable; see ImportTasks.
+        """
+        return await self._tasks.import_(actor=self.user_id, user_id=self.user_id, tasks=tasks, replace=replace)

@@ -26,18 +26,30 @@ def describe_failure(error: BaseException) -> str:
 
 
 @contextmanager
-def prepared(settings: Settings) -> Iterator[Settings]:
-    """Add a database to settings without one, and keep the embedded database running. Raises StartError."""
+def prepared(settings: Settings, *, alone: bool = False) -> Iterator[Settings]:
+    """Add a database to settings without one, and keep the embedded database running. Raises StartError.
+
+    With `alone`, no other process may use the embedded database.
+    """
     if settings.storage != "embedded":
         yield settings
         return
     from adapters.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 
     try:
-        with EmbeddedPostgres(settings.data_dir / "postgres").running() as url:
+        with EmbeddedPostgres(settings.data_dir / "postgres").running(alone=alone) as url:
             yield msgspec.structs.replace(settings, database_url=url)
     except EmbeddedPostgresError as error:
         raise StartError(str(error)) from error
+
+
+@contextmanager
+def prepared_database(settings: Settings, *, otherwise: str) -> Iterator[Settings]:
+    """Do the same for a command that needs a database; `otherwise` says of memory:// why it is of no use to it."""
+    if settings.storage == "memory":
+        raise StartError(f"memory:// {otherwise}")
+    with prepared(settings) as ready:
+        yield ready
 
 
 def with_secret(settings: Settings) -> Settings:

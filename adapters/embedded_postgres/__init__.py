@@ -5,7 +5,8 @@ trusts a stale process id, so that a restarted container never starts. Here the 
 process dies. Needs the `embedded` extra; Linux and macOS.
 """
 
+from adapters.embedded_postgres.backups import dump, has_tables, restore
 from adapters.embedded_postgres.errors import EmbeddedPostgresError
 from adapters.embedded_postgres.shared import EmbeddedPostgres
 
-__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError"]
+__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "dump", "has_tables", "restore"]

@@ -43,6 +43,14 @@ def lock(file: IO[str], mode: int, timeout: float) -> None:
         time.sleep(0.02)
 
 
+def lock_alone(file: IO[str]) -> None:
+    """Take the exclusive lock without waiting. Raises EmbeddedPostgresError, which names who holds one."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise EmbeddedPostgresError(f"{Path(file.name).parent} is in use by {holders(file)}: stop it first") from None
+
+
 @contextmanager
 def locked(file: IO[str], timeout: float) -> Iterator[None]:
     """Hold the exclusive lock until the end of the block. Waits, logs and raises as `lock` does."""

@@ -24,7 +24,7 @@ STOP_TIMEOUT_SECONDS = 5
 DATA = "/proc/self/cwd" if Path("/proc/self/cwd").exists() else "."
 # PostgreSQL refuses to run as root, so root runs it as this user, which every Unix has.
 _UNPRIVILEGED_USER = "nobody"
-_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 _SOCKET = ".s.PGSQL.5432"
 _SERVER_OPTIONS = (
     "-c listen_addresses=''",  # reachable by the socket in its own folder only
@@ -132,7 +132,7 @@ class Server:
         if not about.rstrip().endswith("\nready"):
             return False
         ask = [str(self._binaries / "pg_isready"), "-q", "-U", "postgres", "-d", "postgres", "-h", str(socket_folder)]
-        return subprocess.run(ask, check=False, env=_ENVIRONMENT).returncode == 0  # noqa: S603  # the wheel's own
+        return subprocess.run(ask, check=False, env=ENVIRONMENT).returncode == 0  # noqa: S603  # the wheel's own
 
     def _launch(self) -> bool:
         """Launch a server and return True, without waiting for it; return False if another process does so."""
@@ -175,7 +175,7 @@ class Server:
             text=True,
             start_new_session=True,
             pass_fds=inherits,
-            env=_ENVIRONMENT,
+            env=ENVIRONMENT,
             check=False,
             **self._identity,
         )

@@ -10,7 +10,7 @@ from typing import IO
 from urllib.parse import quote
 
 from adapters.embedded_postgres.errors import EmbeddedPostgresError
-from adapters.embedded_postgres.locks import lock, locked
+from adapters.embedded_postgres.locks import lock, lock_alone, locked
 from adapters.embedded_postgres.private import make_private, open_private
 from adapters.embedded_postgres.server import START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS, Server
 from adapters.embedded_postgres.socket_folder import keep, remove_link, socket_folder
@@ -35,11 +35,18 @@ class EmbeddedPostgres:
         self._folder = folder.expanduser().absolute()
         self.log = self._folder / "server.log"
 
+    @property
+    def has_data(self) -> bool:
+        """Whether there is a database in the folder."""
+        return (self._folder / "data").exists()
+
     @contextmanager
-    def running(self) -> Iterator[str]:
+    def running(self, *, alone: bool = False) -> Iterator[str]:
         """Keep the server running until the end of the block; yields its URL. Raises EmbeddedPostgresError.
 
-        A server that dies during the block is restarted, which `hextasks.postgres` logs; nothing is raised.
+        A server that dies during the block is restarted, which `hextasks.postgres` logs; nothing is raised. With
+        `alone`, no other process may use the folder: it raises at once if one does, and those that start meanwhile
+        wait for its end, for 2 minutes.
         """
         server = Server(self._folder, self.log)
         with ExitStack() as stack:
@@ -50,7 +57,10 @@ class EmbeddedPostgres:
                 gate = stack.enter_context(open_private(self._folder / "gate.lock"))
                 users = stack.enter_context(open_private(self._folder / "users.lock"))
                 with locked(gate, GATE_TIMEOUT_SECONDS):
-                    lock(users, fcntl.LOCK_SH, GATE_TIMEOUT_SECONDS)
+                    if alone:
+                        lock_alone(users)
+                    else:
+                        lock(users, fcntl.LOCK_SH, GATE_TIMEOUT_SECONDS)
                     stack.callback(_leave, server, gate, users)
                     server.create()
                     clients_folder = socket_folder(server.data)

@@ -153,6 +153,10 @@ class MemoryTaskRepository(TaskRepository):
             del user.keys[key]
         return len(old_removals) + len(old_keys)
 
+    async def forget(self, user_id: str) -> int:
+        user = self._users.pop(user_id, None)
+        return user.size if user else 0
+
     def _read(self, task: Task) -> Task:
         """Return the stored task. Raises TaskNotFound, and VersionConflict for another version."""
         stored = self._find(task.user_id, task.id)

@@ -38,6 +38,11 @@ class UserTasks:
         """The state after the last write."""
         return State(epoch=self.epoch, number=self.counter) if self.counter else NOTHING
 
+    @property
+    def size(self) -> int:
+        """The number of tasks, deletions and keys, and 1 for the counter once it has counted."""
+        return len(self.by_id) + len(self.log.removed_at) + len(self.keys) + bool(self.counter)
+
     def add(self, task: Task) -> Task:
         """Store a new task with the next number."""
         self.counter += 1

@@ -4,6 +4,7 @@
 """
 
 from adapters.postgres.database import Database
+from adapters.postgres.epochs import RENEW_RESTORED
 from adapters.postgres.executor import Executor
 from adapters.postgres.lifecycle import PostgresStorage
 from adapters.postgres.migrations import (
@@ -22,6 +23,7 @@ from adapters.postgres.tables import TABLES
 from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
 
 __all__ = [
+    "RENEW_RESTORED",
     "TABLES",
     "Coalescing",
     "Database",

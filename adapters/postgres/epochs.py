@@ -4,16 +4,33 @@ from adapters.postgres.database import Database
 from adapters.postgres.statement import Statement
 
 BATCH = 1000
+_NEW = "epoch = DEFAULT, value = value + (1::bigint << 32)"
 
 _RENEW = Statement(
     name="epochs_renew",
-    sql="""
+    sql=f"""
     WITH batch AS (SELECT user_id FROM task_counters WHERE user_id > $1 ORDER BY user_id LIMIT $2 FOR UPDATE)
-    UPDATE task_counters SET epoch = DEFAULT, value = value + (1::bigint << 32)
+    UPDATE task_counters SET {_NEW}
     FROM batch WHERE task_counters.user_id = batch.user_id
     RETURNING task_counters.user_id
-    """,
+    """,  # noqa: S608
 )
+
+RENEW_RESTORED = f"""
+DO $$ DECLARE counters regclass; BEGIN
+    IF NOT EXISTS (SELECT FROM pg_class WHERE relname = 'task_counters') THEN
+        RAISE EXCEPTION 'the file is no backup of hextasks: it has no task_counters';
+    END IF;
+    FOR counters IN
+        SELECT attrelid FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relname = 'task_counters' AND relkind IN ('r', 'p') AND attname = 'epoch'
+    LOOP EXECUTE format('UPDATE %s SET {_NEW}', counters); END LOOP;
+END $$
+"""  # noqa: S608
+"""Does the same to all users within a transaction that restores a backup. Raises an error if it has no such table.
+
+It finds the table in any schema. Before revision 0003 there were no epochs, and that migration makes new ones.
+"""
 
 
 async def renew_epochs(database: Database) -> int:

@@ -7,6 +7,9 @@ The planner does not know the limit, and expects a tenth of the table. So counte
 construction (LATERAL, ON CONFLICT), and rows, which never change, are deleted where they were read (ctid).
 """
 
+from datetime import datetime
+
+from adapters.postgres.executor import Executor
 from adapters.postgres.statement import Statement
 
 PURGE_REMOVALS = Statement(
@@ -50,3 +53,10 @@ PURGE_KEYS = Statement(
     """,
 )
 """Returns how many are forgotten."""
+
+
+async def purge(database: Executor, removed_before: datetime, keys_before: datetime, limit: int) -> int:
+    """Forget old deletions and keys, up to `limit` of each, and return how many."""
+    removals = await database.fetch(PURGE_REMOVALS, (removed_before, limit))
+    keys = await database.fetch(PURGE_KEYS, (keys_before, limit))
+    return int(removals[0][0] + keys[0][0])

@@ -15,8 +15,9 @@ from adapters.postgres.call_queue import Call
 from adapters.postgres.coalescing import Coalescer, Direct
 from adapters.postgres.errors import DID_NOTHING, fault
 from adapters.postgres.executor import Executor
+from adapters.postgres.forget_statements import forget
 from adapters.postgres.operations import Operation, added, arguments_of, read, written
-from adapters.postgres.purge_statements import PURGE_KEYS, PURGE_REMOVALS
+from adapters.postgres.purge_statements import purge
 from adapters.postgres.rows import applied, beside_counter, change, outcome_of_write, states
 from adapters.postgres.shared_statements import SharedStatements
 from adapters.postgres.statements import ADD, ALL_STATES, CHANGES, GET, RECALL, REMOVE, SAVE, STATES, page_statement
@@ -214,9 +215,10 @@ class PostgresTaskRepository(TaskRepository):
         return states(await self._database.fetch(ALL_STATES, ALL_STATES.arguments({"after": after, "limit": limit})))
 
     async def purge(self, *, removed_before: datetime, keys_before: datetime, limit: int) -> int:
-        removals = await self._database.fetch(PURGE_REMOVALS, (removed_before, limit))
-        keys = await self._database.fetch(PURGE_KEYS, (keys_before, limit))
-        return int(removals[0][0] + keys[0][0])
+        return await purge(self._database, removed_before, keys_before, limit)
+
+    async def forget(self, user_id: str) -> int:
+        return await forget(self._database, user_id)
 
     async def _run_alone(self, call: Call) -> Any:
         """Run an operation's own statement, which waits for locks. None means that no row was read or written."""

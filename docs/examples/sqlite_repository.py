@@ -178,5 +178,11 @@ class SqliteTaskRepository(TaskRepository):
             """
             return len(removals) + len(self.tables.rows(sql, text_of(keys_before), limit))
 
+    async def forget(self, user_id: str) -> int:
+        with self.tables.transaction():
+            tables = ("tasks", "tombstones", "idempotency_keys", "counters")
+            statements = [f"DELETE FROM {table} WHERE user_id = ? RETURNING 1" for table in tables]  # noqa: S608
+            return sum(len(self.tables.rows(sql, user_id)) for sql in statements)
+
     def _written(self, task: Task) -> Written[Task]:
         return Written(task=task, state=self.tables.state(task.user_id))

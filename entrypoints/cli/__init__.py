@@ -1,4 +1,4 @@
-"""The command line: `hextasks serve | migrate | purge | restored | token USER | doctor | openapi`."""
+"""The command line: `hextasks serve`, and the commands that COMMANDS lists."""
 
 import argparse
 import gc
@@ -32,9 +32,26 @@ COMMANDS = {
         "migrate the database to the newest schema",
         ("DATABASE_URL=postgresql://owner:password@db.example.com/hextasks hextasks migrate",),
     ),
+    "export": Command(
+        "write a user's tasks to standard output, one a line",
+        ("hextasks export ada > ada.ndjson", "hextasks export ada | DATABASE_URL=postgresql://… hextasks import ada"),
+    ),
+    "import": Command(
+        "add tasks that export has written; those that exist are kept",
+        ("hextasks import ada ada.ndjson", "hextasks import ada --replace < ada.ndjson"),
+    ),
     "purge": Command(
         "delete records of deletions and idempotency keys that are older than they are kept",
         ("hextasks purge", "TOMBSTONE_DAYS=7 hextasks purge"),
+    ),
+    "forget": Command("delete everything of a user for ever", ("hextasks forget ada", "hextasks forget ada --yes")),
+    "backup": Command(
+        "write the embedded database to a file, also while the service runs",
+        ("hextasks backup hextasks.dump",),
+    ),
+    "restore": Command(
+        "read the embedded database from a file, while the service does not run; all sync tokens expire",
+        ("hextasks restore hextasks.dump", "hextasks restore --replace hextasks.dump"),
     ),
     "restored": Command(
         "make all sync tokens expire, after the database was restored from a backup", ("hextasks restored",)
@@ -48,6 +65,29 @@ COMMANDS = {
     ),
     "openapi": Command("print the OpenAPI document as JSON", ("hextasks openapi > openapi.json",)),
 }
+
+
+_REPLACE_TASKS = "replace tasks that exist with other values; without it they are kept, and the exit status is 1"
+_REPLACE_ALL = "replace the database that exists; without it, it is kept, and the exit status is 1"
+ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
+    "token": {"user": {"metavar": "USER", "help": "the user id to put into the token"}},
+    "export": {"user": {"metavar": "USER", "help": "the id of the user"}},
+    "import": {
+        "user": {"metavar": "USER", "help": "the id of the user who gets the tasks, whoever had them"},
+        "file": {"metavar": "FILE", "nargs": "?", "help": "the file to read; without one, or -, standard input"},
+        "--replace": {"action": "store_true", "help": _REPLACE_TASKS},
+    },
+    "forget": {
+        "user": {"metavar": "USER", "help": "the id of the user"},
+        "--yes": {"action": "store_true", "help": "do not ask for a confirmation"},
+    },
+    "backup": {"file": {"metavar": "FILE", "help": "the file to write; one that exists is replaced at the end"}},
+    "restore": {
+        "file": {"metavar": "FILE", "help": "a file that backup has written"},
+        "--replace": {"action": "store_true", "help": _REPLACE_ALL},
+    },
+}
+"""What each command takes, beside `serve`, whose options depend on each other."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -106,8 +146,8 @@ def _parser() -> argparse.ArgumentParser:
             epilog="\n  ".join(["examples:", *examples]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        if name == "token":
-            command.add_argument("user", metavar="USER", help="the user id to put into the token")
+        for argument, options in ARGUMENTS.get(name, {}).items():
+            command.add_argument(argument, **options)
         if name == "serve":
             command.add_argument("--host", help="the address to listen on, instead of HOST")
             command.add_argument("--port", help="the port to listen on, instead of PORT; 0: any free one")

@@ -15,7 +15,7 @@ from application import StorageUnavailable
 from domain import InvalidText
 from entrypoints.cli import counted
 from entrypoints.settings import Settings, SettingsError
-from entrypoints.start import StartError, describe_failure, development_token, prepared, with_kept_secret
+from entrypoints.start import StartError, describe_failure, development_token, prepared_database, with_kept_secret
 from entrypoints.storage import opened_postgres
 
 
@@ -51,8 +51,7 @@ def _serve(given: argparse.Namespace) -> int:
 
 
 def _migrate(_: argparse.Namespace) -> int:
-    with prepared(Settings.load()) as settings:
-        _require_database(settings, "has nothing to migrate")
+    with prepared_database(Settings.load(), otherwise="has nothing to migrate") as settings:
         print(asyncio.run(_migrated(settings)))
     return 0
 
@@ -62,29 +61,21 @@ async def _migrated(settings: Settings) -> str:
         return str(await storage.migrate())
 
 
-def _purge(_: argparse.Namespace) -> int:
-    with prepared(Settings.load()) as settings:
-        _require_database(settings, "has nothing to purge")
-        print(f"purged {asyncio.run(_purged(settings))} deletions and idempotency keys")
-    return 0
+def _data(given: argparse.Namespace) -> int:
+    from entrypoints.cli import data
+
+    commands = {"export": data.export, "import": data.import_, "purge": data.purge, "forget": data.forget}
+    return commands[given.command](given)
 
 
-async def _purged(settings: Settings) -> int:
-    from entrypoints.container import Container
+def _backups(given: argparse.Namespace) -> int:
+    from entrypoints.cli import backups
 
-    async with opened_postgres(settings) as storage:
-        await storage.start()
-        container = Container(settings=settings)
-        container.storage.override(storage)
-        purge, count = container.purge(), 0
-        while batch := await purge():
-            count += batch
-    return count
+    return backups.backup(given) if given.command == "backup" else backups.restore_(given)
 
 
 def _restored(_: argparse.Namespace) -> int:
-    with prepared(Settings.load()) as settings:
-        _require_database(settings, "is not restored")
+    with prepared_database(Settings.load(), otherwise="is not restored") as settings:
         print(f"the sync tokens of {counted(asyncio.run(_renewed(settings)), 'user')} have expired")
     return 0
 
@@ -92,11 +83,6 @@ def _restored(_: argparse.Namespace) -> int:
 async def _renewed(settings: Settings) -> int:
     async with opened_postgres(settings) as storage:
         return await storage.renew_epochs()
-
-
-def _require_database(settings: Settings, reason: str) -> None:
-    if settings.storage == "memory":
-        raise StartError(f"memory:// {reason}")
 
 
 def _token(given: argparse.Namespace) -> int:
@@ -123,7 +109,12 @@ def _openapi(_: argparse.Namespace) -> int:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "serve": _serve,
     "migrate": _migrate,
-    "purge": _purge,
+    "export": _data,
+    "import": _data,
+    "purge": _data,
+    "forget": _data,
+    "backup": _backups,
+    "restore": _backups,
     "restored": _restored,
     "token": _token,
     "doctor": _doctor,

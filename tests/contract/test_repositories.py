@@ -37,6 +37,8 @@ class TestRepository(
     contract.PurgeContract,
     contract.BatchContract,
     contract.KeyContract,
+    contract.MoveContract,
+    contract.ForgetContract,
     contract.RaceContract,
 ):
     pass

@@ -21,6 +21,7 @@ from hextasks.testing.contract.concurrency import ConcurrencyContract
 from hextasks.testing.contract.following import FollowerContract
 from hextasks.testing.contract.histories import HistoryContract
 from hextasks.testing.contract.lists import ListContract
+from hextasks.testing.contract.moving import ForgetContract, MoveContract
 from hextasks.testing.contract.races import RaceContract
 from hextasks.testing.contract.search import SearchContract
 from hextasks.testing.contract.single import TaskContract
@@ -31,9 +32,11 @@ __all__ = [
     "ChangeContract",
     "ConcurrencyContract",
     "FollowerContract",
+    "ForgetContract",
     "HistoryContract",
     "KeyContract",
     "ListContract",
+    "MoveContract",
     "PurgeContract",
     "RaceContract",
     "RepositoryCase",
@@ -55,6 +58,8 @@ class RepositoryContract(
     PurgeContract,
     BatchContract,
     KeyContract,
+    MoveContract,
+    ForgetContract,
     RaceContract,
     ConcurrencyContract,
     FollowerContract,

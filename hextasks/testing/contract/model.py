@@ -25,6 +25,7 @@ from hextasks import (
     TaskAlreadyExists,
     TaskNotFound,
     TaskPage,
+    TaskRepository,
     VersionConflict,
     Write,
     WritesRejected,
@@ -36,7 +37,7 @@ EPOCH = 1
 """The epoch of every new user. Repositories choose random ones."""
 
 
-class ModelRepository:
+class ModelRepository(TaskRepository):
     """Dictionaries, a counter, and a sort of everything at each listing."""
 
     def __init__(self) -> None:

@@ -1,0 +1,139 @@
+"""Backups of the embedded database, with PostgreSQL's own programs."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from adapters.embedded_postgres.errors import EmbeddedPostgresError
+from adapters.embedded_postgres.server import ENVIRONMENT, binaries
+
+_OF_POSTGRES = "(nspname LIKE 'pg\\_%' OR nspname = 'information_schema')"
+_COUNT_TABLES = f"""
+    SELECT count(*) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relkind IN ('r', 'p') AND NOT {_OF_POSTGRES}
+"""  # noqa: S608
+# Everything is dropped, and not only what the backup has: that of an older version lacks tables that exist now.
+_BEGIN = f"""
+    SET lock_timeout = '10s';
+    BEGIN;
+    DO $$ DECLARE name text; BEGIN
+        FOR name IN SELECT quote_ident(nspname) FROM pg_namespace WHERE NOT {_OF_POSTGRES} LOOP
+            EXECUTE 'DROP SCHEMA ' || name || ' CASCADE';
+        END LOOP;
+    END $$;
+    CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+    GRANT USAGE ON SCHEMA public TO public;
+"""  # noqa: S608
+_PSQL = ("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1")
+
+
+def has_tables(url: str) -> bool:
+    """Return whether a database has any table but PostgreSQL's own. Raises EmbeddedPostgresError."""
+    with _programs() as programs, tempfile.TemporaryFile() as found:
+        programs.run(*_PSQL, "--tuples-only", f"--command={_COUNT_TABLES}", f"--dbname={url}", stdout=found)
+        found.seek(0)
+        return int(found.read()) > 0
+
+
+def dump(url: str, path: Path) -> None:
+    """Write a database to a file, which only this user may read, and which is complete or not there at all.
+
+    A file that exists is replaced. The dump is one snapshot, while others use the database. Raises
+    EmbeddedPostgresError and OSError.
+    """
+    with _programs() as programs, _replacing(path) as file:
+        programs.run("pg_dump", "--format=custom", f"--dbname={url}", stdout=file)
+
+
+def restore(url: str, path: Path, *, finish: str) -> None:
+    """Replace all that is in a database by a dump, and run an SQL statement, in one transaction.
+
+    The statement names tables with their schemas, because the search path is empty. Raises EmbeddedPostgresError; then
+    the database is as it was.
+    """
+    with _programs() as programs:
+        writer = programs.start(*_PSQL, "--output=/dev/null", f"--dbname={url}", stdin=subprocess.PIPE)
+        reader = programs.start("pg_restore", "--no-owner", "--file=-", str(path), stdout=subprocess.PIPE)
+        assert reader.stdout  # noqa: S101
+        assert writer.stdin  # noqa: S101
+        try:
+            with writer.stdin as script:
+                script.write(_BEGIN.encode())
+                shutil.copyfileobj(reader.stdout, script)
+                if reader.wait() == 0:  # otherwise the transaction ends without a COMMIT
+                    script.write(f"{finish};\nCOMMIT;\n".encode())
+        except BrokenPipeError:  # psql has failed
+            reader.kill()
+        programs.check()
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file beside `path`, and put it there when it is written and on the disk."""
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(new, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            yield file
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class _Programs:
+    """Programs of PostgreSQL, and the file that has what they say on standard error."""
+
+    def __init__(self, errors: IO[bytes]) -> None:
+        self._binaries = binaries()
+        self._errors = errors
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def run(self, *command: str, stdout: IO[bytes]) -> None:
+        """Run a program to its end. Raises EmbeddedPostgresError."""
+        self.start(*command, stdout=stdout)
+        self.check()
+
+    def start(
+        self, *command: str, stdin: int = subprocess.DEVNULL, stdout: int | IO[bytes] = subprocess.DEVNULL
+    ) -> "subprocess.Popen[bytes]":
+        """Start a program."""
+        program = [str(self._binaries / command[0]), *command[1:]]
+        process = subprocess.Popen(program, stdin=stdin, stdout=stdout, stderr=self._errors, env=ENVIRONMENT)  # noqa: S603
+        self._started.append(process)
+        return process
+
+    def check(self) -> None:
+        """Wait for all programs. Raises EmbeddedPostgresError with the first line that one of them has written."""
+        if failed := [process for process in self._started if process.wait() != 0]:
+            self._errors.seek(0)
+            said = self._errors.read().decode(errors="replace").strip().splitlines()
+            raise EmbeddedPostgresError(said[0] if said else f"a program ended with {failed[0].returncode}")
+
+    def end(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+
+@contextmanager
+def _programs() -> Iterator[_Programs]:
+    with tempfile.TemporaryFile() as errors:
+        programs = _Programs(errors)
+        try:
+            yield programs
+        finally:
+            programs.end()
