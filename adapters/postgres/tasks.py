@@ -95,12 +95,9 @@ class PostgresTaskRepository(TaskRepository):
             self._writes = shared_calls(self._run_together if self._is_shared else None, self._run_alone)
             # One user's searches, which may each read all of the user's tasks, run one after another.
             self._searches = Coalescer(None, self._search, timeout=database.timeout, is_read=True, mixes_users=False)
-
-    @property
-    def coalescers(self) -> dict[str, Coalescer]:
-        """What shares the statements of reads and writes."""
         kinds = {"read": self._reads, "write": self._writes}
-        return {kind: each for kind, each in kinds.items() if isinstance(each, Coalescer)}
+        self.coalescers = {kind: each for kind, each in kinds.items() if isinstance(each, Coalescer)}
+        """What shares the statements of reads and of writes."""
 
     async def add(self, task: Task) -> Written[Task]:
         row = await self._writes.call(self._add, task.user_id, task.id, _arguments_of_add(task))
