@@ -35,7 +35,7 @@ needs_schemas = pytest.mark.skipif(not (SCHEMAS / ".ready").exists(), reason="th
 def manifests() -> dict[str, Any]:
     """Return the manifests by kind and name, once they are valid."""
     files = sorted((EXAMPLES / "kubernetes").iterdir())
-    command = [SCHEMAS / "bin" / "python", "-c", VALIDATE % (VERSIONS,), *files]
+    command: tuple[str | Path, ...] = (SCHEMAS / "bin" / "python", "-c", VALIDATE % (VERSIONS,), *files)
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     return {f"{each['kind']}/{each['metadata']['name']}".lower(): each for each in json.loads(ran.stdout)}
@@ -121,7 +121,7 @@ def test_selectors_find_the_pods_of_the_service_alone() -> None:
 def test_the_unit_is_valid(tmp_path: Path) -> None:
     unit = (EXAMPLES / "systemd" / "hextasks.service").read_text()
     (tmp_path / "hextasks.service").write_text(unit.replace("/opt/hextasks", str(ROOT / ".venv")))
-    command = ["systemd-analyze", "verify", "--man=no", tmp_path / "hextasks.service"]
+    command = ("systemd-analyze", "verify", "--man=no", tmp_path / "hextasks.service")
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
 
