@@ -1,10 +1,12 @@
 """Backups of the embedded database, with PostgreSQL's own programs."""
 
+import gzip
 import os
 import secrets
 import shutil
 import subprocess
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ _COUNT_TABLES = f"""
 """  # noqa: S608
 # Everything is dropped, and not only what the backup has: that of an older version lacks tables that exist now.
 _BEGIN = f"""
+    SET client_min_messages = error;
     SET lock_timeout = '10s';
     BEGIN;
     DO $$ DECLARE name text; BEGIN
@@ -44,11 +47,13 @@ def has_tables(url: str) -> bool:
 def dump(url: str, path: Path) -> None:
     """Write a database to a file, which only this user may read, and which is complete or not there at all.
 
-    A file that exists is replaced. The dump is one snapshot, while others use the database. Raises
-    EmbeddedPostgresError and OSError.
+    It is compressed SQL, whose checksum detects damage, which `pg_restore` does not do for its own format. A file that
+    exists is replaced. The dump is one snapshot, while others use the database. Raises EmbeddedPostgresError and
+    OSError.
     """
     with _programs() as programs, _replacing(path) as file:
-        programs.run("pg_dump", "--format=custom", f"--dbname={url}", stdout=file)
+        options = ("--compress=gzip", "--no-owner", "--no-privileges")
+        programs.run("pg_dump", *options, f"--dbname={url}", stdout=file)
 
 
 def restore(url: str, path: Path, *, finish: str) -> None:
@@ -58,18 +63,17 @@ def restore(url: str, path: Path, *, finish: str) -> None:
     the database is as it was.
     """
     with _programs() as programs:
-        writer = programs.start(*_PSQL, "--output=/dev/null", f"--dbname={url}", stdin=subprocess.PIPE)
-        reader = programs.start("pg_restore", "--no-owner", "--file=-", str(path), stdout=subprocess.PIPE)
-        assert reader.stdout  # noqa: S101
-        assert writer.stdin  # noqa: S101
+        psql = programs.start(*_PSQL, "--output=/dev/null", f"--dbname={url}", stdin=subprocess.PIPE)
+        assert psql.stdin  # noqa: S101
         try:
-            with writer.stdin as script:
+            with psql.stdin as script, gzip.open(path) as file:
                 script.write(_BEGIN.encode())
-                shutil.copyfileobj(reader.stdout, script)
-                if reader.wait() == 0:  # otherwise the transaction ends without a COMMIT
-                    script.write(f"{finish};\nCOMMIT;\n".encode())
-        except BrokenPipeError:  # psql has failed
-            reader.kill()
+                shutil.copyfileobj(file, script)  # raises an error at the end of a damaged file: then without a COMMIT
+                script.write(f"{finish};\nCOMMIT;\n".encode())
+        except BrokenPipeError:
+            pass  # psql has failed, and says why
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise EmbeddedPostgresError(f"{path} is damaged, or no backup: {error}") from error
         programs.check()
 
 
@@ -114,7 +118,7 @@ class _Programs:
         return process
 
     def check(self) -> None:
-        """Wait for all programs. Raises EmbeddedPostgresError with the first line that one of them has written."""
+        """Wait for the programs. Raises EmbeddedPostgresError with the first line that one of them has written."""
         if failed := [process for process in self._started if process.wait() != 0]:
             self._errors.seek(0)
             said = self._errors.read().decode(errors="replace").strip().splitlines()
@@ -125,8 +129,6 @@ class _Programs:
             if process.poll() is None:
                 process.kill()
             process.wait()
-            if process.stdout:
-                process.stdout.close()
 
 
 @contextmanager

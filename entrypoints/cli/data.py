@@ -114,7 +114,7 @@ def import_(given: argparse.Namespace) -> int:
             with Progress(_size(file)) as progress:
                 asyncio.run(_imported(settings, given.user, file, total, progress, replaces=given.replace))
         except BadLine as error:
-            problems.append(f"{error}. What is before it was imported.")
+            problems.append(f"{str(error).removesuffix('.')}. What is before it was imported.")
         finally:
             print(f"tasks of {given.user}: {total}")
     problems += total.left(replaces=given.replace)

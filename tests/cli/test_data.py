@@ -1,0 +1,144 @@
+"""`hextasks export | import | forget`, on real lists, killed in the middle, and while a service runs."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from adapters.postgres import Database
+from entrypoints.cli.export_format import End, Header, encoded
+from hextasks.testing.contract.calls import NOW
+from hextasks.testing.contract.moving import some_tasks
+from tests.cli.processes import command, end_group, hextasks, said, started
+from tests.databases import Server, migrated, patient
+from tests.http.wire import FIRST_TOKEN
+from tests.patience import until
+from tests.services import running_service
+from tests.sql import fetch
+from tests.streams import following
+
+TASKS = sorted(some_tasks(2600), key=lambda task: (task.created_at, task.id), reverse=True)
+LINES = [encoded(Header(user_id="ada", exported_at=NOW)), *map(encoded, TASKS), encoded(End(tasks=len(TASKS)))]
+TABLES = ("tasks", "task_counters", "task_tombstones", "idempotency_keys")
+KEPT = "SELECT " + " + ".join(f"(SELECT count(*) FROM {table} WHERE user_id = $1)" for table in TABLES)
+
+
+@pytest.fixture
+async def url(server: Server) -> str:
+    return await migrated(server)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "ada.ndjson"
+    path.write_bytes(b"".join(LINES))
+    return path
+
+
+async def stored(database: Database, user: str = "ada") -> int:
+    return int((await fetch(database, "SELECT count(*) FROM tasks WHERE user_id = $1", user))[0][0])
+
+
+@pytest.mark.database
+async def test_an_import_that_is_killed_three_times_and_repeated_equals_its_source(
+    tmp_path: Path, server: Server, url: str, file: Path
+) -> None:
+    database, pipe = patient(url), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for kill in (1, 2, 3):
+        before = await stored(database)
+        process = started("import", "ada", str(pipe), cwd=tmp_path, DATABASE_URL=url)
+        with process, await asyncio.to_thread(pipe.open, "wb", 0) as source:
+            await asyncio.to_thread(source.write, b"".join(LINES[: kill * 800]))
+
+            async def has_begun(before: int = before) -> bool:
+                return await stored(database) > before
+
+            await until(has_begun)
+            end_group(process)
+        assert 0 < await stored(database) < len(TASKS)
+    done = await stored(database)
+    repeated = command("import", "ada", str(file), cwd=tmp_path, DATABASE_URL=url)
+    counts = f"{len(TASKS) - done} added, 0 replaced, {done} unchanged, 0 kept as they are, 0 deleted here before"
+    assert (repeated.returncode, repeated.stdout, repeated.stderr) == (0, f"tasks of ada: {counts}\n", "")
+
+    exported = hextasks("export", "ada", cwd=tmp_path, DATABASE_URL=url)
+    assert exported.stdout.encode().splitlines(keepends=True)[1:] == LINES[1:]
+    other = await migrated(server)
+    (tmp_path / "exported").write_text(exported.stdout)
+    assert command("import", "grace", "exported", cwd=tmp_path, DATABASE_URL=other).returncode == 0
+    rows = "SELECT id, title, title_key, created_at, updated_at, completed_at FROM tasks WHERE user_id = $1 ORDER BY id"
+    copy = patient(other)
+    assert await fetch(copy, rows, "grace") == await fetch(database, rows, "ada")
+    await database.close()
+    await copy.close()
+
+
+@pytest.mark.database
+def test_what_was_not_imported_is_reported(tmp_path: Path, url: str) -> None:
+    def run(*arguments: str, lines: list[bytes]) -> tuple[int, str, str]:
+        (tmp_path / "file").write_bytes(b"".join(lines))
+        done = command("import", "ada", "file", *arguments, cwd=tmp_path, DATABASE_URL=url)
+        return done.returncode, done.stdout, done.stderr
+
+    bad = [*LINES[:700], LINES[700].replace(b'"title":"T', b'"title":" T'), *LINES[701:]]
+    status, out, error = run(lines=bad)
+    assert (status, out.split(",")[0]) == (1, "tasks of ada: 699 added")
+    assert error.startswith("hextasks: line 701: The title must have no white space at its ends. What is before")
+    status, out, error = run(lines=LINES[:-1])
+    assert (status, out.split(",")[0]) == (1, "tasks of ada: 1901 added")
+    assert "line 2602 is missing" in error
+
+    changed = [LINES[0], *[line.replace(b'"title":"T', b'"title":"t') for line in LINES[1:31]], encoded(End(tasks=30))]
+    status, out, error = run(lines=changed)
+    assert (status, "30 kept as they are" in out) == (1, True)
+    ids = ", ".join(str(task.id) for task in TASKS[:20])
+    assert error.endswith(
+        f"30 tasks kept, because they exist with other values, and --replace was not given: {ids}, …\n"
+    )
+    status, out, error = run("--replace", lines=changed)
+    assert (status, "30 replaced, 0 unchanged" in out, error) == (0, True, "")
+
+
+@pytest.mark.database
+async def test_a_forgotten_user_has_nothing_and_clients_begin_again(tmp_path: Path, url: str, file: Path) -> None:
+    database = patient(url)
+    with running_service(DATABASE_URL=url) as service, service.client("ada") as ada, service.client("grace") as grace:
+        keyed = {"Idempotency-Key": "k"}
+        first = ada.post(ada.tasks, json={"title": "Buy milk"}, headers=keyed)
+        assert ada.delete(f"{ada.tasks}/{first.json()['id']}").status_code == 204
+        assert command("import", "ada", str(file), cwd=tmp_path, DATABASE_URL=url).returncode == 0
+        theirs = grace.post(grace.tasks, json={"title": "Stays"})
+        listed = ada.get(ada.tasks)
+        token = ada.get(f"{ada.tasks}/changes", params={"limit": 500}).json()["next"]
+        with following(ada) as events:
+            assert next(events).name == "ready"
+            forgotten = command("forget", "ada", "--yes", cwd=tmp_path, DATABASE_URL=url)
+            assert (forgotten.returncode, forgotten.stdout) == (0, "deleted everything of ada: 2603 records\n")
+            names = {"resync"}
+            while (event := next(events)).id != FIRST_TOKEN:
+                names.add(event.name)
+            assert {*names, event.name} == {"resync"}
+        assert (await fetch(database, KEPT, "ada"))[0][0] == 0
+        assert ada.get(f"{ada.tasks}/changes", params={"since": token}).status_code == 410
+        again = ada.get(ada.tasks, headers={"If-None-Match": listed.headers["etag"]})
+        assert (again.status_code, again.json()["tasks"]) == (200, [])
+        fresh = ada.post(ada.tasks, json={"title": "Buy milk"}, headers=keyed)
+        assert (fresh.status_code, fresh.headers.get("idempotency-replayed")) == (201, None)
+        assert fresh.headers["sync-token"].partition("-")[0] != first.headers["sync-token"].partition("-")[0]
+        assert ada.get(f"{ada.tasks}/changes", params={"since": token}).status_code == 410
+        assert grace.get(grace.tasks).json()["tasks"] == [theirs.json()]
+    await database.close()
+
+
+@pytest.mark.database
+async def test_a_user_is_forgotten_after_a_confirmation(tmp_path: Path, url: str) -> None:
+    database = patient(url)
+    await fetch(database, "INSERT INTO task_counters (user_id, value) VALUES ('ada', 7)")
+    refused = hextasks("forget", "ada", cwd=tmp_path, DATABASE_URL=url)
+    assert (refused.returncode, "--yes" in said(refused)) == (1, True)
+    assert (await fetch(database, KEPT, "ada"))[0][0] == 1
+    assert command("forget", "ada", "--yes", cwd=tmp_path, DATABASE_URL=url).stdout.endswith(": 1 record\n")
+    assert command("forget", "ada", "--yes", cwd=tmp_path, DATABASE_URL=url).stdout.endswith(": 0 records\n")
+    await database.close()
