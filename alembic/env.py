@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from alembic import context
+from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
@@ -15,6 +16,14 @@ from adapters.postgres.database import Database
 from adapters.postgres.migration_session import migration_session
 from adapters.postgres.migrations import DatabaseNotReady
 from adapters.postgres.tables import SCHEMA_RULE, TABLES, VERSION_TABLE, is_schema_name, metadata
+from adapters.postgres.version_table import record_compatible_from
+
+
+def record(*, ctx: MigrationContext, heads: set[str], **_: object) -> None:
+    """Record the oldest revision whose release works on the schema, in the transaction of each migration."""
+    for head in heads:
+        record_compatible_from(ctx, context.script.get_revision(head).module.compatible_from)
+
 
 OPTIONS: dict[str, Any] = {
     "target_metadata": metadata,
@@ -22,6 +31,7 @@ OPTIONS: dict[str, Any] = {
     # CREATE INDEX CONCURRENTLY runs in none, and a lock on one table must not be kept while the next is waited for.
     "transaction_per_migration": True,
     # Other tables beside ours are the host's.
+    "on_version_apply": record,
     "include_name": lambda name, kind, _: kind != "table" or name in TABLES,
 }
 

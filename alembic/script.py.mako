@@ -5,6 +5,8 @@ import sqlalchemy as sa
 ${imports if imports else ""}
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
+# The oldest revision whose release works on this schema: the one before, unless this migration takes away what it uses.
+compatible_from = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
 

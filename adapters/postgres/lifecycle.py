@@ -9,7 +9,15 @@ import asyncpg
 from adapters.postgres.database import Database
 from adapters.postgres.epochs import renew_epochs
 from adapters.postgres.errors import storage_errors
-from adapters.postgres.migrations import DatabaseNotReady, Migrated, SchemaState, migrate, rejections, schema_state
+from adapters.postgres.migrations import (
+    DatabaseNotReady,
+    Migrated,
+    SchemaState,
+    UnknownRevision,
+    migrate,
+    rejections,
+    schema_state,
+)
 from adapters.postgres.observers import StatementObserver
 from adapters.postgres.pool import PoolSettings
 from adapters.postgres.privileges import describe_missing
@@ -65,7 +73,12 @@ class PostgresStorage:
             raise DatabaseNotReady(f"the database's encoding is {found.encoding}; create one with encoding UTF8")
         if found.schema is None:
             raise DatabaseNotReady(describe_missing([*found.grants]))
-        if not found.schema.is_current:
+        if not found.schema.is_compatible:
+            if found.schema.is_newer:
+                raise UnknownRevision(
+                    f"a newer version migrated the database to revision {found.schema.current}, on which this version, "
+                    f"of revision {found.schema.head}, does not work. Install the newer version"
+                )
             if not self._migrates:
                 schema = f" with DATABASE_SCHEMA={self.database.schema}" if self.database.schema else ""
                 raise DatabaseNotReady(

@@ -43,22 +43,34 @@ class MigrationTimeout(DatabaseNotReady):
 
 
 class UnknownRevision(DatabaseNotReady):
-    """The database is at a revision that this code does not have: newer code migrated it. Nothing was changed."""
+    """The database is at a revision that this code does not have, and does not work on. Nothing was changed."""
 
-    sentence = "A newer version migrated this database; install that version."
+    sentence = "A newer version migrated this database, on which this version does not work; install that version."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaState:
-    """The revision of a database, and the one that this code needs."""
+    """The revision of a database, and that of this code. Revisions are numbers of four digits."""
 
     current: str | None
     head: str
+    compatible_from: str | None = None
+    """The oldest revision whose release works on the database, as its last migration says."""
 
     @property
     def is_current(self) -> bool:
-        """Whether the database has exactly the schema that this code needs."""
+        """Whether the database has exactly the schema of this code."""
         return self.current == self.head
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether newer code migrated the database."""
+        return self.current is not None and self.current > self.head
+
+    @property
+    def is_compatible(self) -> bool:
+        """Whether this code works on the database: it is current, or newer and its last migration says so."""
+        return self.is_current or (self.is_newer and (self.compatible_from or "9999") <= self.head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +98,8 @@ async def schema_state(database: Database) -> SchemaState:
     except StorageNotMigrated:
         rows = []
     rows = rows or await database.fetch(UNRECORDED, [database.schema])
-    return SchemaState(current=rows[0][0] if rows else None, head=newest_revision())
+    current, compatible_from = (rows[0][0], rows[0][1]) if rows else (None, None)
+    return SchemaState(current=current, head=newest_revision(), compatible_from=compatible_from)
 
 
 async def migrate(
@@ -97,7 +110,8 @@ async def migrate(
     Takes a Database, which has its schema, or a `postgresql://` URL and a `schema`; without one, the tables are in the
     first schema of the role's search path. The role needs to own the tables, and to connect without a transaction
     pooler. Processes of the version before continue to work. Each migration is a transaction of its own. Of several
-    processes one migrates; the others wait up to `lock_timeout` seconds, and then have nothing to do.
+    processes one migrates; the others wait up to `lock_timeout` seconds, and then have nothing to do. A schema that
+    newer code has migrated is left as it is; if this code does not work on it, UnknownRevision is raised.
 
     Corrects the search keys of all tasks, too, even in a database that is at the newest revision: as long as a process
     of an earlier version runs beside this one, it stores tasks without.
@@ -117,6 +131,10 @@ async def migrate(
         raise ValueError("a Database has its schema; give one together with a URL only")
     with rejections():
         before = await schema_state(database)
+        if before.is_newer:
+            if not before.is_compatible:
+                raise UnknownRevision
+            return Migrated(before, before)
         if not before.is_current:
             from adapters.postgres.migration_session import upgrade
 

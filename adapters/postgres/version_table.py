@@ -1,18 +1,33 @@
-"""The table that has the revision of the schema, also in a database of a release that had no such table."""
+"""The table that has the revision of the schema, also in a database of a release that had no such table.
+
+Beside the revision it has `compatible_from`, the oldest revision whose release works on this schema. So a release knows
+whether it can serve a database that a newer one has migrated, of whose migrations it knows nothing.
+"""
+
+from typing import TYPE_CHECKING
 
 import asyncpg
+from sqlalchemy import text
 
 from adapters.postgres.statement import Statement
 from adapters.postgres.tables import VERSION_TABLE
 
-RECORDED = Statement(name="revision", sql=f"SELECT version_num FROM {VERSION_TABLE}", is_read=True)  # noqa: S608
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext
+
+# As JSON, a column that does not exist yet is NULL.
+RECORDED = Statement(
+    name="revision",
+    sql=f"SELECT version_num, to_jsonb(v) ->> 'compatible_from' AS compatible_from FROM {VERSION_TABLE} AS v",  # noqa: S608
+    is_read=True,
+)
 # Releases before `hextasks_version` recorded the revision in `alembic_version`. That table may as well be the host's,
 # with revisions of its own, so that it is never read: the columns of our tables tell the revision. Migration 0004,
 # which adds only indexes, is carried out again; it keeps those that are complete.
 UNRECORDED = Statement(
     name="revision_unrecorded",
     sql="""
-    SELECT max(revision) AS revision, quote_ident(s.nspname) AS quoted_schema
+    SELECT max(revision) AS revision, NULL AS compatible_from, quote_ident(s.nspname) AS quoted_schema
     FROM (
         VALUES
             ('0001', 'task_tombstones', 'removed_at'),
@@ -45,3 +60,11 @@ async def record_earlier_revision(connection: asyncpg.Connection, schema: str | 
             f"(version_num varchar(32) NOT NULL CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY)"
         )
         await connection.execute(f"INSERT INTO {table} VALUES ($1)", found["revision"])  # noqa: S608
+
+
+def record_compatible_from(migration: "MigrationContext", revision: str) -> None:
+    """Record it beside the revision, in the transaction of a migration. The lock for the column is taken once."""
+    has_column = text(f"SELECT jsonb_exists(to_jsonb(v), 'compatible_from') FROM {VERSION_TABLE} AS v")  # noqa: S608
+    if migration.as_sql or not (migration.connection and migration.connection.scalar(has_column)):
+        migration.execute(f"ALTER TABLE {VERSION_TABLE} ADD COLUMN IF NOT EXISTS compatible_from varchar(32)")
+    migration.execute(f"UPDATE {VERSION_TABLE} SET compatible_from = '{revision}'")  # noqa: S608

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 revision = "0004"
 down_revision = "0003"
+compatible_from = "0001"
 branch_labels = None
 depends_on = None
 

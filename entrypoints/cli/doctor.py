@@ -97,7 +97,10 @@ async def _examined(settings: Settings) -> list[Finding]:
         remedy = f"as the owner of the tables run: {' '.join(found.grants)}"
         return [*findings, Finding("privileges", "the role lacks some", remedy)]
     findings.append(Finding("privileges", "the role has all"))
-    remedy = "" if found.schema.is_current else "run: hextasks migrate"
-    revision = f"at revision {found.schema.current or 'none'} of {found.schema.head}"
-    findings.append(Finding("migrations", revision, remedy))
+    schema = found.schema
+    revision = f"at revision {schema.current or 'none'} of {schema.head}"
+    if schema.is_newer:
+        revision += f", which {'works' if schema.is_compatible else 'does not work'} with this version"
+    remedy = "install the version that migrated it" if schema.is_newer else "run: hextasks migrate"
+    findings.append(Finding("migrations", revision, "" if schema.is_compatible else remedy))
     return findings

@@ -24,7 +24,8 @@ from adapters.postgres import (
     migrate,
     schema_state,
 )
-from adapters.postgres.migration_session import LOCK_KEY, alembic_config, migration_session, upgrade
+from adapters.postgres.migration_session import alembic_config, migration_session, upgrade
+from adapters.postgres.migration_watch import LOCK_KEY
 from domain import InvalidText
 from domain.rules import TextRule
 from hextasks.testing.contract.calls import NOW, a_task, add
@@ -115,7 +116,7 @@ async def test_waiting_for_the_lock_is_bounded(empty: Database, empty_url: str) 
 async def test_a_database_of_newer_code_is_left_alone(empty: Database) -> None:
     await migrate(empty)
     async with empty.connection() as connection:
-        await connection.execute("UPDATE hextasks_version SET version_num = '9999'")
+        await connection.execute("UPDATE hextasks_version SET version_num = '9999', compatible_from = '9999'")
     with pytest.raises(UnknownRevision):
         await migrate(empty)
     assert not (await schema_state(empty)).is_current

@@ -10,7 +10,15 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from adapters.postgres import Database, MigrationTimeout, PoolSettings, PostgresStorage, migrate, schema_state
+from adapters.postgres import (
+    Database,
+    MigrationTimeout,
+    PoolSettings,
+    PostgresStorage,
+    migrate,
+    migration_watch,
+    schema_state,
+)
 from adapters.postgres import migration_session as session
 from adapters.postgres.dsn import connect_arguments
 from application import StorageUnavailable
@@ -20,7 +28,7 @@ from tests.sql import fetch
 from tests.wires import wired
 
 pytestmark = pytest.mark.database
-HOLD_LOCK = f"SELECT pg_advisory_xact_lock({session.LOCK_KEY})"
+HOLD_LOCK = f"SELECT pg_advisory_xact_lock({migration_watch.LOCK_KEY})"
 END_OTHERS = """
     SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
@@ -33,8 +41,8 @@ SLOW_DDL = """
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "HEARTBEAT_SECONDS", 0.05)
-    monkeypatch.setattr(session, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(migration_watch, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -71,7 +79,7 @@ async def test_a_start_ends_whenever_the_wire_goes_silent_and_succeeds_when_it_i
 
         storage = await new_storage(DEADLINE_SECONDS)
         with monkeypatch.context() as patch:
-            patch.setattr(session, "HEARTBEAT_SECONDS", DEADLINE_SECONDS)  # their number differs
+            patch.setattr(migration_watch, "HEARTBEAT_SECONDS", DEADLINE_SECONDS)  # their number differs
             await storage.start()
         pieces = wire.forwarded - 2  # of the end of a connection, for which nothing waits
         await storage.close()
@@ -115,7 +123,7 @@ async def test_a_statement_of_a_migration_may_take_longer_than_a_silence(empty_u
 async def test_one_that_waits_too_long_for_the_lock_names_the_session_that_holds_it(
     empty: Database, other: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "SILENCE_SECONDS", DEADLINE_SECONDS)
+    monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", DEADLINE_SECONDS)
     async with other.transaction():
         await other.execute(HOLD_LOCK)
         with pytest.raises(MigrationTimeout, match=rf"process {other.get_server_pid()}, role .*, application psql of"):
@@ -123,17 +131,21 @@ async def test_one_that_waits_too_long_for_the_lock_names_the_session_that_holds
     await migrate(empty)
 
 
-async def test_one_that_waits_for_a_table_soon_gives_up_because_all_requests_queue_behind_it(
+async def test_one_that_waits_for_a_table_lets_requests_pass_and_names_the_session_that_holds_it(
     empty: Database, other: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "SILENCE_SECONDS", DEADLINE_SECONDS)
-    monkeypatch.setattr(session, "TABLE_LOCK_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", DEADLINE_SECONDS)
+    monkeypatch.setattr(session, "TABLE_LOCK_PAUSE_SECONDS", 0.1)
     await other.execute("CREATE TABLE hextasks_version (version_num varchar(32) PRIMARY KEY)")
     async with other.transaction():
         await other.execute("LOCK TABLE hextasks_version")
         with pytest.raises(MigrationTimeout, match="application psql of ada"):
-            await session.upgrade(empty, DEADLINE_SECONDS)
-    await migrate(empty)
+            await session.upgrade(empty, lock_timeout=1)
+        waiting = asyncio.create_task(session.upgrade(empty, DEADLINE_SECONDS))
+        await asyncio.sleep(3 * session.TABLE_LOCK_TIMEOUT_SECONDS)
+        assert not waiting.done()
+    await waiting
+    assert (await schema_state(empty)).is_current
 
 
 async def test_a_migration_whose_client_has_vanished_is_ended_by_the_next_one(
@@ -179,7 +191,7 @@ async def test_connecting_is_bounded_whatever_the_url_says() -> None:
 async def test_requests_wait_for_a_migration_no_longer_than_for_an_examination(
     empty_url: str, other: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "SILENCE_SECONDS", DEADLINE_SECONDS)
+    monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", DEADLINE_SECONDS)
     storage = PostgresStorage(empty_url, PoolSettings(timeout=0.5), migrates=True)
     async with other.transaction():
         await other.execute(HOLD_LOCK)

@@ -94,7 +94,7 @@ class TestMigrate:
     async def test_a_database_of_a_newer_version_is_refused(self, tmp_path: Path, database_url: str) -> None:
         assert command("migrate", cwd=tmp_path, DATABASE_URL=database_url).returncode == 0
         connection = await asyncpg.connect(**connect_arguments(database_url))
-        await connection.execute("UPDATE hextasks_version SET version_num = '9999'")
+        await connection.execute("UPDATE hextasks_version SET version_num = '9999', compatible_from = '9999'")
         for run, name in ((command, "migrate"), (hextasks, "serve")):
             refused = run(name, cwd=tmp_path, DATABASE_URL=database_url, PORT="0")
             assert refused.returncode == 1

@@ -12,7 +12,7 @@ import pytest
 
 from adapters.postgres import migrate
 from adapters.postgres.dsn import connect_arguments
-from adapters.postgres.migration_session import LOCK_KEY
+from adapters.postgres.migration_watch import LOCK_KEY
 from application import StorageUnavailable, VersionConflict
 from entrypoints.log_writer import encode_json
 from entrypoints.logs import fields_of

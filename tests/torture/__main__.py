@@ -67,8 +67,8 @@ def main() -> int:
     if unknown := set(size.names) - set(SCENARIOS):
         parser.error(f"there is no scenario {', '.join(unknown)}")
     names = size.names or [*SCENARIOS]
-    if not HAPROXY:
-        print(f"{' and '.join(sorted(PROXIED & {*names}))} left out: each {MISSING}", file=sys.stderr)
+    if not HAPROXY and (left_out := PROXIED & {*names}):
+        print(f"{', '.join(sorted(left_out))} left out: each {MISSING}", file=sys.stderr)
         names = [name for name in names if name not in PROXIED]
     findings: list[Finding] = []
     with tempfile.TemporaryDirectory() as folder, own_postgres() as postgres:
