@@ -17,6 +17,7 @@ from typing import get_args
 from adapters.postgres import Coalescing
 from entrypoints.settings import Settings
 from tests.torture.disconnects import disconnects
+from tests.torture.failover import failover
 from tests.torture.hostile import hostile
 from tests.torture.kill import kills
 from tests.torture.outages import outages
@@ -35,6 +36,7 @@ Scenario = Callable[[Path, OwnPostgres, argparse.Namespace], Awaitable[list[Find
 SCENARIOS: dict[str, Scenario] = {
     "kill": lambda folder, postgres, size: kills(folder, postgres, rounds=size.rounds, seconds=1.5),
     "outages": lambda folder, postgres, size: outages(folder, postgres, rounds=size.few, seconds=4.0),
+    "failover": lambda folder, _, size: failover(folder, rounds=size.few),
     "disconnects": lambda folder, postgres, size: disconnects(folder, postgres, rounds=size.few, clients=50),
     "overload": lambda folder, postgres, _: overload(
         folder, postgres, limit=Settings().max_concurrent_requests, seconds=10.0, is_strict=True

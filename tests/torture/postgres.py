@@ -1,6 +1,7 @@
 """A PostgreSQL server that the test may kill and pause."""
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -32,9 +33,14 @@ def children(parent: int) -> list[int]:
 class OwnPostgres:
     """A server on a TCP port, for one test run."""
 
-    def __init__(self, folder: Path) -> None:
-        """Create the cluster."""
-        self._data = with_cluster(folder) / "data"
+    def __init__(self, folder: Path, *, follows: "OwnPostgres | None" = None) -> None:
+        """Create the cluster, as a copy of the server that it `follows`, if any."""
+        self._data = folder / "data"
+        if follows:
+            folder.mkdir()
+            self.copy(follows)
+        else:
+            with_cluster(folder)
         self.port = free_port()
         self._log = folder / "own.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -87,10 +93,29 @@ class OwnPostgres:
             self._process.wait()
 
     def stop(self) -> None:
-        """Stop it as an operator does, without waiting for its clients."""
+        """Stop it as an operator does, without waiting for its clients; it sends everything to its standby first."""
         assert self._process
         self._process.send_signal(signal.SIGINT)
         self._process.wait()
+
+    def copy(self, primary: "OwnPostgres") -> None:
+        """Replace the data by a copy of a running server's, which it follows from its next start on."""
+        shutil.rmtree(self._data, ignore_errors=True)
+        self._data.mkdir(mode=0o700)
+        if identity := server_identity():
+            shutil.chown(self._data, identity["user"])
+        command = [str(binaries() / "pg_basebackup"), "-D", DATA, "-R", "-c", "fast", "-d", primary.url()]
+        subprocess.run(command, cwd=self._data, capture_output=True, check=True, **identity)
+
+    def demote(self, primary: "OwnPostgres") -> None:
+        """Have it follow another server from its next start on, without a copy."""
+        (self._data / "standby.signal").touch()
+        self.set(primary_conninfo=primary.url())
+
+    def set(self, **settings: str) -> None:
+        """Change settings from its next start on."""
+        with (self._data / "postgresql.auto.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
 
     @contextmanager
     def paused(self) -> Iterator[None]:

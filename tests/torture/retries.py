@@ -34,7 +34,7 @@ PAUSE_SECONDS = 0.02
 
 
 @dataclass(slots=True)
-class _Seen:
+class Seen:
     """What the writers of one user were answered."""
 
     user: str = field(default_factory=lambda: f"user-{uuid4()}")
@@ -42,13 +42,24 @@ class _Seen:
     """Those that must be stored."""
     tokens: list[str] = field(default_factory=list)
     replayed: int = 0
-    wrong: list[str] = field(default_factory=list)
+
+    def faults(self, stored: list[Json], counter: int, writes: int) -> list[str]:
+        """Compare with what is stored and counted after so many writes; return the faults, a line for each."""
+        numbers = {token.rpartition("-")[2] for token in self.tokens}
+        is_counted = numbers == {str(n) for n in range(1, writes + 1)} and counter == writes
+        wrong = [] if is_counted else [f"{writes} writes, {counter} done, {len(numbers)} numbers"]
+        by_id = {task["id"]: task for task in stored}
+        return wrong + [
+            f"stored {by_id.get(key)}, acknowledged {self.tasks.get(key)}"
+            for key in by_id | self.tasks
+            if by_id.get(key) != self.tasks.get(key)
+        ]
 
 
-class _Writer:
+class Writer:
     """Writes to tasks of its own, one write at a time."""
 
-    def __init__(self, address: str, seen: _Seen) -> None:
+    def __init__(self, address: str, seen: Seen) -> None:
         self.client = Client(address, seen.user)
         self._seen = seen
         self._mine: list[str] = []
@@ -90,8 +101,8 @@ async def retries(folder: Path, postgres: OwnPostgres, *, rounds: int) -> list[F
     """Kill the service at a random moment during ten writes, and in turns with that between a commit and its answer."""
     database = await postgres.new_database()
     service = Service(folder, postgres, database)
-    seen = _Seen()
-    writers = [_Writer(service.address, seen) for _ in range(WRITERS)]
+    seen = Seen()
+    writers = [Writer(service.address, seen) for _ in range(WRITERS)]
     async with AsyncExitStack() as stack:
         served = await stack.enter_async_context(service.running())
         admin = await stack.enter_async_context(postgres.admin(database))
@@ -101,24 +112,17 @@ async def retries(folder: Path, postgres: OwnPostgres, *, rounds: int) -> list[F
                     for writer in writers:
                         writing.create_task(writer.write())
                 served = await stack.enter_async_context(service.running())
-        stored = {task["id"]: task for task in await everything(service.address, seen.user)}
+        stored = await everything(service.address, seen.user)
         counter = await admin.fetchval(COUNTER, seen.user)
     for writer in writers:
         writer.client.close()
     writes = rounds * WRITERS * WRITES
-    numbers = {token.rpartition("-")[2] for token in seen.tokens}
-    if numbers != {str(n) for n in range(1, writes + 1)} or counter != writes:
-        seen.wrong.append(f"{writes} writes, {counter} done, {len(numbers)} numbers")
-    seen.wrong += [
-        f"stored {stored.get(key)}, acknowledged {seen.tasks.get(key)}"
-        for key in stored | seen.tasks
-        if stored.get(key) != seen.tasks.get(key)
-    ]
+    wrong = seen.faults(stored, counter, writes)
     if seen.replayed < rounds // 2:
-        seen.wrong.append("a write between commit and answer was not replayed")
+        wrong.append("a write between commit and answer was not replayed")
     done = f"{writes} writes with Idempotency-Key; {rounds} of kill -9, half of them between commit and answer; "
     done += f"{seen.replayed} answers replayed"
-    return [none_of("retries", done, "lost, done twice or answered otherwise", seen.wrong)]
+    return [none_of("retries", done, "lost, done twice or answered otherwise", wrong)]
 
 
 @asynccontextmanager

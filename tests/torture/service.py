@@ -22,7 +22,7 @@ class Service:
     def __init__(self, folder: Path, postgres: OwnPostgres, database: str, *, port: int | None = None) -> None:
         """Take its database, and the port of the server if that is not the server's own."""
         self._folder = folder
-        self._url = postgres.url(database, role=ROLE, port=port)
+        self.url = postgres.url(database, role=ROLE, port=port)
         self._port = free_port()
         self.admin_port = free_port()
         """Used where the settings of `running` have it."""
@@ -31,7 +31,7 @@ class Service:
     @asynccontextmanager
     async def running(self, **settings: str) -> AsyncIterator[Served]:
         """Run it until the end of the block, where it must stop with status 0 unless it has ended before."""
-        given = {"ENVIRONMENT": "production", "JWT_SECRET": SECRET, "DATABASE_URL": self._url, "PORT": str(self._port)}
+        given = {"ENVIRONMENT": "production", "JWT_SECRET": SECRET, "DATABASE_URL": self.url, "PORT": str(self._port)}
         given |= dict.fromkeys(GENEROUS, "")  # as shipped: the scenarios test these limits
         given[COALESCING] = os.environ.get(COALESCING, "")
         stack = ExitStack()
