@@ -38,6 +38,9 @@ settings.register_profile("torture", settings.get_profile("test"), max_examples=
 settings.load_profile("test")
 
 MEASURE: Any = sys.gettrace()
+IN_MEMORY = "/dev/shm"
+"""Where temporary files are on Linux: to make and copy clusters there takes a third of the processor time."""
+ROOM_BYTES = 4 << 30
 IN_A_SCHEMA: Coalescing = "user"
 REPOSITORIES = [
     "memory",
@@ -53,8 +56,18 @@ REPOSITORIES = [
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder that the processes of this run share."""
     if RUN_FOLDER not in os.environ:
+        if "TMPDIR" not in os.environ and has_room(IN_MEMORY):
+            os.environ["TMPDIR"], tempfile.tempdir = IN_MEMORY, None
         os.environ[RUN_FOLDER] = folder = tempfile.mkdtemp(prefix="hextasks-tests-")
         config.add_cleanup(lambda: shutil.rmtree(folder))
+
+
+def has_room(folder: str) -> bool:
+    """Return whether temporary files may be in a folder: data of many servers, and programs."""
+    if not os.access(folder, os.W_OK):
+        return False
+    about = os.statvfs(folder)
+    return about.f_bavail * about.f_frsize >= ROOM_BYTES and not about.f_flag & os.ST_NOEXEC
 
 
 def pytest_collection() -> None:
