@@ -90,7 +90,7 @@ async def migration_session(
 
     Its search path is the database's schema, which is made if there is none. One process migrates; the others wait up
     to `lock_timeout` seconds. A statement waits up to `table_lock_timeout` seconds for a table. Raises MigrationTimeout
-    when one of both is exceeded, DatabaseNotReady behind a pooler that shares connections, or when the role may not make
+    when one of both is over, DatabaseNotReady behind a pooler that shares connections, or when the role may not make
     the schema, TimeoutError when the database stops responding, and the driver's own errors, those of the block
     included.
     """
