@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from adapters.postgres.statements import GET
 from application import StorageUnavailable
+from entrypoints.cli import serve
 from entrypoints.http.server.exchange import Exchange
 from entrypoints.metrics import shared
 from entrypoints.metrics.observers import RequestMetrics, StatementMetrics
@@ -30,6 +32,7 @@ from entrypoints.metrics.table import (
 )
 from entrypoints.metrics.text import exposition
 from entrypoints.settings import Settings
+from entrypoints.start import StartError
 from tests.expositions import checked, parsed, value
 
 DURATION = REQUEST_DURATION.name
@@ -66,6 +69,7 @@ def test_the_document_has_the_table() -> None:
     assert rows == expected
 
 
+@pytest.mark.slow
 def test_the_guide_names_metrics_that_exist_and_labels_that_they_have(tmp_path: Path) -> None:
     text = GUIDE.read_text()
     queried = set(re.findall(r"\b((?:http_server|db_client|hextasks|process)_\w+?)(?:_bucket|_count|_sum)?\b", text))
@@ -88,6 +92,13 @@ def test_metrics_need_an_admin_port() -> None:
     assert found == [False, True, False]
 
 
+def test_without_a_folder_for_several_processes_the_start_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "_MEMORY", "/nowhere")
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(StartError, match="set TMPDIR, or METRICS=false"), serve._metrics_folder():
+        pass
+
+
 def test_a_request_is_counted_by_method_route_status_and_error() -> None:
     requests = RequestMetrics()
     for exchange in (
@@ -100,7 +111,7 @@ def test_a_request_is_counted_by_method_route_status_and_error() -> None:
         ended(400, "validation_error", method="QQ", route=None),
     ):
         requests.finished(exchange)
-    samples = checked(text(requests.samples()))
+    samples = parsed(text(requests.samples()))
     assert {labels: number for (name, labels), number in samples.items() if name == f"{DURATION}_count"} == {
         frozenset({"url_scheme": "http", **labels}.items()): number
         for number, labels in (
@@ -143,6 +154,7 @@ def test_a_bucket_counts_what_took_no_longer() -> None:
     assert 60.66 <= value(samples, f"{DURATION}_sum") < 70
 
 
+@pytest.mark.slow
 def test_rejections_and_replays_are_counted() -> None:
     requests = RequestMetrics()
     replayed, refused = ended(201), ended(401, "token_expired")
@@ -165,7 +177,7 @@ def test_a_statement_is_counted_by_name_and_error() -> None:
     unavailable.__cause__ = TimeoutError()
     for error in (None, None, unavailable, ValueError()):
         statements.finished(GET, perf_counter() - 0.7, error)
-    samples = checked(text(statements.samples()))
+    samples = parsed(text(statements.samples()))
     count = "db_client_operation_duration_seconds_count"
     assert value(samples, count, db_query_summary="task_get", db_system_name="postgresql") == 4
     assert [value(samples, count, error_type=kind) for kind in ("TimeoutError", "ValueError")] == [1, 1]

@@ -134,7 +134,7 @@ def _metrics_folder() -> Iterator[Path]:
     Raises StartError.
     """
     try:
-        folder = tempfile.mkdtemp(prefix="hextasks-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None)
+        folder = tempfile.mkdtemp(prefix="hextasks-metrics-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None)
     except OSError as error:
         raise StartError(
             f"no folder for the metrics of several processes: {error}; set TMPDIR, or METRICS=false"
