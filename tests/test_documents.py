@@ -36,6 +36,7 @@ FOREIGN = ["docs/guides/docker.md", "docs/guides/systemd.md"]
 EXECUTED = {
     *((document, "shell") for document in CALLS),
     ("docs/guides/backup.md", "shell"),
+    ("docs/guides/data.md", "shell"),  # tests/cli/test_data.py
     ("docs/guides/mount.md", "shell"),
     ("docs/guides/client.md", "python"),
     ("docs/guides/testing.md", "python"),
