@@ -34,6 +34,7 @@ UNITS = ["docs/guides/production.md", "docs/guides/systemd.md", "docs/guides/pgb
 EXECUTED = {
     *((document, "shell") for document in CALLS),
     ("docs/guides/backup.md", "shell"),
+    ("docs/guides/data.md", "shell"),  # tests/cli/test_data.py
     ("docs/guides/mount.md", "shell"),
     ("docs/guides/client.md", "python"),
     ("docs/guides/testing.md", "python"),

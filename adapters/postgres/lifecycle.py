@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from adapters.postgres.database import Database
-from adapters.postgres.epochs import renew_epochs
+from adapters.postgres.epochs import begin_counter, renew_epochs
 from adapters.postgres.errors import storage_errors
 from adapters.postgres.migrations import (
     DatabaseNotReady,
@@ -109,6 +109,10 @@ class PostgresStorage:
         """Make all sync tokens of a restored database expire; return the number of users. Raises DatabaseNotReady."""
         await self.start()
         return await renew_epochs(self.database)
+
+    async def begin_list(self, user_id: str) -> None:
+        """Prepare for the import of a user's list, where the user has none: see `begin_counter`."""
+        await begin_counter(self.database, user_id)
 
     async def check(self) -> None:
         """Do what `start` does unless it has succeeded. Raises StorageUnavailable while the database is not ready.

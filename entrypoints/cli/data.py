@@ -34,9 +34,11 @@ MOST_NAMED = 20
 
 
 @asynccontextmanager
-async def _opened_tasks(settings: Settings) -> AsyncIterator[Tasks]:
+async def _opened_tasks(settings: Settings, *, begin_list_of: str | None = None) -> AsyncIterator[Tasks]:
     async with opened_postgres(settings) as storage:
         await storage.start()
+        if begin_list_of:
+            await storage.begin_list(begin_list_of)
         container = Container(settings=settings)
         container.storage.override(storage)
         yield container.use_cases()
@@ -126,7 +128,7 @@ def import_(given: argparse.Namespace) -> int:
 async def _imported(
     settings: Settings, user_id: str, file: IO[bytes], total: _Total, progress: Progress, *, replaces: bool
 ) -> None:
-    async with _opened_tasks(settings) as tasks:
+    async with _opened_tasks(settings, begin_list_of=user_id) as tasks:
         for batch, size in _batches(read_tasks(file, user_id=user_id)):
             total.add(await tasks.of(user_id).import_(batch, replace=replaces))
             progress.show(total.counts.total(), size)

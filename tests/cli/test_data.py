@@ -2,15 +2,19 @@
 
 import asyncio
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from adapters.postgres import Database
 from entrypoints.cli.export_format import End, Header, encoded
+from entrypoints.cli.progress import Progress
 from hextasks.testing.contract.calls import NOW
 from hextasks.testing.contract.moving import some_tasks
-from tests.cli.processes import command, end_group, hextasks, said, started
+from tests.cli.processes import ROOT, command, end_group, environment, said, started
 from tests.databases import Server, migrated, patient
 from tests.http.wire import FIRST_TOKEN
 from tests.patience import until
@@ -21,6 +25,11 @@ from tests.streams import following
 TASKS = sorted(some_tasks(2600), key=lambda task: (task.created_at, task.id), reverse=True)
 LINES = [encoded(Header(user_id="ada", exported_at=NOW)), *map(encoded, TASKS), encoded(End(tasks=len(TASKS)))]
 TABLES = ("tasks", "task_counters", "task_tombstones", "idempotency_keys")
+LIST = """
+    SELECT id, title, created_at, updated_at, completed_at FROM tasks WHERE user_id = $1
+    ORDER BY created_at DESC, id DESC
+"""
+GUIDE = (ROOT / "docs/guides/data.md").read_text()
 KEPT = "SELECT " + " + ".join(f"(SELECT count(*) FROM {table} WHERE user_id = $1)" for table in TABLES)
 
 
@@ -63,16 +72,28 @@ async def test_an_import_that_is_killed_three_times_and_repeated_equals_its_sour
     counts = f"{len(TASKS) - done} added, 0 replaced, {done} unchanged, 0 kept as they are, 0 deleted here before"
     assert (repeated.returncode, repeated.stdout, repeated.stderr) == (0, f"tasks of ada: {counts}\n", "")
 
-    exported = hextasks("export", "ada", cwd=tmp_path, DATABASE_URL=url)
-    assert exported.stdout.encode().splitlines(keepends=True)[1:] == LINES[1:]
-    other = await migrated(server)
-    (tmp_path / "exported").write_text(exported.stdout)
-    assert command("import", "grace", "exported", cwd=tmp_path, DATABASE_URL=other).returncode == 0
-    rows = "SELECT id, title, title_key, created_at, updated_at, completed_at FROM tasks WHERE user_id = $1 ORDER BY id"
-    copy = patient(other)
-    assert await fetch(copy, rows, "grace") == await fetch(database, rows, "ada")
+    rows = [(task.id, task.title, task.created_at, task.updated_at, task.completed_at) for task in TASKS]
+    assert [tuple(row) for row in await fetch(database, LIST, "ada")] == rows
     await database.close()
-    await copy.close()
+
+
+@pytest.mark.database
+async def test_a_list_moves_as_the_guide_says(tmp_path: Path, server: Server, url: str) -> None:
+    here, there = patient(url), patient(new := await migrated(server))
+    (tmp_path / "few").write_bytes(b"".join([*LINES[:4], encoded(End(tasks=3))]))
+    assert command("import", "ada", "few", cwd=tmp_path, DATABASE_URL=url).returncode == 0
+    before, highest = await fetch(here, LIST, "ada"), await fetch(here, "SELECT value FROM task_counters")
+    path = f"{Path(sys.executable).parent}:{os.defpath}"
+    outside = environment(DATABASE_URL=url, NEW_DATABASE_URL=new, PATH=path)
+    commands, shown = ("".join(re.findall(rf"```{kind}\n(.*?)```", GUIDE, re.DOTALL)) for kind in ("shell", "text"))
+    bash = ["bash", "-euo", "pipefail", "-c", commands]
+    printed = await asyncio.to_thread(subprocess.check_output, bash, cwd=tmp_path, env=outside, text=True)
+    assert printed == shown
+    assert (tmp_path / "ada.ndjson").read_bytes().splitlines(keepends=True)[1:4] == LINES[1:4]
+    assert await fetch(there, LIST, "ada") == before
+    assert (await fetch(there, "SELECT min(version) FROM tasks"))[0] > highest[0]
+    await here.close()
+    await there.close()
 
 
 @pytest.mark.database
@@ -133,12 +154,46 @@ async def test_a_forgotten_user_has_nothing_and_clients_begin_again(tmp_path: Pa
 
 
 @pytest.mark.database
-async def test_a_user_is_forgotten_after_a_confirmation(tmp_path: Path, url: str) -> None:
+async def test_a_user_is_forgotten_after_a_confirmation(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = patient(url)
     await fetch(database, "INSERT INTO task_counters (user_id, value) VALUES ('ada', 7)")
-    refused = hextasks("forget", "ada", cwd=tmp_path, DATABASE_URL=url)
+
+    def forget(*options: str) -> subprocess.CompletedProcess[str]:
+        return command("forget", "ada", *options, cwd=tmp_path, DATABASE_URL=url)
+
+    refused = forget()
     assert (refused.returncode, "--yes" in said(refused)) == (1, True)
-    assert (await fetch(database, KEPT, "ada"))[0][0] == 1
-    assert command("forget", "ada", "--yes", cwd=tmp_path, DATABASE_URL=url).stdout.endswith(": 1 record\n")
-    assert command("forget", "ada", "--yes", cwd=tmp_path, DATABASE_URL=url).stdout.endswith(": 0 records\n")
+    keyboard, terminal = os.openpty()
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        os.write(keyboard, b"y\n")
+        refused = forget()
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert (await fetch(database, KEPT, "ada"))[0][0] == 1
+        os.write(keyboard, b"yes\n")
+        assert forget().stdout == "deleted everything of ada: 1 record\n"
+    os.close(keyboard)
+    assert forget("--yes").stdout == "deleted everything of ada: 0 records\n"
     await database.close()
+
+
+def test_progress_is_shown_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress(200) as progress:
+        progress.show(50, 100)
+    assert capsys.readouterr().err == ""
+    screen, terminal = os.openpty()
+    with os.fdopen(terminal, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        for whole in (200, None):
+            with Progress(whole) as progress:
+                progress.show(50, 100)
+                progress.show(51, 101)  # too soon to be seen
+    shown = ""
+    while shown.count("\x1b[K") < 4:
+        shown += os.read(screen, 4096).decode()
+    os.close(screen)
+    assert shown == f"\r{'█' * 15}{'░' * 15}  50%  50 tasks\x1b[K\r\x1b[K\r50 tasks\x1b[K\r\x1b[K"

@@ -13,7 +13,7 @@ import pytest
 from adapters.postgres import Database, migrate
 from adapters.postgres.dsn import connect_arguments
 from adapters.postgres.privileges import NEEDED
-from tests.cli.processes import command, hextasks
+from tests.cli.processes import command, hextasks, said
 from tests.databases import Server, patient
 from tests.http.wire import assert_problem
 from tests.services import SECRET, Client, running_service
@@ -87,8 +87,14 @@ async def test_the_service_works_with_the_grants_of_the_readme(restricted: Restr
     with running_service(DATABASE_URL=restricted.url, ENVIRONMENT="production") as service, service.client() as ada:
         assert statuses(ada) == [201, 201, 200, 200, 200, 200, 204]
         assert ada.get("/health/ready").status_code == 200
-    purged = command("purge", cwd=tmp_path, DATABASE_URL=restricted.url, ENVIRONMENT="production", JWT_SECRET=SECRET)
+    settings = {"DATABASE_URL": restricted.url, "ENVIRONMENT": "production", "JWT_SECRET": SECRET}
+    purged = command("purge", cwd=tmp_path, **settings)
     assert (purged.returncode, purged.stderr) == (0, "")
+    forgotten = command("forget", ada.user, "--yes", cwd=tmp_path, **settings)
+    reason = "permission denied for table task_counters. Run it as the owner of the tables; nothing was deleted"
+    assert (forgotten.returncode, said(forgotten)) == (1, f"hextasks: {reason}")
+    await restricted.execute(f"GRANT DELETE ON task_counters TO {restricted.role}")
+    assert command("forget", ada.user, "--yes", cwd=tmp_path, **settings).returncode == 0
 
 
 async def test_without_any_of_them_it_is_not_ready_and_logs_the_grant(

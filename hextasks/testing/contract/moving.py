@@ -92,6 +92,7 @@ class ForgetContract(RepositoryCase):
 
     @pytest.fixture(autouse=True)
     def can_forget(self, tasks: TaskRepository) -> None:
+        """Skip the tests for an adapter without `forget`."""
         if type(tasks).forget is TaskRepository.forget:
             pytest.skip("the adapter does not implement forget")
 
