@@ -17,6 +17,8 @@ import pytest
 from tests.cli.processes import end_group, environment, serving
 from tests.databases import Server, migrated
 from tests.patience import DEADLINE_SECONDS, eventually
+from tests.services import Client
+from tests.streams import following
 from tests.wires import answers, free_port
 
 pytestmark = pytest.mark.service
@@ -63,6 +65,21 @@ def test_neither_halves_of_requests_nor_streams_delay_a_stop(tmp_path: Path) -> 
         for kind, connection in halves.items():
             answers = rest(connection)
             assert answers.count(b" 503 ") == answers.count(b'"shutting_down"') == ("body" in kind)
+
+
+def test_requests_and_streams_go_on_for_the_delay_of_a_stop(tmp_path: Path) -> None:
+    with serving(tmp_path, DATABASE_URL="memory://", SHUTDOWN_DELAY="600") as served:
+        token = served.headers["Authorization"].removeprefix("Bearer ")
+        with Client(served.address, "ada", token) as ada, following(ada) as stream:
+            assert next(stream).name == "ready"
+            for _ in range(2):  # systemd signals a worker, and its parent passes the signal on
+                served.process.terminate()
+                eventually(lambda: ada.get("/health/ready").status_code == 503)
+                added = served.add("Buy milk")
+                assert (added.status_code, added.headers["Connection"]) == (201, "close")
+                assert next(stream).data["task"] == added.json()
+            assert served.stop(signal.SIGINT) == 0
+            assert next(stream, None) is None, "the stream is complete"
 
 
 def rest(connection: socket.socket) -> bytes:

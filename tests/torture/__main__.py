@@ -20,6 +20,7 @@ from tests.torture.disconnects import disconnects
 from tests.torture.failover import failover
 from tests.torture.hostile import hostile
 from tests.torture.kill import kills
+from tests.torture.migration import migration
 from tests.torture.outages import outages
 from tests.torture.overload import overload
 from tests.torture.postgres import OwnPostgres, own_postgres
@@ -45,6 +46,7 @@ SCENARIOS: dict[str, Scenario] = {
     "retries": lambda folder, postgres, size: retries(folder, postgres, rounds=size.rounds),
     "replicas": lambda folder, postgres, _: replicas(folder, postgres, seconds=60.0, pause=2.0),
     "stop": lambda folder, postgres, size: stop(folder, postgres, rounds=size.few),
+    "migration": lambda folder, postgres, _: migration(folder, postgres, seconds=10.0),
     "rolling": lambda folder, postgres, size: rolling(folder, postgres, rounds=size.few),
     "soak": lambda folder, postgres, size: soak(folder, postgres, minutes=size.minutes),
 }
