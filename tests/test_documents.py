@@ -39,7 +39,7 @@ EXECUTED = {
     ("docs/guides/client.md", "python"),
     ("docs/guides/testing.md", "python"),
     *((document, "python") for document in LIBRARY),
-    *((document, "ini") for document in UNITS),
+    *((document, "ini") for document in UNITS),  # that of PgBouncer runs in tests/torture/test_poolers.py
     ("docs/guides/monitoring.md", "yaml"),  # tests/test_metrics.py
     ("docs/guides/roles.md", "sql"),  # tests/http/test_least_privilege.py
     ("docs/reference/events.md", "js"),  # tests/http/test_events.py

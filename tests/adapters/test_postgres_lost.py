@@ -56,6 +56,15 @@ async def test_a_read_whose_connection_is_lost_runs_again_and_a_write_does_not(u
     await database.close()
 
 
+async def test_a_statement_that_is_no_longer_prepared_is_prepared_again(url: str) -> None:
+    database = patient(url)
+    for _ in range(2):
+        assert await fetch(database, "SELECT 1")
+        async with database.connection() as connection:
+            await connection.execute("DEALLOCATE ALL")
+    await database.close()
+
+
 async def test_a_retry_after_a_lost_connection_uses_a_new_connection(url: str) -> None:
     database = Database(url, PoolSettings(timeout=30))
     old = await two_backends(database)

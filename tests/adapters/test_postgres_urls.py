@@ -1,19 +1,21 @@
 """Database URLs as providers show them, and the resulting arguments for asyncpg."""
 
+import socket
 import ssl
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.postgres import Database, PoolSettings
-from adapters.postgres.dsn import _KNOWN, connect_arguments
+from adapters.postgres.dsn import _KNOWN, connect_arguments, each_host
 from adapters.postgres.statement import Statement
 from application import StorageUnavailable
+from tests.databases import patient
+from tests.wires import wired
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,7 @@ from application import StorageUnavailable
             "postgres://u:p@h:6543/d?pgbouncer=true&connect_timeout=7",
             {"dsn": "postgresql://u:p@h:6543/d", "timeout": 7.0, "statement_cache_size": 0},
         ),
+        ("postgresql://h/d?pgbouncer=false", {"dsn": "postgresql://h/d", "statement_cache_size": 100}),
         (
             "postgresql://h/d?connection_limit=1&supa=x&schema=public&hostaddr=::1&options=-c%20x%3D1",
             {"dsn": "postgresql://h/d?options=-c+x%3D1"},
@@ -49,6 +52,22 @@ from application import StorageUnavailable
 )
 def test_the_arguments_for_asyncpg(url: str, expected: dict[str, Any]) -> None:
     assert connect_arguments(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://u:p@a:1,[::1]/d?sslmode=require", ["u:p@a:1/d?sslmode=require", "u:p@[::1]/d?sslmode=require"]),
+        ("postgresql://u@/d?host=/a,/b&port=1,2", ["u@/d?host=%2Fa&port=1", "u@/d?host=%2Fb&port=2"]),
+        ("postgresql://u@/d?host=a,b&port=1", ["u@/d?host=a&port=1", "u@/d?host=b&port=1"]),
+        ("postgresql://u@/d", ["u@/d"]),
+    ],
+)
+def test_each_of_several_hosts(url: str, expected: list[str]) -> None:
+    hosts = [arguments["dsn"] for arguments in each_host(connect_arguments(url))]
+    assert [host.replace("target_session_attrs=read-write", "").rstrip("&?") for host in hosts] == [
+        f"postgresql://{each}" for each in expected
+    ]
 
 
 def test_the_certificate_authorities_of_the_system() -> None:
@@ -82,7 +101,7 @@ def test_the_certificate_authorities_of_the_system() -> None:
         *[f"postgresql://u@/d?host=a,b&port={port}" for port in ("secret", "1,", "1,2,3", "0", "1,65536", "9" * 5000)],
         *[
             f"postgresql://u@h/d?{name}=secret"
-            for name in ("sslmode", "sslnegotiation", "target_session_attrs", "gsslib")
+            for name in ("sslmode", "sslnegotiation", "target_session_attrs", "gsslib", "pgbouncer")
         ],
         *[f"postgresql://u@h/d?{name}=secret" for name in ("ssl_min_protocol_version", "ssl_max_protocol_version")],
         "postgresql://u@h/d?sslmode=parse",
@@ -132,14 +151,24 @@ async def test_the_driver_takes_whatever_is_not_rejected(
 
 @pytest.mark.database
 async def test_of_several_hosts_one_that_accepts_writes_is_chosen(server_url: str) -> None:
-    arguments = connect_arguments(server_url)
-    parts = urlsplit(arguments["dsn"])
-    socket_folder = parse_qs(parts.query).get("host", [None])[0]
-    if socket_folder:
-        several = parts._replace(query=f"host=/nowhere,{socket_folder}&port=1,{parts.port or 5432}")
-    else:
-        user, _, host = parts.netloc.rpartition("@")
-        several = parts._replace(netloc=f"{user}@127.0.0.1:1,{host}")
-    connection = await asyncpg.connect(**connect_arguments(several.geturl()))
-    assert await connection.fetchval("SHOW transaction_read_only") == "off"
-    await connection.close()
+    async with wired(server_url) as (_, url):
+        user, _, host = urlsplit(url).netloc.rpartition("@")
+        database = patient(urlsplit(url)._replace(netloc=f"{user}@127.0.0.1:1,{host}").geturl())
+        connection = await database.connect()
+        assert await connection.fetchval("SHOW transaction_read_only") == "off"
+        await connection.close()
+
+
+@pytest.mark.database
+async def test_a_silent_host_is_left_out_once_another_one_has_answered(server_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        async with wired(server_url) as (_, url):
+            user, _, host = urlsplit(url).netloc.rpartition("@")
+            hosts = f"127.0.0.1:{silent.getsockname()[1]},{host}"
+            database = patient(urlsplit(url)._replace(netloc=f"{user}@{hosts}").geturl())
+            for _ in range(2):
+                await (await database.connect()).close()
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()

@@ -19,7 +19,7 @@ from tests.torture.postgres import OwnPostgres
 pytestmark = [needs_pgbouncer, pytest.mark.unmeasured]
 KINDS = {"transaction": r"a pooler that keeps (no )?prepared statements", "session": "a pooler that keeps no prepared"}
 IS_WHOLE = "TEST_WHOLE_POOLED_CONTRACT"
-"""The variable with which `make poolers` has the tests run that take long."""
+"""The variable with which `make poolers` has those tests run, too, that take long."""
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +57,16 @@ class TestPooled(
     contract.BatchContract,
     contract.KeyContract,
     contract.RaceContract,
-    contract.ConcurrencyContract,
-    contract.ChangeContract,
 ):
     pass
 
 
-@pytest.mark.skipif(IS_WHOLE not in os.environ, reason="takes long; in make poolers")
-class TestPooledHistories(contract.FollowerContract, contract.HistoryContract):
-    pass
+if IS_WHOLE in os.environ:
+
+    class TestPooledLong(
+        contract.ChangeContract, contract.ConcurrencyContract, contract.FollowerContract, contract.HistoryContract
+    ):
+        pass
 
 
 def test_the_doctor_names_the_pooler_and_finds_no_fault(url: str, tmp_path: Path) -> None:
