@@ -42,7 +42,7 @@ test-fast: $(READY)  ## Run the tests that need no database, no running service 
 clients: $(READY) .clients/.ready  ## Lint the OpenAPI document, and test clients that are generated from it; needs npm
 	.venv/bin/pytest -q tests/http/test_clients.py
 
-torture: $(READY)  ## Test reliability: kills, outages, disconnects, overload, hostile clients, stops, long load; about 20 minutes
+torture: $(READY)  ## Test reliability: kills, outages, failover, disconnects, overload, hostile clients, stops, long load; about 20 minutes
 	.venv/bin/python -m tests.torture $(TORTURE_ARGS)
 
 poolers: $(READY)  ## Test the whole contract of the repository through PgBouncer, where it is installed

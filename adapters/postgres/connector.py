@@ -92,13 +92,13 @@ async def are_shared(first: asyncpg.Connection, second: asyncpg.Connection) -> b
 
 
 async def _connect_first(hosts: list[_Arguments]) -> tuple[asyncpg.Connection, _Arguments]:
-    """Connect to the first host that fits, and return its arguments, too. Raises the error of the last one.
+    """Connect to the first host that fits, and return its arguments, too. Raises the error of a host that is at fault.
 
     The next host is tried as soon as one fails, or after its head start: a machine without power refuses nothing.
     """
     waiting = [*reversed(hosts)]
     attempts: dict[asyncio.Task[asyncpg.Connection], _Arguments] = {}
-    error: BaseException | None = None
+    failure: BaseException | None = None
     try:
         while waiting or attempts:
             if waiting:
@@ -108,9 +108,12 @@ async def _connect_first(hosts: list[_Arguments]) -> tuple[asyncpg.Connection, _
             done, _ = await asyncio.wait(attempts, timeout=head_start, return_when=asyncio.FIRST_COMPLETED)
             for attempt in done:
                 host = attempts.pop(attempt)
-                if not (error := attempt.exception()):
+                error = attempt.exception()
+                if not error:
                     return attempt.result(), host
-        raise error or AssertionError("there is no host")
+                if not failure or not isinstance(error, asyncpg.TargetServerAttributeNotMatched):  # a sound standby
+                    failure = error
+        raise failure or AssertionError("there is no host")
     finally:
         for attempt in attempts:
             attempt.add_done_callback(_discard)

@@ -84,7 +84,7 @@ async def failover(folder: Path, *, rounds: int, ways: tuple[str, ...] = WAYS) -
 
 
 async def _fail(pair: Pair, service: Service, database: str, way: str, rounds: int) -> list[Finding]:
-    scenario, seen, writes = f"failover, {way}", Seen(), 0
+    scenario, seen = f"failover, {way}", Seen()
     wrong: list[str] = []
     events: list[Event] = []
     served: list[float] = []
