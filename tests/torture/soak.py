@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -30,7 +30,7 @@ USERS, CONNECTIONS, PAUSE_SECONDS = 12, 24, 0.11
 """Together about 200 requests a second."""
 USER_PAUSE_SECONDS = "2.0"
 """The longest between two changes of one of the replica clients."""
-RECOVERY_SECONDS = 3.0
+RECOVERY_SECONDS = 5.0
 """For the service and the health checks of the proxy, after the database is available again."""
 SAMPLES = 30
 """In the shorter of the two lives of a process; at most one in ten seconds."""
@@ -83,6 +83,8 @@ class _Run:
                     assert not watch.done(), watch.result()
                     await step()
                 watch.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watch
             self._drain_records()
             await caught_up(self._followers, self._address)
 
