@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -76,15 +76,14 @@ class _Run:
             stack.enter_context(self._offline_users())
             for follower in self._followers:
                 await stack.enter_async_context(follower.following())
-            async with self._traffic.running():
-                watch = asyncio.create_task(self._watch())
-                for step in (self._restart_database, self._restart_replicas, self._nothing):
-                    await asyncio.sleep(self._seconds / 3)
-                    assert not watch.done(), watch.result()
-                    await step()
+            async with self._traffic.running(), asyncio.TaskGroup() as group:
+                watch = group.create_task(self._watch())
+                await asyncio.sleep(self._seconds / 3)
+                await self._restart_database()
+                await asyncio.sleep(self._seconds / 3)
+                await self._restart_replicas()
+                await asyncio.sleep(self._seconds / 3)
                 watch.cancel()
-                with suppress(asyncio.CancelledError):
-                    await watch
             self._drain_records()
             await caught_up(self._followers, self._address)
 
@@ -144,9 +143,6 @@ class _Run:
     async def _restart_replicas(self) -> None:
         for n in range(len(self._fleet.services)):
             await self._fleet.restart(n)
-
-    async def _nothing(self) -> None:
-        """Go on to the end."""
 
     def _drain_records(self) -> None:
         self._answers += self._traffic.count()
