@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from alembic import command
 
-from adapters.postgres import Database, PostgresTaskRepository, migrate
+from adapters.postgres import Database, DatabaseNotReady, PostgresStorage, PostgresTaskRepository, migrate
 from adapters.postgres.migrations import LOCATION
 from application import NOTHING
 from hextasks.testing.contract.calls import walk
@@ -53,7 +53,7 @@ async def contents(database: Database, columns: dict[str, str]) -> dict[str, lis
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-async def test_rows_are_kept(empty: Database, revision: str) -> None:
+async def test_rows_are_kept(empty: Database, empty_url: str, revision: str) -> None:
     await alembic(empty, command.upgrade, revision)
     found = await fetch(empty, COLUMNS, [*FILL])
     columns = {table: names.removesuffix(f", {DERIVED}") for table, names in found}
@@ -62,6 +62,11 @@ async def test_rows_are_kept(empty: Database, revision: str) -> None:
     before = await contents(empty, columns)
     assert len(before["tasks"]) == len(USERS) * ROWS
 
+    if revision != REVISIONS[-1]:
+        storage = PostgresStorage(empty_url, migrates=False)
+        with pytest.raises(DatabaseNotReady, match=rf"at revision {revision}, .* needs {REVISIONS[-1]}. Run: hextasks"):
+            await storage.start()
+        await storage.close()
     await migrate(empty)
     assert await contents(empty, columns) == before
     tasks = PostgresTaskRepository(empty)

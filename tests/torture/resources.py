@@ -86,7 +86,7 @@ class Resources:
         most, left, bound = max(self._connections), self._left_connections, replicas * POOL_SIZE
         files_left = max(after - before for before, after in zip(self._idle_files, self._left_files, strict=True))
         return [
-            *(self._flat(n, samples) for (n, _), samples in sorted(self._lives.items())),
+            *(flat(n, samples) for (n, _), samples in sorted(self._lives.items())),
             Finding(
                 scenario="soak",
                 done="database connections, the most and at the end",
@@ -110,18 +110,18 @@ class Resources:
             ),
         ]
 
-    @staticmethod
-    def _flat(replica: int, samples: list[Sample]) -> Finding:
-        """Compare a process when it was warm with itself at its end: the second tenth of its life with the last."""
-        tenth = max(1, len(samples) // 10)
-        warm, end = samples[tenth : 2 * tenth], samples[-tenth:]
-        before, after = (median(sample.kib for sample in part) for part in (warm, end))
-        most_files = (max(sample.files for sample in part) for part in (warm, end))
-        return Finding(
-            scenario="soak",
-            done=f"a process of replica {replica}: medians of its KiB, and most open files, in the second and the last "
-            "tenth of its life",
-            measured=f"{before:g}, {after:g}: {after / before - 1:+.1%}; {', '.join(map(str, most_files))}",
-            bound=f"{DRIFT:.0%}",
-            kept=abs(after / before - 1) <= DRIFT,
-        )
+
+def flat(replica: int, samples: list[Sample]) -> Finding:
+    """Compare a process when it was warm with itself at its end: the second tenth of its life with the last."""
+    tenth = max(1, len(samples) // 10)
+    warm, end = samples[tenth : 2 * tenth], samples[-tenth:]
+    before, after = (median(sample.kib for sample in part) for part in (warm, end))
+    most_files = (max(sample.files for sample in part) for part in (warm, end))
+    return Finding(
+        scenario="soak",
+        done=f"a process of replica {replica}: medians of its KiB, and most open files, in the second and the last "
+        "tenth of its life",
+        measured=f"{before:g}, {after:g}: {after / before - 1:+.1%}; {', '.join(map(str, most_files))}",
+        bound=f"{DRIFT:.0%}",
+        kept=abs(after / before - 1) <= DRIFT,
+    )

@@ -47,7 +47,7 @@ async def rolling(
     return [
         none_of("rolling restart", done, "failed", failed),
         none_of("rolling restart", "acknowledged, stored and followed states compared", "wrong", wrong),
-        at_most("rolling restart", "until a replica serves again", took, drain + 8.0),
+        at_most("rolling restart", "until a replica serves again", took, drain + 20.0),
     ]
 
 

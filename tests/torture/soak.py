@@ -30,7 +30,7 @@ USERS, CONNECTIONS, PAUSE_SECONDS = 12, 24, 0.11
 """Together about 200 requests a second."""
 USER_PAUSE_SECONDS = "2.0"
 """The longest between two changes of one of the replica clients."""
-RECOVERY_SECONDS = 3.0
+RECOVERY_SECONDS = 5.0
 """For the service and the health checks of the proxy, after the database is available again."""
 SAMPLES = 30
 """In the shorter of the two lives of a process; at most one in ten seconds."""
@@ -76,12 +76,13 @@ class _Run:
             stack.enter_context(self._offline_users())
             for follower in self._followers:
                 await stack.enter_async_context(follower.following())
-            async with self._traffic.running():
-                watch = asyncio.create_task(self._watch())
-                for step in (self._restart_database, self._restart_replicas, self._nothing):
-                    await asyncio.sleep(self._seconds / 3)
-                    assert not watch.done(), watch.result()
-                    await step()
+            async with self._traffic.running(), asyncio.TaskGroup() as group:
+                watch = group.create_task(self._watch())
+                await asyncio.sleep(self._seconds / 3)
+                await self._restart_database()
+                await asyncio.sleep(self._seconds / 3)
+                await self._restart_replicas()
+                await asyncio.sleep(self._seconds / 3)
                 watch.cancel()
             self._drain_records()
             await caught_up(self._followers, self._address)
@@ -142,9 +143,6 @@ class _Run:
     async def _restart_replicas(self) -> None:
         for n in range(len(self._fleet.services)):
             await self._fleet.restart(n)
-
-    async def _nothing(self) -> None:
-        """Go on to the end."""
 
     def _drain_records(self) -> None:
         self._answers += self._traffic.count()
