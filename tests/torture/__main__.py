@@ -18,6 +18,7 @@ from adapters.postgres import Coalescing
 from entrypoints.settings import Settings
 from tests.torture.disconnects import disconnects
 from tests.torture.hostile import hostile
+from tests.torture.imports import imports
 from tests.torture.kill import kills
 from tests.torture.outages import outages
 from tests.torture.overload import overload
@@ -32,6 +33,7 @@ from tests.torture.stop import stop
 Scenario = Callable[[Path, OwnPostgres, argparse.Namespace], Awaitable[list[Finding]]]
 SCENARIOS: dict[str, Scenario] = {
     "kill": lambda folder, postgres, size: kills(folder, postgres, rounds=size.rounds, seconds=1.5),
+    "imports": lambda folder, postgres, size: imports(folder, postgres, rounds=max(3, size.few), count=50_000),
     "outages": lambda folder, postgres, size: outages(folder, postgres, rounds=size.few, seconds=4.0),
     "disconnects": lambda folder, postgres, size: disconnects(folder, postgres, rounds=size.few, clients=50),
     "overload": lambda folder, postgres, _: overload(
