@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.postgres import Coalescing, Database, PostgresTaskRepository
+from adapters.postgres.forget_statements import FORGET, FORGET_COUNTER
 from adapters.postgres.shared_statements import SharedStatements
 from adapters.postgres.statement import Statement
 from adapters.postgres.statements import ADD, GET, REMOVE, SAVE, page_statement
@@ -15,7 +16,7 @@ from adapters.postgres.tables import metadata
 from domain import TaskChange
 from hextasks.testing.contract.calls import LATER, a_task, add, save
 from tests.databases import Server, migrated, patient
-from tests.tenancy import generic_plan
+from tests.tenancy import generic_plan, judge
 
 pytestmark = pytest.mark.database
 
@@ -145,6 +146,14 @@ async def test_an_operation_is_one_round_trip(empty_database: Database, mode: Co
     finally:
         connection.remove_query_logger(note)
     assert sent == [statement.sql for statement in SENT[mode]]
+
+
+@pytest.mark.parametrize("statement", [FORGET, FORGET_COUNTER])
+async def test_one_user_alone_is_forgotten(database: Database, statement: Statement) -> None:
+    async with database.connection() as connection:
+        verdict = await judge(connection, statement.sql, ("ada", 7, 1000), "ada")
+    assert verdict.wrongs == []
+    assert verdict.tables >= ({"task_counters"} if statement is FORGET_COUNTER else metadata.tables.keys())
 
 
 async def test_a_removal_leaves_a_tombstone_with_its_number(

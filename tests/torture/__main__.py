@@ -19,6 +19,7 @@ from entrypoints.settings import Settings
 from tests.torture.disconnects import disconnects
 from tests.torture.failover import failover
 from tests.torture.hostile import hostile
+from tests.torture.imports import imports
 from tests.torture.kill import kills
 from tests.torture.migration import migration
 from tests.torture.outages import outages
@@ -36,6 +37,7 @@ from tests.torture.stop import stop
 Scenario = Callable[[Path, OwnPostgres, argparse.Namespace], Awaitable[list[Finding]]]
 SCENARIOS: dict[str, Scenario] = {
     "kill": lambda folder, postgres, size: kills(folder, postgres, rounds=size.rounds, seconds=1.5),
+    "imports": lambda folder, postgres, size: imports(folder, postgres, rounds=max(3, size.few), count=50_000),
     "outages": lambda folder, postgres, size: outages(folder, postgres, rounds=size.few, seconds=4.0),
     "failover": lambda folder, _, size: failover(folder, rounds=size.few),
     "disconnects": lambda folder, postgres, size: disconnects(folder, postgres, rounds=size.few, clients=50),

@@ -41,14 +41,14 @@ class MoveContract(RepositoryCase):
     """Export and import: what is exported is imported as it was."""
 
     async def test_a_list_that_was_imported_is_the_exported_one(self, tasks: TaskRepository) -> None:
-        cases, given = memory_tasks(repository=tasks), some_tasks(1101)
+        cases, given = memory_tasks(repository=tasks), some_tasks(601)
         first = await cases.of("ada").import_(given)
-        assert (first.added, first.count, first.is_complete) == (1101, 1101, True)
+        assert (first.added, first.count, first.is_complete) == (601, 601, True)
         everything = await exported(cases)
         assert everything == sorted(given, key=lambda task: (task.created_at, task.id), reverse=True)
         state = await state_of(tasks)
         again = await cases.of("ada").import_(everything, replace=True)
-        assert (again.unchanged, again.count, await state_of(tasks)) == (1101, 1101, state)
+        assert (again.unchanged, again.count, await state_of(tasks)) == (601, 601, state)
         other = await cases.of("grace").import_(everything[:10])
         assert other.added == 10
         assert await exported(cases, "grace") == [replace(task, user_id="grace") for task in everything[:10]]
@@ -97,14 +97,14 @@ class ForgetContract(RepositoryCase):
             pytest.skip("the adapter does not implement forget")
 
     async def test_nothing_of_the_user_is_left_and_all_of_the_others(self, tasks: TaskRepository) -> None:
-        cases, mine, theirs = memory_tasks(repository=tasks), some_tasks(1201), some_tasks(9, "grace")
+        cases, mine, theirs = memory_tasks(repository=tasks), some_tasks(501), some_tasks(9, "grace")
         await cases.of("ada").import_(mine)
         await cases.of("grace").import_(theirs)
         await tasks.apply("ada", [Write(kind="add", task=a_task())], now=NOW, once=ONCE)
         await tasks.apply("grace", [Write(kind="add", task=a_task(user_id="grace"))], now=NOW, once=ONCE)
         await tasks.remove("ada", mine[0].id, removed_at=NOW)
         before, untouched = await state_of(tasks), await state_of(tasks, "grace")
-        assert await cases.forget("ada") == 1201 + 1 + 1 + 1  # tasks, a deletion, a key and the counter
+        assert await cases.forget("ada") == 501 + 1 + 1 + 1  # tasks, a deletion, a key and the counter
         assert await cases.forget("ada") == 0
         assert await tasks.states(["ada", "grace"]) == {"grace": untouched}
         assert (await walk(tasks, "ada", 500), len(await walk(tasks, "grace", 500))) == ([], 10)
@@ -120,7 +120,7 @@ class ForgetContract(RepositoryCase):
         assert (await tasks.list("ada", PageRequest(), known=before)).tasks
 
     async def test_a_list_that_is_half_forgotten_has_another_state(self, tasks: TaskRepository) -> None:
-        await memory_tasks(repository=tasks).of("ada").import_(some_tasks(1201))
+        await memory_tasks(repository=tasks).of("ada").import_(some_tasks(1001))
         states = {await state_of(tasks)}
         while await tasks.forget("ada"):
             now = await state_of(tasks)
