@@ -209,7 +209,8 @@ def test_every_command_ends_at_sigterm_as_the_first_process(running: Stack) -> N
     try:
         started = ("docker", "compose", "run", "--no-deps", "--detach", *patience, "migrate")
         container = running.run(*started).strip()
-        eventually(lambda: "python" in running.run("docker", "top", container))
+        connections = ("docker", "exec", container, "cat", "/proc/net/tcp")
+        eventually(lambda: f":{5432:04X} " in running.run(*connections))
         running.run("docker", "stop", "--time", "60", container)
         status = running.run("docker", "inspect", "--format", "{{.State.ExitCode}}", container)
         assert int(status) == 128 + signal.SIGTERM, "it was killed"
