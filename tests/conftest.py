@@ -31,7 +31,7 @@ gc.disable()
 
 # How much Hypothesis tries by default, and with --hypothesis-profile=fast or =torture.
 settings.register_profile(
-    "test", max_examples=50, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "test", max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("fast", settings.get_profile("test"), max_examples=10)
 settings.register_profile("torture", settings.get_profile("test"), max_examples=5000, stateful_step_count=60)

@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 from alembic import command
+from alembic.config import main as alembic_command
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,19 @@ async def python(module: str, *arguments: str, **environment: str) -> asyncio.su
     )
 
 
+def rejected(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str, **environment: str
+) -> str:
+    """Run an Alembic command that fails without a traceback, in this process, and return what it prints."""
+    monkeypatch.chdir(ROOT)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        alembic_command([*arguments])
+    assert ended.value.code
+    return "".join(capsys.readouterr())
+
+
 async def relations(database: Database) -> set[str]:
     async with database.connection() as connection:
         rows = await connection.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
@@ -74,18 +88,17 @@ async def test_up_down_and_up_again(empty: Database) -> None:
 
 async def test_alembic_works_from_the_repository_root(server: Server) -> None:
     url = await server.new_database()
-    for arguments in (["upgrade", "head"], ["check"], ["downgrade", "base"], ["upgrade", "head"]):
+    for arguments in (["upgrade", "head"], ["check"]):
         process = await python("alembic", *arguments, DATABASE_URL=url)
         assert await process.wait() == 0
 
 
 @pytest.mark.parametrize("url", ["", "memory://", "postgresql://ada:tell/tale@host/x"])
-async def test_its_command_reports_an_error_in_the_url(url: str) -> None:
-    process = await python("alembic", "check", DATABASE_URL=url)
-    said = (await process.communicate())[0].decode()
-    assert process.returncode
+def test_its_command_reports_an_error_in_the_url(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    said = rejected(monkeypatch, capsys, "check", DATABASE_URL=url)
     assert "DATABASE_URL" in said
-    assert "Traceback" not in said
     assert "tell" not in said
 
 

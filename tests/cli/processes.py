@@ -20,6 +20,7 @@ from uuid import uuid4
 import httpx
 
 from entrypoints.cli import main
+from tests.cli.loaded import Fork
 from tests.patience import DEADLINE_SECONDS, GENEROUS, REQUEST_TIMEOUT_SECONDS, SERVER_DEADLINE_SECONDS
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +106,7 @@ def hextasks_each(*arguments: str, runs: list[tuple[Path, dict[str, str]]]) -> l
     return [subprocess.CompletedProcess(arguments, *result) for result in json.loads(process.stdout)]
 
 
-def end_group(process: subprocess.Popen[str]) -> None:
+def end_group(process: subprocess.Popen[str] | Fork) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -121,7 +122,7 @@ def said(result: subprocess.CompletedProcess[str]) -> str:
 class Served:
     """A `serve` command that has printed its address."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Fork
     lines: list[str] = field(default_factory=list)
 
     @property
@@ -196,10 +197,15 @@ def serving(
     """Serve on a free port until the end of the block, unless it was stopped before. `options` are the command's.
 
     The log goes to the descriptor `stderr`, or is shown if the service fails. `limit` are arguments of `ulimit`.
+    With none of these, a service of one process is a fork of a loaded one.
     """
+    is_fork = not (stderr or limit or options or settings.get("WEB_CONCURRENCY", "1") != "1")
+    settings = {"PORT": "0", **settings}
     with (
         tempfile.TemporaryFile("w+") as log,  # not a pipe, which fills up when it is not read
-        _started(("serve", *options), cwd, {"PORT": "0", **settings}, stderr or log, limit) as process,
+        Fork(("serve",), cwd, environment(**settings), log.fileno())
+        if is_fork
+        else _started(("serve", *options), cwd, settings, stderr or log, limit) as process,
     ):
         served = Served(process)
         assert process.stdout

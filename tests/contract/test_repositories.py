@@ -11,7 +11,7 @@ from hextasks.testing.contract.following import follow_writers
 from tests.databases import Server, migrated, patient
 from tests.sql import fetch
 
-ROUNDS = {"fast": 10, "test": 50, "torture": 1000}
+ROUNDS = {"fast": 10, "test": 25, "torture": 1000}
 PAIRS: list[tuple[Coalescing, Coalescing]] = [("all", "all"), ("all", "user"), ("off", "all")]
 
 
