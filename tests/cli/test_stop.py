@@ -73,7 +73,7 @@ def test_requests_and_streams_go_on_for_the_delay_of_a_stop(tmp_path: Path) -> N
         with Client(served.address, "ada", token) as ada, following(ada) as stream:
             assert next(stream).name == "ready"
             for _ in range(2):  # systemd signals a worker, and its parent passes the signal on
-                served.process.terminate()
+                served.process.send_signal(signal.SIGTERM)
                 eventually(lambda: ada.get("/health/ready").status_code == 503)
                 added = served.add("Buy milk")
                 assert (added.status_code, added.headers["Connection"]) == (201, "close")
