@@ -22,6 +22,7 @@ from entrypoints.http.server.listener import listen
 from entrypoints.http.server.observers import AccessLog
 from entrypoints.log_writer import encode_json
 from entrypoints.settings import Settings
+from entrypoints.traces import open_traces
 from tests.patience import GENEROUS, REQUEST_TIMEOUT_SECONDS
 
 SECRET = "a secret for tests that is long enough"
@@ -64,7 +65,8 @@ def running_service(
     its code is not measured, which takes half of the time.
     """
     settings = Settings.load({"JWT_SECRET": SECRET, **GENEROUS, **environment}, dotenv=None)
-    container = Container(settings=settings)
+    traces, statement_observers = open_traces(has_statements=settings.storage != "memory")
+    container = Container(settings=settings, statement_observers=statement_observers)
     readers: list[Callable[[bytes], None]] = []
 
     def write(line: bytes) -> None:
@@ -72,7 +74,10 @@ def running_service(
             reader(line)
 
     app = create_app(
-        container, observers=(AccessLog(write, encode_json),), limits=replace(server_limits(settings), **limits)
+        container,
+        observers=(AccessLog(write, encode_json),),
+        limits=replace(server_limits(settings), **limits),
+        traces=traces,
     )
     server = uvicorn.Server(server_config(app))
     with listen("127.0.0.1", 0, unread_seconds=app.limits.read_seconds) as listener:

@@ -34,6 +34,7 @@ from entrypoints.logs import configure_logging
 from entrypoints.settings import Settings
 from entrypoints.start import StartError, prepared, with_secret
 from entrypoints.storage import opened_postgres
+from entrypoints.traces import open_traces
 
 STOP_TIMEOUT_SECONDS = 15
 """How long requests may go on after the port was closed, which is at most DRAIN_SECONDS after SIGTERM: together less
@@ -106,7 +107,9 @@ def _create_app(settings: Settings, writer: LogWriter) -> ExchangeLayer:
     from entrypoints.http.app import create_app
 
     raise_descriptor_limit()
-    app = create_app(Container(settings=settings), observers=observers(writer))
+    traces, statement_observers = open_traces(has_statements=settings.storage != "memory")
+    container = Container(settings=settings, statement_observers=statement_observers)
+    app = create_app(container, observers=observers(writer), traces=traces)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 10, 10)

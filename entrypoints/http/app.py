@@ -5,7 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
@@ -24,6 +24,7 @@ from entrypoints.http.docs.index import index_router
 from entrypoints.http.docs.page import docs_router
 from entrypoints.http.limits import server_limits
 from entrypoints.http.page.routes import page_router
+from entrypoints.http.server.asgi import App
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.observers import RequestObserver
@@ -32,13 +33,20 @@ from entrypoints.settings import Settings
 from entrypoints.start import describe_failure
 from entrypoints.storage import Storage
 
+if TYPE_CHECKING:
+    from entrypoints.traces.requests import Traces
+
 _log = logging.getLogger("hextasks.storage")
 UNUSED_SETTINGS = Settings(database_url="memory://", jwt_secret=secrets.token_urlsafe(32))
 """For routes that are described and not served. Should a server ignore that they refuse to start, no token is valid."""
 
 
 def create_app(
-    container: Container, *, observers: tuple[RequestObserver, ...] = (), limits: ServerLimits | None = None
+    container: Container,
+    *,
+    observers: tuple[RequestObserver, ...] = (),
+    limits: ServerLimits | None = None,
+    traces: "Traces | None" = None,
 ) -> ExchangeLayer:
     """Return the whole ASGI application of a container with prepared settings.
 
@@ -51,8 +59,11 @@ def create_app(
     def is_quiet() -> bool:
         return layer.admission.in_progress <= limits.max_concurrent_requests // 10
 
+    app: App = create_litestar(container, cors, max_body_size=limits.body_bytes, is_quiet=is_quiet)
+    if traces:  # first, so that the log is written after its span has ended
+        app, observers = traces.around(app), (traces, *observers)
     layer = ExchangeLayer(
-        create_litestar(container, cors, max_body_size=limits.body_bytes, is_quiet=is_quiet),
+        app,
         limits=limits,
         observers=observers,
         allows_origin=cors.is_origin_allowed if cors else None,
