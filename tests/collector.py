@@ -28,12 +28,12 @@ class Collector:
                 for span in scope.spans:
                     self._received.put(span)
 
-    def trace(self, trace_id: str) -> tuple[Span, *tuple[Span, ...]]:
+    def trace(self, trace_id: str) -> list[Span]:
         """Return the request's span, which is exported last, and those of its statements, when they have arrived."""
         while True:
             found = [span for span in self._spans if span.trace_id.hex() == trace_id]
             if found and found[-1].kind == Span.SPAN_KIND_SERVER:
-                return found[-1], *found[:-1]
+                return [found[-1], *found[:-1]]
             self._spans.append(self._received.get(timeout=DEADLINE_SECONDS))
 
     def everything(self) -> list[Span]:
@@ -46,7 +46,7 @@ class Collector:
 
 
 @contextmanager
-def running_collector() -> Iterator[Collector]:
+def running_collector(port: int = 0) -> Iterator[Collector]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -60,7 +60,7 @@ def running_collector() -> Iterator[Collector]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         server.daemon_threads = True
         collector = Collector(f"http://127.0.0.1:{server.server_port}")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

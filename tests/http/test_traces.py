@@ -133,7 +133,7 @@ def test_a_malformed_traceparent_is_ignored(
     me: Client, collector: Collector, lines: "SimpleQueue[bytes]", traceparent: str
 ) -> None:
     trace_id = new_trace()
-    me.get(me.tasks, headers=[("traceparent", traceparent.format(trace_id).encode())])
+    me.get(me.tasks, headers={b"traceparent": traceparent.format(trace_id).encode()})
     check_new_trace(next_line(lines)["trace_id"], trace_id, collector)
 
 
