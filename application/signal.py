@@ -87,6 +87,7 @@ class ChangeSignal:
         self._listeners: dict[str, set[Listener]] = {}
         self._write_listeners: set[WriteListener] = set()
         self._poller: asyncio.Task[None] | None = None
+        self._polled_at = 0.0
 
     def publish(self, user_id: str, state: State | None) -> None:
         """Wake the user's listeners, unless they have seen this state. None stands for an unknown one."""
@@ -94,6 +95,13 @@ class ChangeSignal:
             listener.notice(state)
         for write_listener in self._write_listeners:
             write_listener.notice(user_id)
+
+    def lag(self) -> float:
+        """Return how many seconds ago the last successful poll began, 0 without listeners.
+
+        Listeners have noticed what was written before that.
+        """
+        return asyncio.get_running_loop().time() - self._polled_at if self._listeners else 0.0
 
     @contextmanager
     def listening_to_writes(self) -> Iterator[WriteListener]:
@@ -111,6 +119,7 @@ class ChangeSignal:
         listener = Listener()
         self._listeners.setdefault(user_id, set()).add(listener)
         if self._poller is None or self._poller.done():
+            self._polled_at = asyncio.get_running_loop().time()
             self._poller = asyncio.create_task(self._poll(tasks))
         try:
             yield listener
@@ -126,6 +135,7 @@ class ChangeSignal:
             if not self._listeners:
                 return
             user_ids = [*self._listeners]
+            began = asyncio.get_running_loop().time()
             try:
                 states = await tasks.states(user_ids)
             except StorageUnavailable:
@@ -134,5 +144,6 @@ class ChangeSignal:
                 noticed: dict[str, State | None] = dict.fromkeys(user_ids)
             else:
                 noticed = {user_id: states.get(user_id, NOTHING) for user_id in user_ids}
+                self._polled_at = began
             for user_id, state in noticed.items():
                 self.publish(user_id, state)

@@ -50,6 +50,8 @@ class LogWriter:
         self._lines: deque[bytes] = deque()
         self._bytes = 0
         self._dropped = 0
+        self.dropped_total = 0
+        """Lines that were dropped since the start."""
         self._lock = threading.RLock()  # reentrant, because a signal handler may log
         self._has_lines, self._is_urgent = threading.Event(), threading.Event()
         self._is_idle = True
@@ -59,7 +61,7 @@ class LogWriter:
         """Accept a line, its line feed included, or drop it. Never blocks; safe in any thread."""
         with self._lock:
             if self._dropped or len(self._lines) >= self._max_lines or self._bytes + len(line) > self._max_bytes:
-                self._dropped += 1
+                self._drop(1)
                 self._has_lines.set()
                 return
             self._lines.append(line)
@@ -83,7 +85,7 @@ class LogWriter:
             while batch := self._take():
                 if not self._write_out(b"".join(batch)):
                     with self._lock:
-                        self._dropped += len(batch)
+                        self._drop(len(batch))
             self._report_dropped()
             self._is_idle = not self._lines
 
@@ -103,6 +105,10 @@ class LogWriter:
                 size += len(batch[-1])
             self._bytes -= size
         return batch
+
+    def _drop(self, count: int) -> None:
+        self._dropped += count
+        self.dropped_total += count
 
     def _report_dropped(self) -> None:
         """Write how many lines were dropped; until then none is accepted, so that this line takes their place."""

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, get_args
 
 import msgspec
@@ -13,6 +12,7 @@ from msgspec import Meta
 from adapters.tokens import TEST_SECRET, SharedSecret
 from entrypoints.environment import SettingsError, misspelt_names, read_dotenv
 from entrypoints.origins import is_origin
+from entrypoints.setting_examples import DATABASE_URL_EXAMPLE, EXAMPLES
 
 __all__ = ["DATABASE_URL_EXAMPLE", "EMBEDDED_CONNECTIONS", "Settings", "SettingsError"]
 
@@ -20,22 +20,6 @@ EMBEDDED_CONNECTIONS = 200
 _DATABASE_SCHEMES = ("postgresql://", "postgres://", "postgresql+asyncpg://")
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-DATABASE_URL_EXAMPLE = "postgresql://user:password@db.example.com:5432/hextasks"
-_EXAMPLES = MappingProxyType(
-    {
-        "DATABASE_URL": DATABASE_URL_EXAMPLE,
-        "DATABASE_SCHEMA": "hextasks",
-        "JWT_SECRET": "$(openssl rand -base64 48)",
-        "JWT_JWKS_URL": "https://auth.example.com/api/auth/jwks",
-        "JWT_ISSUER": "https://auth.example.com",
-        "JWT_AUDIENCE": "hextasks",
-        "ADMIN_PORT": "8001",
-        "CORS_ORIGINS": "https://app.example.com,http://localhost:3000",
-        "APP_PAGE": "true",
-        "DATABASE_POOL_PRE_PING": "true",
-    }
-)
-"""Of settings without a default that could be the example."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
@@ -59,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8000
     admin_port: Annotated[int, Meta(ge=0, le=65_535)] | None = None
+    metrics: bool = True
     web_concurrency: Annotated[int, Meta(ge=1, le=64)] = 1
     data_dir: Path = Path(".data")
     database_pool_size: Annotated[int, Meta(ge=1, le=1000)] = 10
@@ -128,6 +113,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     def in_production(self) -> bool:
         """Whether this is a production start, which requires explicit settings."""
         return self.environment == "production"
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether metrics are counted, which only the admin port shows."""
+        return self.metrics and self.admin_port is not None
 
     @property
     def page_path(self) -> str | None:
@@ -227,7 +217,7 @@ def _folder(text: str) -> Path:
 
 def _error(name: str, rule: str) -> SettingsError:
     """Return the error for a value that does not follow a rule, with an example."""
-    example = _EXAMPLES.get(name)
+    example = EXAMPLES.get(name)
     if example is None:
         default = next(field.default for field in msgspec.structs.fields(Settings) if field.encode_name == name)
         example = f"{default:g}" if isinstance(default, float) else str(default)

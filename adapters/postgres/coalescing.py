@@ -83,6 +83,8 @@ class Coalescer:
         self._enough = enough
         self._mixes_users = mixes_users
         self._keeps_callers = keeps_callers
+        self.statements, self.calls = 0, 0
+        """How many shared statements have run, and for how many calls."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -174,6 +176,8 @@ class Coalescer:
         try:
             if not is_alone:
                 assert self._together is not None  # noqa: S101
+                self.statements += 1
+                self.calls += len(calls)
                 outcomes = await self._together(calls, max(call.deadline for call in calls))
             elif not calls[0].outcome.done():
                 outcomes = [await self._alone(calls[0])]

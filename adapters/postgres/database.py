@@ -43,20 +43,20 @@ class Database(StatementExecutor):
         # minutes, which costs two round trips for each.
         self._arguments = {"max_cached_statement_lifetime": 0, **connect_arguments(url)}
         self._arguments["timeout"] = self._arguments.get("timeout") or pool.timeout
-        self._pool = Pool(self.connect, pool)
+        self.pool = Pool(self.connect, pool)
 
     async def connect(self) -> asyncpg.Connection:
         """Open a connection outside of the pool; the caller closes it. Raises the driver's errors."""
         return await asyncpg.connect(**self._arguments)
 
     async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
-        lent = self._pool.take() or await self._pool.acquire()
+        lent = self.pool.take() or await self.pool.acquire()
         try:
             rows: list[asyncpg.Record] = await lent.connection.fetch(sql, *arguments)
         except BaseException as error:
-            self._pool.release(lent, error)
+            self.pool.release(lent, error)
             raise
-        self._pool.release(lent)
+        self.pool.release(lent)
         return rows
 
     @asynccontextmanager
@@ -68,13 +68,13 @@ class Database(StatementExecutor):
         loop = self._running_loop()
         with storage_errors:
             with Deadline(loop, loop.time() + self.timeout):
-                lent = await self._pool.acquire(at_once=at_once)
+                lent = await self.pool.acquire(at_once=at_once)
             try:
                 yield lent.connection
             except BaseException as error:
-                self._pool.release(lent, error)
+                self.pool.release(lent, error)
                 raise
-            self._pool.release(lent)
+            self.pool.release(lent)
 
     async def examine(self) -> asyncpg.Record:
         """Return a row of EXAMINE. Raises StorageUnavailable, and the driver's other errors."""
@@ -95,5 +95,5 @@ class Database(StatementExecutor):
 
     async def close(self) -> None:
         """Close every connection, those in use as soon as they are returned."""
-        self._pool.close()
+        self.pool.close()
         self._loop = None

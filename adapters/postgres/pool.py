@@ -36,6 +36,17 @@ class PoolSettings:
     """How long a statement may take in all: waiting for a connection, opening it, and the answer."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolCounts:
+    """How a pool is used at present."""
+
+    in_use: int
+    """Connections that are lent or being opened."""
+    idle: int
+    waiting: int
+    """Callers that wait for a connection."""
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class PooledConnection:
     """A connection and what the pool knows about it. Times are those of the monotonic clock."""
@@ -116,6 +127,16 @@ class Pool:
                 task.add_done_callback(self._cleaning.discard)
                 return
         self._free_slot(lent)
+
+    @property
+    def limit(self) -> int:
+        """How many connections may be open."""
+        return self._settings.size + self._settings.max_overflow
+
+    def counts(self) -> PoolCounts:
+        """Return how many connections are in use and idle now, and how many callers wait."""
+        waiting = sum(not waiter.done() for waiter in self._waiters)
+        return PoolCounts(in_use=self._in_use, idle=len(self._idle), waiting=waiting)
 
     def close(self) -> None:
         """Terminate the connections that are not in use now, and the others as soon as they are released."""

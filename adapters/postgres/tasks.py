@@ -97,6 +97,12 @@ class PostgresTaskRepository(TaskRepository):
             # One user's searches, which may each read all of the user's tasks, run one after another.
             self._searches = coalescer(None, self._search, is_read=True, mixes_users=False)
 
+    @property
+    def coalescers(self) -> dict[str, Coalescer]:
+        """What shares the statements of reads and writes."""
+        kinds = {"read": self._reads, "write": self._writes}
+        return {kind: each for kind, each in kinds.items() if isinstance(each, Coalescer)}
+
     async def add(self, task: Task) -> Written[Task]:
         row = await self._writes.call(self._add, task.user_id, task.id, _arguments_of_add(task))
         if row is None:

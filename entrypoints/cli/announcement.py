@@ -21,6 +21,8 @@ def announcement(given: Settings, ready: Settings, port: int, admin_port: int | 
     lines["database"] = _database(given)
     if admin_port:
         lines["health"] = f"http://{_host(given)}:{admin_port}/health/ready"
+        if given.has_metrics:
+            lines["metrics"] = f"http://{_host(given)}:{admin_port}/metrics"
     token = development_token(ready, "ada") if not given.in_production and given.key_source == "secret" else ""
     if given.page_path:
         # A browser sends no fragment to the server, so that the token is in no log.

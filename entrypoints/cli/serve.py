@@ -8,12 +8,15 @@ import gc
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import msgspec
 import uvicorn
@@ -36,6 +39,9 @@ from entrypoints.start import StartError, prepared, with_secret
 from entrypoints.storage import opened_postgres
 from entrypoints.traces import open_traces
 
+METRICS_FOLDER = "HEXTASKS_METRICS_FOLDER"
+"""The variable by which a parent tells its server processes where they publish their numbers."""
+_MEMORY = "/dev/shm"  # noqa: S108  # on Linux a file system in memory, writable in a read-only container, too
 STOP_TIMEOUT_SECONDS = 15
 """How long requests may go on after the port was closed, which is at most DRAIN_SECONDS after SIGTERM: together less
 than the 30 seconds after which Kubernetes kills."""
@@ -63,6 +69,8 @@ def serve(settings: Settings, *, reload: bool = False) -> int:
             return 0 if server.started else 1
         os.environ |= {"DATABASE_URL": ready.database_url or "", "JWT_SECRET": ready.jwt_secret or ""}
         os.environ["ADMIN_PORT"] = str(ready.admin_port or "")
+        if ready.has_metrics and not reload:
+            os.environ[METRICS_FOLDER] = str(stack.enter_context(_metrics_folder()))
         factory = f"{create_worker_app.__module__}:{create_worker_app.__qualname__}"
         return supervise(server_config(factory, ready.web_concurrency, reload=reload), listeners)
 
@@ -105,15 +113,40 @@ def _create_app(settings: Settings, writer: LogWriter) -> ExchangeLayer:
     """
     from entrypoints.container import Container
     from entrypoints.http.app import create_app
+    from entrypoints.metrics.service import ServiceMetrics
 
     raise_descriptor_limit()
+    folder = os.environ.get(METRICS_FOLDER)
+    metrics = ServiceMetrics(Path(folder) if folder else None) if settings.has_metrics else None
+    if metrics:
+        metrics.watch_log(writer)
     traces, statement_observers = open_traces(has_statements=settings.storage != "memory")
+    if metrics:
+        statement_observers = (metrics.statements, *statement_observers)
     container = Container(settings=settings, statement_observers=statement_observers)
-    app = create_app(container, observers=observers(writer), traces=traces)
+    app = create_app(container, observers=observers(writer), metrics=metrics, traces=traces)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 10, 10)
     return app
+
+
+@contextmanager
+def _metrics_folder() -> Iterator[Path]:
+    """Make a folder for the numbers of the server processes, in memory where that is a file system.
+
+    Raises StartError.
+    """
+    try:
+        folder = tempfile.mkdtemp(prefix="hextasks-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None)
+    except OSError as error:
+        raise StartError(
+            f"no folder for the metrics of several processes: {error}; set TMPDIR, or METRICS=false"
+        ) from error
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def server_config(app: object, workers: int = 1, *, reload: bool = False) -> uvicorn.Config:

@@ -28,6 +28,8 @@ from entrypoints.http.server.asgi import App
 from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.observers import RequestObserver
+from entrypoints.metrics.app import MetricsApp
+from entrypoints.metrics.service import ServiceMetrics
 from entrypoints.purging import purging
 from entrypoints.settings import Settings
 from entrypoints.start import describe_failure
@@ -45,12 +47,14 @@ def create_app(
     container: Container,
     *,
     observers: tuple[RequestObserver, ...] = (),
-    limits: ServerLimits | None = None,
+    metrics: ServiceMetrics | None = None,
     traces: "Traces | None" = None,
+    limits: ServerLimits | None = None,
 ) -> ExchangeLayer:
     """Return the whole ASGI application of a container with prepared settings.
 
-    `observers` are notified of each request; `limits` are those of the settings unless given.
+    `observers` are notified of each request. The admin port shows `metrics`, which observe the requests, too.
+    `limits` are those of the settings unless given.
     """
     settings: Settings = container.settings()
     cors = cors_config(settings)
@@ -60,8 +64,10 @@ def create_app(
         return layer.admission.in_progress <= limits.max_concurrent_requests // 10
 
     app: App = create_litestar(container, cors, max_body_size=limits.body_bytes, is_quiet=is_quiet)
-    if traces:  # first, so that the log is written after its span has ended
+    if traces:
         app, observers = traces.around(app), (traces, *observers)
+    if metrics:
+        app, observers = MetricsApp(app, metrics, port=settings.admin_port), (metrics.requests, *observers)
     layer = ExchangeLayer(
         app,
         limits=limits,
@@ -69,6 +75,8 @@ def create_app(
         allows_origin=cors.is_origin_allowed if cors else None,
         admin_port=settings.admin_port,
     )
+    if metrics:
+        metrics.watch(layer, container.signal(), container.storage())
     return layer
 
 

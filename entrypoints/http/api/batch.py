@@ -58,7 +58,7 @@ def batch_handler(apply: ApplyBatch) -> HTTPRouteHandler:
             if_state=None if data.if_state is UNSET else _state(data.if_state),
             once=await once(request),
         )
-        headers = sync_headers(applied.changed_state, is_replayed=applied.is_replayed)
+        headers = sync_headers(request, applied.changed_state, is_replayed=applied.is_replayed)
         return ReadyResponse.json(200, BatchResponse.of(applied), *headers)
 
     return apply_batch

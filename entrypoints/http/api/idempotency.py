@@ -6,7 +6,9 @@ out.
 
 import re
 from hashlib import sha256
+from typing import Any
 
+from litestar import Request
 from litestar.openapi.spec import OpenAPIType, Parameter, Schema
 
 from application import IDEMPOTENCY_KEY, Once, State
@@ -55,7 +57,12 @@ async def once(request: StrictRequest) -> Once | None:
         raise InvalidInput.of(error, parameter="Idempotency-Key") from None
 
 
-def sync_headers(state: State | None, *, is_replayed: bool) -> list[tuple[bytes, bytes]]:
+def sync_headers(
+    request: Request[Any, Any, Any], state: State | None, *, is_replayed: bool
+) -> list[tuple[bytes, bytes]]:
     """Return the headers about a write: the token of the state that it led to, unless it changed nothing."""
     headers = [(b"sync-token", str(state).encode())] if state else []
-    return [*headers, (b"idempotency-replayed", b"true")] if is_replayed else headers
+    if is_replayed:
+        Exchange.of(request.scope).is_replayed = True
+        headers.append((b"idempotency-replayed", b"true"))
+    return headers

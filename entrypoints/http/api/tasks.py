@@ -88,7 +88,7 @@ def tasks_router(
             actor=request.actor, user_id=user_id, draft=data.draft(), task_id=data.task_id, once=await once(request)
         )
         location = f"{tasks_path(request, user_id)}/{written.task.id}"
-        return _task_response(written, (b"location", location.encode()), status=201 if written.state else 200)
+        return _task_response(request, written, (b"location", location.encode()), status=201 if written.state else 200)
 
     @get(
         "/{task_id:str}",
@@ -135,7 +135,7 @@ def tasks_router(
             expected_version=version,
             once=await once(request),
         )
-        return _task_response(written)
+        return _task_response(request, written)
 
     @patch(
         "/{task_id:str}/complete",
@@ -156,7 +156,7 @@ def tasks_router(
             expected_version=version,
             once=await once(request),
         )
-        return _task_response(written)
+        return _task_response(request, written)
 
     @delete(
         "/{task_id:str}",
@@ -179,7 +179,7 @@ def tasks_router(
             once=await once(request),
         )
         # Litestar lets a handler of a response without content return nothing else.
-        Exchange.of(request.scope).headers += sync_headers(written.state, is_replayed=written.is_replayed)
+        Exchange.of(request.scope).headers += sync_headers(request, written.state, is_replayed=written.is_replayed)
 
     async def check(request: Request[Any, Any, Any]) -> None:
         await access.check(request)
@@ -205,9 +205,11 @@ def tasks_router(
     )
 
 
-def _task_response(written: Written[Task], *headers: tuple[bytes, bytes], status: int = 200) -> ReadyResponse:
+def _task_response(
+    request: StrictRequest, written: Written[Task], *headers: tuple[bytes, bytes], status: int = 200
+) -> ReadyResponse:
     task = written.task
-    sync = sync_headers(written.state, is_replayed=written.is_replayed)
+    sync = sync_headers(request, written.state, is_replayed=written.is_replayed)
     return ReadyResponse.json(status, TaskResponse.of(task), _etag(task), *sync, *headers)
 
 

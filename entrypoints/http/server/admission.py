@@ -6,8 +6,8 @@ from collections import Counter
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.streams import Stream, Streams
 
-LIVE, READY = b"/health/live", b"/health/ready"
-ADMIN_PATHS = frozenset({LIVE, READY})
+LIVE, READY, METRICS = b"/health/live", b"/health/ready", b"/metrics"
+ADMIN_PATHS = frozenset({LIVE, READY, METRICS})
 """What the admin address serves."""
 MAX_PROBES = 64
 """Health probes of one kind in progress: probes of a database that does not respond must not make others fail."""
@@ -26,7 +26,7 @@ class UserOverShare(Exception):
 
 
 class Admission:
-    """Admits requests up to a limit, and none but the liveness probe while the process drains.
+    """Admits requests up to a limit, and while the process drains, none but those for liveness and metrics.
 
     Beyond its capacity the process would only delay all requests; a request that is rejected at once can be retried,
     here or elsewhere. Health probes have a small limit of their own on the public port, so that they succeed beside any
@@ -51,12 +51,12 @@ class Admission:
         """Admit a request to a path until its slot is given back. Raises Rejected, also for a path not in `only`."""
         if only is not None and path not in only:
             raise Rejected("route_not_found")
-        if self.is_draining and path != LIVE:
+        if self.is_draining and path != LIVE and (only is None or path != METRICS):
             self.drain_rejected_at = time.monotonic()
             raise Rejected("shutting_down")
+        if only is not None:
+            return Slot(None)
         if path in (LIVE, READY):
-            if only is not None:
-                return Slot(None)
             if self.probes_in_progress[path] >= MAX_PROBES:
                 raise Rejected("overloaded")
             self.probes_in_progress[path] += 1

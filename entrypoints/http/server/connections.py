@@ -93,11 +93,11 @@ class Connections:
 
     def __init__(self, limits: ServerLimits, limit: int, *, paths: frozenset[bytes] | None = None) -> None:
         """Keep at most `limit` connections open."""
+        self.limit, self.open, self.closed = limit, 0, 0
+        """How many may be open, how many are, and how many were closed because more than the limit were."""
         self.paths = paths
         """The only paths that the port serves, or None for all."""
-        self._limit = limit
         self._limits = limits
-        self._count = 0
         self.silent = WaitQueue(limits.request_seconds)
         """Those that have sent nothing."""
         self.idle = WaitQueue(limits.keep_alive_seconds)
@@ -108,7 +108,7 @@ class Connections:
         """Those whose client does not read what was written."""
         self.unsent_bytes = 0
         """The parts of responses that are kept until the client reads the parts before."""
-        self._closed, self._report_at = 0, 0.0
+        self._reported, self._report_at = 0, 0.0
 
     def opened(self, connection: Connection) -> None:
         """Count a new connection; beyond the limit, close the one that has waited longest for its client.
@@ -116,8 +116,8 @@ class Connections:
         The first choice is one that has been idle for a second, the next one whose client has been slow for longest,
         the last one that has only become idle. If all have a request in progress, the new one is closed.
         """
-        self._count += 1
-        if self._count > self._limit:
+        self.open += 1
+        if self.open > self.limit:
             self._report()
             idle = max(self.silent, self.idle, key=WaitQueue.waited)  # the former, if they have waited equally long
             slow = max(self.arriving, self.unread, key=WaitQueue.waited)
@@ -128,7 +128,7 @@ class Connections:
 
     def lost(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
-        self._count -= 1
+        self.open -= 1
         move(connection, None)
 
     def keep_unsent(self, size: int) -> None:
@@ -156,8 +156,8 @@ class Connections:
         return connection is not None
 
     def _report(self) -> None:
-        self._closed += 1
+        self.closed += 1
         if time.monotonic() >= self._report_at:
-            fields = {"limit": self._limit, "closed": self._closed}
+            fields = {"limit": self.limit, "closed": self.closed - self._reported}
             _log.warning("connection_limit_reached", extra={"fields": fields})
-            self._closed, self._report_at = 0, time.monotonic() + REPORT_SECONDS
+            self._reported, self._report_at = self.closed, time.monotonic() + REPORT_SECONDS

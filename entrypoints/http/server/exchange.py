@@ -50,6 +50,8 @@ class Exchange:
     problem_code: str | None = None
     reason: str | None = None
     """Why access was rejected: one of a few texts, which repeat nothing of the token."""
+    is_replayed: bool = False
+    """Whether the response is that of an earlier request with the same idempotency key."""
     headers: HeaderList = field(default_factory=list)
     """Headers to add to those that the application sends."""
     stream: Stream | None = None

@@ -45,8 +45,11 @@ class ExchangeLayer:
         """Notify `observers` of each request; let pages of an allowed origin read the server's own responses."""
         self.limits = limits
         self.admission = Admission(limits)
-        self._public_connections = Connections(limits, limits.connections)
-        self._admin_connections = Connections(limits, limits.admin_connections, paths=ADMIN_PATHS)
+        self.ports = {
+            "public": Connections(limits, limits.connections),
+            "admin": Connections(limits, limits.admin_connections, paths=ADMIN_PATHS),
+        }
+        """The connections that have come by each of the two ports."""
         self._admin_port = admin_port
         self._app = app
         self._observers = observers
@@ -54,7 +57,7 @@ class ExchangeLayer:
 
     def connections(self, port: int | None) -> Connections:
         """Return the connections that have come by a port."""
-        return self._admin_connections if port and port == self._admin_port else self._public_connections
+        return self.ports["admin" if port and port == self._admin_port else "public"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and notify the observers at its end, whatever its outcome."""

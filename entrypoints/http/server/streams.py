@@ -28,19 +28,18 @@ class Streams:
 
     def __init__(self, *, limit: int, limit_per_user: int, seconds: float) -> None:
         """Bound the streams of the process, those of each user, and, give or take a tenth, the time of each."""
-        self.seconds = seconds
+        self.seconds, self.limit = seconds, limit
         self.open: set[Stream] = set()
         self.open_by_user: Counter[str] = Counter()
         self.have_ended = False
         """Whether the process stops, so that a stream ends as soon as it begins."""
-        self._limit = limit
         self._limit_per_user = limit_per_user
 
     def admit(self, user_id: str) -> "Stream":
         """Open a stream, which counts until it is left. Raises TooManyStreams."""
         if self.open_by_user[user_id] >= self._limit_per_user:
             raise TooManyStreams("rate_limited", "This user has as many open streams as are allowed.")
-        if len(self.open) >= self._limit:
+        if len(self.open) >= self.limit:
             raise TooManyStreams("overloaded", "The service has as many open streams as it can serve.")
         return Stream(self, user_id)
 
