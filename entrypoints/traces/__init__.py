@@ -29,9 +29,8 @@ ExporterKind = Literal["otlp", "console"]
 def open_traces(*, has_statements: bool) -> "tuple[Traces | None, tuple[StatementObserver, ...]]":
     """Return what traces requests and, if there are any, statements, if the environment asks for it.
 
-    Raises SettingsError for a bad value in it.
+    Raises SettingsError.
     """
-    add_dotenv(os.environ, Path(".env"))
     kind = exporter_kind(os.environ)
     if kind is None:
         return None, ()
@@ -50,11 +49,12 @@ def open_traces(*, has_statements: bool) -> "tuple[Traces | None, tuple[Statemen
     return Traces(provider, CALLERS), (StatementTraces(provider),)
 
 
-def add_dotenv(environment: MutableMapping[str, str], path: Path) -> None:
+def check_environment(environment: MutableMapping[str, str], dotenv: Path) -> None:
     """Add OpenTelemetry's variables in a file to an environment, which takes precedence. Raises SettingsError."""
-    for name, value in read_dotenv(path, Settings.names()).items():
+    for name, value in read_dotenv(dotenv, Settings.names()).items():
         if name.startswith("OTEL_"):
             environment.setdefault(name, value)
+    exporter_kind(environment)
 
 
 def exporter_kind(environment: Mapping[str, str]) -> ExporterKind | None:

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
-from http import HTTPMethod
 from importlib.metadata import version
 
 from opentelemetry.context import Context
@@ -31,13 +30,13 @@ from entrypoints.http.server.admission import ADMIN_PATHS
 from entrypoints.http.server.asgi import App, HeaderList, Receive, Scope, Send
 from entrypoints.http.server.exchange import Exchange
 from entrypoints.http.server.trace_context import TraceContext
+from entrypoints.metrics.observers import METHODS, OTHER_METHOD
 
 FLUSH_SECONDS = 3.0
 """How long the last spans may take at a stop, after the last request."""
 MAX_TRACESTATE = 512
 """Characters that are passed on; a longer one is dropped."""
 _UNTRACED = frozenset(path.decode() for path in ADMIN_PATHS)
-_METHODS = frozenset(HTTPMethod)
 _NO_CONTEXT = Context()
 
 
@@ -110,12 +109,13 @@ class Traces:
 
     def _begin(self, exchange: Exchange, headers: HeaderList) -> RequestSpan | None:
         """Begin the span of a request, and put its ids into the exchange. Return it if it is recorded."""
+        method = _method(exchange)
         zero_ns = time.time_ns() - time.perf_counter_ns()
         span = self._tracer.start_span(
-            _method(exchange),
+            method,
             _parent(exchange.trace, headers),
             SpanKind.SERVER,
-            {"http.request.method": _method_attribute(exchange), "url.scheme": "http"},
+            {"http.request.method": OTHER_METHOD if method == "HTTP" else method, "url.scheme": "http"},
             start_time=zero_ns + int(exchange.started * 1e9),
             record_exception=False,
             set_status_on_exception=False,
@@ -155,16 +155,12 @@ def _parent(trace: TraceContext | None, headers: HeaderList) -> Context:
 
 def _method(exchange: Exchange) -> str:
     """Return the method as it begins the name of a span."""
-    return exchange.method if exchange.method in _METHODS else "HTTP"
-
-
-def _method_attribute(exchange: Exchange) -> str:
-    return exchange.method if exchange.method in _METHODS else "_OTHER"
+    return exchange.method if exchange.method and exchange.method in METHODS else "HTTP"
 
 
 def _attributes(exchange: Exchange) -> Mapping[str, str | int | list[str]]:
     attributes: dict[str, str | int | list[str]] = {
-        "http.response.status_code": exchange.status,
+        "http.response.status_code": exchange.status,  # 499 where the client has disconnected, as in log and metrics
         "http.response.header.x-request-id": [exchange.request_id],
     }
     if exchange.route:

@@ -28,7 +28,7 @@ class StatementTraces(CallerObserver):
         if not any(callers):
             return
         ended = time.perf_counter()
-        attributes: dict[str, str | int] = {"db.system.name": "postgresql", "db.operation.name": statement.name}
+        attributes: dict[str, str | int] = {"db.system.name": "postgresql", "db.query.summary": statement.name}
         if len(callers) > 1:
             attributes["db.operation.batch.size"] = len(callers)
         if error:
@@ -45,8 +45,7 @@ class StatementTraces(CallerObserver):
 
 
 def _error_attributes(error: BaseException) -> Mapping[str, str]:
-    """Return the SQLSTATE of the database's error, or else the error's type; its message may repeat a row."""
+    """Return the type of the driver's error, as the metrics have it, and its SQLSTATE; its message may repeat a row."""
     cause = error.__cause__ or error
-    if sqlstate := getattr(cause, "sqlstate", None):
-        return {"error.type": sqlstate, "db.response.status_code": sqlstate}
-    return {"error.type": f"{type(cause).__module__}.{type(cause).__qualname__}".removeprefix("builtins.")}
+    sqlstate = getattr(cause, "sqlstate", None)
+    return {"error.type": type(cause).__name__} | ({"db.response.status_code": sqlstate} if sqlstate else {})

@@ -88,7 +88,7 @@ def test_a_request_and_its_statements_are_spans_of_the_clients_trace(
     }
     assert (statement.name, statement.kind) == ("task_add_many", Span.SPAN_KIND_CLIENT)
     assert (statement.parent_span_id, statement.trace_state) == (request.span_id, request.trace_state)
-    assert attributes(statement.attributes) == {"db.system.name": "postgresql", "db.operation.name": "task_add_many"}
+    assert attributes(statement.attributes) == {"db.system.name": "postgresql", "db.query.summary": "task_add_many"}
     assert statement.end_time_unix_nano - statement.start_time_unix_nano > 0
     assert request.start_time_unix_nano <= statement.start_time_unix_nano
     assert statement.end_time_unix_nano <= request.end_time_unix_nano

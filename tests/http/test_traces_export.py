@@ -2,7 +2,6 @@
 
 import logging
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
 from uuid import uuid4
 
@@ -26,10 +25,9 @@ BROKEN = Statement(name="broken", sql="SELECT 1 / 0")
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    yield monkeypatch
-    logging.getLogger("opentelemetry").setLevel(logging.NOTSET)
+    return monkeypatch
 
 
 def traces() -> Traces:
