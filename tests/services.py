@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +21,7 @@ from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.listener import listen
 from entrypoints.http.server.observers import AccessLog
 from entrypoints.log_writer import encode_json
+from entrypoints.metrics.service import ServiceMetrics
 from entrypoints.settings import Settings
 from entrypoints.traces import open_traces
 from tests.patience import GENEROUS, REQUEST_TIMEOUT_SECONDS
@@ -65,7 +66,10 @@ def running_service(
     its code is not measured, which takes half of the time.
     """
     settings = Settings.load({"JWT_SECRET": SECRET, **GENEROUS, **environment}, dotenv=None)
+    metrics = ServiceMetrics() if settings.has_metrics else None
     traces, statement_observers = open_traces(has_statements=settings.storage != "memory")
+    if metrics:
+        statement_observers = (metrics.statements, *statement_observers)
     container = Container(settings=settings, statement_observers=statement_observers)
     readers: list[Callable[[bytes], None]] = []
 
@@ -76,12 +80,17 @@ def running_service(
     app = create_app(
         container,
         observers=(AccessLog(write, encode_json),),
-        limits=replace(server_limits(settings), **limits),
+        metrics=metrics,
         traces=traces,
+        limits=replace(server_limits(settings), **limits),
     )
     server = uvicorn.Server(server_config(app))
-    with listen("127.0.0.1", 0, unread_seconds=app.limits.read_seconds) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    with ExitStack() as stack:
+        ports = [0] if settings.admin_port is None else [0, settings.admin_port]
+        listeners = [
+            stack.enter_context(listen("127.0.0.1", port, unread_seconds=app.limits.read_seconds)) for port in ports
+        ]
+        thread = threading.Thread(target=server.run, kwargs={"sockets": listeners})
         measure = threading.gettrace()
         if not is_measured:
             threading.settrace(None)
@@ -93,7 +102,7 @@ def running_service(
             while not server.started:
                 assert thread.is_alive(), "the service did not start"
                 time.sleep(0.01)
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            url = f"http://127.0.0.1:{listeners[0].getsockname()[1]}"
             yield Service(url=url, container=container, app=app, access_lines=readers)
         finally:
             server.should_exit = True

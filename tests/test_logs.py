@@ -80,6 +80,7 @@ class TestWriter:
         *kept, last = received.splitlines()
         line = json.loads(last)
         assert len(kept) + line["count"] == 10_000
+        assert writer.dropped_total == line["count"]
         assert len(kept) < 250
         assert (line["level"], line["logger"]) == ("WARNING", "hextasks.log")
         writer.flush(5.0)  # until it accepts lines again

@@ -60,7 +60,7 @@ class ServiceMetrics:
         finally:
             publisher.cancel()
             with suppress(OSError):
-                self._shared.publish(self._samples())
+                self._shared.close(self._samples())
 
     async def _publish_always(self, shared: SharedFolder) -> None:
         while True:

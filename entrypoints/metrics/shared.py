@@ -58,6 +58,13 @@ class SharedFolder:
         new.write_bytes(msgspec.json.encode(_Published(time.monotonic(), mine)))
         new.replace(self._file)
 
+    def close(self, samples: Iterable[Sample]) -> None:
+        """Write the last numbers of this process, which no longer counts as running, and give its place away."""
+        try:
+            self.publish(cumulative(samples))
+        finally:
+            os.close(self._lock)
+
     def total(self) -> dict[Metric, dict[Labels, list[float]]]:
         """Return what all processes have published, added up; gauges of those that run only. Raises OSError."""
         return added_up(chain.from_iterable(self._all()))

@@ -175,6 +175,20 @@ async def test_an_unavailable_storage_only_delays(fragile: Fragile, signal: Chan
         assert (await waiting).changes == (both[1],)
 
 
+async def test_the_lag_is_the_time_since_the_last_successful_poll(fragile: Fragile, signal: ChangeSignal) -> None:
+    loop = asyncio.get_running_loop()
+    assert signal.lag() == 0
+    with signal.listening("ada", tasks=fragile):
+        fragile.is_available = False
+        await asyncio.sleep(5 * POLL_SECONDS)
+        assert signal.lag() > 4 * POLL_SECONDS
+        fragile.is_available, available_at = True, loop.time()
+        async with asyncio.timeout(20):
+            while signal.lag() > loop.time() - available_at:
+                await asyncio.sleep(POLL_SECONDS)
+    assert signal.lag() == 0
+
+
 async def test_a_fault_of_polling_neither_ends_it_nor_hides_changes(fragile: Fragile, signal: ChangeSignal) -> None:
     async with aclosing(FollowChanges(tasks=fragile, signal=signal)(actor="ada", user_id="ada")) as pages:
         await next_page(pages)

@@ -1,8 +1,10 @@
 """`hextasks serve` and hostile connections: what they cost, and what they cannot prevent."""
 
 import json
+import os
 import re
 import resource
+import signal
 import socket
 import sys
 import time
@@ -16,6 +18,7 @@ import pytest
 
 from tests.cli.processes import Served, hextasks, said, serving
 from tests.databases import Server, migrated
+from tests.expositions import checked, parsed, value
 from tests.patience import DEADLINE_SECONDS, eventually
 from tests.wires import free_port
 
@@ -121,6 +124,30 @@ class TestAdmin:
             assert len(workers) >= 2
             limits = [resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in (served.process.pid, *workers)]
             assert all(soft == hard for soft, hard in limits), limits
+            self.check_metrics(served, f"http://localhost:{admin}/metrics")
+
+    def check_metrics(self, served: Served, url: str) -> None:
+        """Whichever process answers, it shows what all have counted; killing one makes no counter fall."""
+
+        def has(added: int, *, at_least: int = 10) -> bool:
+            time.sleep(0.1)
+            found = parsed(httpx.get(url, verify=False).text)
+            number = value(found, "http_server_request_duration_seconds_count", http_response_status_code="201")
+            assert at_least <= number <= added
+            return number == added and value(found, "hextasks_processes") == 2
+
+        for n in range(10):
+            assert served.add(f"{n}").status_code == 201
+        eventually(lambda: has(10, at_least=0))
+        before = children(served.process.pid)
+        os.kill(before[-1], signal.SIGKILL)
+        eventually(lambda: has(10) and not {*children(served.process.pid)} <= {*before})
+        assert served.add("after").status_code == 201
+        eventually(lambda: has(11))
+        found = checked(httpx.get(url, verify=False).text)
+        assert value(found, "db_client_operation_duration_seconds_count", db_query_summary="task_add_many") >= 9
+        assert value(found, "db_client_connection_max") == 60
+        assert value(found, "hextasks_shared_calls_total", kind="write") == 11
 
 
 def children(pid: int) -> list[int]:

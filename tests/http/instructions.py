@@ -17,6 +17,7 @@ from entrypoints.container import Container
 from entrypoints.http.app import create_app
 from entrypoints.http.server.observers import AccessLog
 from entrypoints.log_writer import encode_json
+from entrypoints.metrics.service import ServiceMetrics
 from entrypoints.settings import Settings
 from tests.services import SECRET
 
@@ -26,9 +27,10 @@ WARM_UP = 3
 class Calls:
     """Calls of the application, without a server."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: ServiceMetrics | None = None) -> None:
         settings = Settings.load({"DATABASE_URL": "memory://", "JWT_SECRET": SECRET}, dotenv=None)
-        self._app = create_app(Container(settings=settings), observers=(AccessLog(lambda _: None, encode_json),))
+        log = AccessLog(lambda _: None, encode_json)
+        self._app = create_app(Container(settings=settings), observers=(log,), metrics=metrics)
         self._token = issue_token(SECRET, "ada").encode()
 
     async def __call__(self, method: str, end: str = "", body: bytes = b"") -> Any:
@@ -101,6 +103,11 @@ async def main() -> None:
             await call(method, end.format(id=task["id"]), body)
         path = end.format(id=tasks.pop()["id"])
         counts[operation] = await counted(partial(call, method, path, body))
+    measured = Calls(ServiceMetrics())
+    task, *others = [await measured("POST", body=b'{"title": "Buy milk"}') for _ in range(WARM_UP + 1)]
+    for other in others:
+        await measured("GET", f"/{other['id']}")
+    counts["get with metrics"] = await counted(partial(measured, "GET", f"/{task['id']}"))
     sys.stdout.write(json.dumps(counts))
 
 

@@ -1,0 +1,220 @@
+"""Metrics: the table, what is counted of a request and a statement, the text, and the sum over processes."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+
+from adapters.postgres.statements import GET
+from application import StorageUnavailable
+from entrypoints.http.server.exchange import Exchange
+from entrypoints.metrics import shared
+from entrypoints.metrics.observers import RequestMetrics, StatementMetrics
+from entrypoints.metrics.samples import Sample, added_up, one
+from entrypoints.metrics.shared import SharedFolder
+from entrypoints.metrics.table import (
+    ACCESS_REJECTED,
+    ACTIVE_REQUESTS,
+    FEED_LAG,
+    METRICS,
+    REPLAYS,
+    REQUEST_DURATION,
+    START_TIME,
+    Metric,
+)
+from entrypoints.metrics.text import exposition
+from entrypoints.settings import Settings
+from tests.expositions import checked, parsed, value
+
+DURATION = REQUEST_DURATION.name
+DOCUMENT = Path(__file__).parents[1] / "docs/reference/metrics.md"
+GUIDE = Path(__file__).parents[1] / "docs/guides/monitoring.md"
+
+
+def text(samples: Iterator[Sample], *, is_open_metrics: bool = False) -> str:
+    return exposition(added_up(samples), is_open_metrics=is_open_metrics).decode()
+
+
+def ended(
+    status: int, code: str | None = None, *, method: str | None = "GET", route: str | None = "/r", seconds: float = 0.0
+) -> Exchange:
+    exchange = Exchange(method=method, path="/secret", request_id="r", started=perf_counter() - seconds)
+    exchange.status, exchange.problem_code, exchange.route = status, code, route
+    return exchange
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS.keys())
+def test_names_are_those_of_a_convention_or_our_own(metric: Metric) -> None:
+    assert re.match("(http_server|db_client|process|hextasks)_[a-z_]+$", metric.name)
+    assert metric.name.endswith("_total") == (metric.kind == "counter")
+    assert bool(metric.buckets) == (metric.kind == "histogram")
+    assert [*metric.buckets] == sorted(metric.buckets)
+
+
+def test_the_document_has_the_table() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \| (.+?) \|$", DOCUMENT.read_text(), re.MULTILINE)
+    expected = [
+        (metric.name, metric.kind, ", ".join(f"`{label}`" for label in metric.labels), metric.help)
+        for metric in METRICS.values()
+    ]
+    assert rows == expected
+
+
+def test_the_guide_names_metrics_that_exist_and_labels_that_they_have(tmp_path: Path) -> None:
+    text = GUIDE.read_text()
+    queried = set(re.findall(r"\b((?:http_server|db_client|hextasks|process)_\w+?)(?:_bucket|_count|_sum)?\b", text))
+    labels = {label for metric in METRICS.values() for label in metric.labels}
+    assert queried <= METRICS.keys() | labels
+    if promtool := shutil.which("promtool"):
+        (configuration,) = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+        (tmp_path / "prometheus.yml").write_text(configuration)
+        subprocess.run([promtool, "check", "config", tmp_path / "prometheus.yml"], check=True, capture_output=True)
+        queries = re.findall(r"\| `([^`]*)`[^|`]*\|$", text, re.MULTILINE)
+        rules = "".join(f"  - {{record: 'q:{n}', expr: '{query}'}}\n" for n, query in enumerate(queries))
+        (tmp_path / "rules.yml").write_text(f"groups:\n- name: guide\n  rules:\n{rules}")
+        subprocess.run([promtool, "check", "rules", tmp_path / "rules.yml"], check=True, capture_output=True)
+        assert len(queries) == 9
+
+
+def test_metrics_need_an_admin_port() -> None:
+    admin = {"ADMIN_PORT": "8001"}
+    found = [Settings.load(given, dotenv=None).has_metrics for given in ({}, admin, admin | {"METRICS": "false"})]
+    assert found == [False, True, False]
+
+
+def test_a_request_is_counted_by_method_route_status_and_error() -> None:
+    requests = RequestMetrics()
+    for exchange in (
+        ended(200),
+        ended(404, "task_not_found"),
+        ended(503, "storage_unavailable"),
+        ended(500),
+        ended(0),
+        ended(400, "malformed_json", method=None, route=None),
+        ended(400, "validation_error", method="QQ", route=None),
+    ):
+        requests.finished(exchange)
+    samples = checked(text(requests.samples()))
+    assert {labels: number for (name, labels), number in samples.items() if name == f"{DURATION}_count"} == {
+        frozenset({"url_scheme": "http", **labels}.items()): number
+        for number, labels in (
+            (1, {"http_request_method": "GET", "http_route": "/r", "http_response_status_code": "200"}),
+            (1, {"http_request_method": "GET", "http_route": "/r", "http_response_status_code": "404"}),
+            (
+                1,
+                {
+                    "http_request_method": "GET",
+                    "http_route": "/r",
+                    "http_response_status_code": "503",
+                    "error_type": "storage_unavailable",
+                },
+            ),
+            (
+                1,
+                {
+                    "http_request_method": "GET",
+                    "http_route": "/r",
+                    "http_response_status_code": "500",
+                    "error_type": "500",
+                },
+            ),
+            (1, {"http_request_method": "GET", "http_route": "/r"}),
+            (2, {"http_request_method": "_OTHER", "http_response_status_code": "400"}),
+        )
+    }
+
+
+def test_a_bucket_counts_what_took_no_longer() -> None:
+    requests = RequestMetrics()
+    for seconds in (0.0, 0.06, 0.6, 60.0):
+        requests.finished(ended(200, seconds=seconds))
+    samples = parsed(text(requests.samples()))
+    counts = {
+        bound: value(samples, f"{DURATION}_bucket", le=bound) for bound in ("0.005", "0.075", "0.5", "1.0", "10.0")
+    }
+    assert counts == {"0.005": 1, "0.075": 2, "0.5": 2, "1.0": 3, "10.0": 3}
+    assert value(samples, f"{DURATION}_bucket", le="+Inf") == value(samples, f"{DURATION}_count") == 4
+    assert 60.66 <= value(samples, f"{DURATION}_sum") < 70
+
+
+def test_rejections_and_replays_are_counted() -> None:
+    requests = RequestMetrics()
+    replayed, refused = ended(201), ended(401, "token_expired")
+    replayed.is_replayed, refused.reason = True, 'A "reason"\\\n'
+    for exchange in (replayed, refused, refused, ended(429, "rate_limited"), ended(503, "overloaded")):
+        requests.finished(exchange)
+    samples = checked(text(requests.samples()))
+    assert value(samples, REPLAYS.name) == 1
+    assert value(samples, ACCESS_REJECTED.name, code="token_expired", reason='A "reason"\\\n') == 2
+    rejected = [
+        value(samples, "hextasks_requests_rejected_total", code=code) for code in ("rate_limited", "overloaded")
+    ]
+    assert rejected == [1, 1]
+    assert ("hextasks_requests_rejected_total", frozenset({("code", "shutting_down")})) in samples, "it starts at 0"
+
+
+def test_a_statement_is_counted_by_name_and_error() -> None:
+    statements = StatementMetrics()
+    unavailable = StorageUnavailable()
+    unavailable.__cause__ = TimeoutError()
+    for error in (None, None, unavailable, ValueError()):
+        statements.finished(GET, perf_counter() - 0.7, error)
+    samples = checked(text(statements.samples()))
+    count = "db_client_operation_duration_seconds_count"
+    assert value(samples, count, db_query_summary="task_get", db_system_name="postgresql") == 4
+    assert [value(samples, count, error_type=kind) for kind in ("TimeoutError", "ValueError")] == [1, 1]
+    assert value(samples, "db_client_operation_duration_seconds_bucket", le="0.5") == 0
+    assert value(samples, "db_client_operation_duration_seconds_bucket", le="1.0") == 4
+
+
+def test_both_formats_say_the_same() -> None:
+    requests = RequestMetrics()
+    requests.finished(ended(200, seconds=0.3))
+    samples = [*requests.samples(), one(START_TIME, 1_795_981_338.0625)]
+    plain, openly = text(iter(samples)), text(iter(samples), is_open_metrics=True)
+    assert parsed(plain) == parsed(openly, is_open_metrics=True)
+    assert "# UNIT http_server_request_duration_seconds seconds" in openly
+
+
+class TestSeveralProcesses:
+    """Each publishes its numbers in one folder."""
+
+    def test_they_are_added_up_whoever_is_asked(self, tmp_path: Path) -> None:
+        first, second = SharedFolder(tmp_path), SharedFolder(tmp_path)
+        first.publish([one(REPLAYS, 3), one(ACTIVE_REQUESTS, 2), one(FEED_LAG, 0.5), one(START_TIME, 20)])
+        second.publish([one(REPLAYS, 4), one(ACTIVE_REQUESTS, 1), one(FEED_LAG, 0.25), one(START_TIME, 10)])
+        expected = {REPLAYS: {(): [7]}, ACTIVE_REQUESTS: {(): [3]}, FEED_LAG: {(): [0.5]}, START_TIME: {(): [10]}}
+        assert first.total() == second.total() == expected
+
+    def test_a_process_that_is_replaced_makes_no_counter_fall(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        requests = RequestMetrics()
+        requests.finished(ended(200))
+        stays, killed = SharedFolder(tmp_path), SharedFolder(tmp_path)
+        stays.publish([one(REPLAYS, 1), one(ACTIVE_REQUESTS, 1)])
+        killed.publish(chain(requests.samples(), [one(ACTIVE_REQUESTS, 1)]))
+        before = stays.total()
+        os.close(killed._lock)  # as the system does
+        replaced = SharedFolder(tmp_path)
+        assert stays.total() == before
+        replaced.publish([one(ACTIVE_REQUESTS, 5)])
+        after = stays.total()
+        assert (after.pop(ACTIVE_REQUESTS), before.pop(ACTIVE_REQUESTS)) == ({(): [6]}, {(): [2]})
+        assert after == before
+        replaced.publish(requests.samples())
+        ((numbers),) = stays.total()[REQUEST_DURATION].values()
+        assert numbers[0] == 2
+        replaced.close([one(REPLAYS, 1), one(ACTIVE_REQUESTS, 5)])
+        assert stays.total()[REPLAYS] == {(): [2]}
+        assert stays.total()[ACTIVE_REQUESTS] == {(): [1]}
+        monkeypatch.setattr(shared, "STALE_SECONDS", -1)
+        assert stays.total()[REPLAYS] == {(): [2]}
+        assert ACTIVE_REQUESTS not in stays.total(), "no process runs that has any"
+        assert len([*tmp_path.glob("*.json")]) == 2
