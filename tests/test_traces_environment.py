@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,12 @@ def test_no_variable_of_opentelemetry_is_a_misspelt_setting() -> None:
 def test_a_traceparent_names_a_span(flags: str) -> None:
     trace_id, span_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
     assert parse_traceparent(f"00-{trace_id}-{span_id}-{flags}".encode()) == (trace_id, span_id, int(flags, 16))
+
+
+def test_the_example_of_the_guide_asks_for_traces(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[1] / "docs/guides/monitoring.md").read_text()
+    (block,) = re.findall(r"^```ini\n(.*?)^```", guide, re.DOTALL | re.MULTILINE)
+    (tmp_path / ".env").write_text(block)
+    environment: dict[str, str] = {}
+    check_environment(environment, tmp_path / ".env")
+    assert (exporter_kind(environment), len(environment)) == ("otlp", 3)
