@@ -47,6 +47,7 @@ def test_the_defaults() -> None:
         "host": "127.0.0.1",
         "port": 8000,
         "admin_port": None,
+        "metrics": True,
         "web_concurrency": 1,
         "data_dir": Path(".data"),
         "database_pool_size": 10,
@@ -92,7 +93,7 @@ def test_the_defaults() -> None:
         *[("DATABASE_MAX_OVERFLOW", text, int(text)) for text in ("0", "100")],
         *[
             (name, text, text in "true 1")
-            for name in ("DATABASE_POOL_PRE_PING", "APP_PAGE")
+            for name in ("DATABASE_POOL_PRE_PING", "APP_PAGE", "METRICS")
             for text in ("true", "false", "1", "0")
         ],
         *[("DATABASE_POOL_RECYCLE", text, float(text)) for text in ("0.001", "60", "86400")],
@@ -142,7 +143,7 @@ def test_accepted_values(name: str, text: str, value: object) -> None:
         *[("WEB_CONCURRENCY", bad) for bad in ("0", "65", "tell-tale")],
         *[("DATABASE_POOL_SIZE", bad) for bad in ("-0", "1001", "tell-tale")],
         *[("DATABASE_MAX_OVERFLOW", bad) for bad in ("-7", "1001", "tell-tale")],
-        *[(name, bad) for name in ("DATABASE_POOL_PRE_PING", "APP_PAGE") for bad in ("tell-tale", "2")],
+        *[(name, bad) for name in ("DATABASE_POOL_PRE_PING", "APP_PAGE", "METRICS") for bad in ("tell-tale", "2")],
         *[("MAX_CONCURRENT_REQUESTS", bad) for bad in ("-0", "100001", "tell-tale")],
         *[("MAX_STREAMS", bad) for bad in ("-0", "100001", "tell-tale")],
         *[("MAX_STREAMS_PER_USER", bad) for bad in ("-0", "100001", "tell-tale")],

@@ -50,8 +50,8 @@ class PostgresStorage:
         `migrates` has `start` bring an older schema to the newest revision, rather than reject it.
         """
         self.database = Database(url, pool, schema=schema, observers=observers)
-        keeps_callers = any(isinstance(each, CallerObserver) for each in observers)
-        self.tasks = PostgresTaskRepository(self.database, coalescing=coalescing, keeps_callers=keeps_callers)
+        callers = any(isinstance(each, CallerObserver) for each in observers)
+        self.tasks = PostgresTaskRepository(self.database, coalescing=coalescing, callers=callers)
         self._migrates = migrates
         self._is_checked = False
         self._not_ready = ""

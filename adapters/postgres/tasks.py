@@ -63,14 +63,12 @@ _arguments_of_save = arguments_of(SAVE)
 class PostgresTaskRepository(TaskRepository):
     """Keeps tasks in the `tasks`, `task_counters` and `task_tombstones` tables of a migrated database."""
 
-    def __init__(
-        self, database: Executor, *, coalescing: Coalescing | None = "all", keeps_callers: bool = False
-    ) -> None:
+    def __init__(self, database: Executor, *, coalescing: Coalescing | None = "all", callers: bool = False) -> None:
         """Work on a database, which its owner closes.
 
         On a database that is sharded by `user_id`, only calls of one user can share a statement. None is for one that
         runs a statement at a time, as a transaction does: each call runs in its caller's task, and ends before it.
-        `keeps_callers` is for a CallerObserver.
+        `callers` keeps those of shared statements, for a CallerObserver.
         """
         self._database = database
         one_user = coalescing == "user"
@@ -84,7 +82,7 @@ class PostgresTaskRepository(TaskRepository):
         mixes_users = coalescing != "user"
         # One user at a time needs many statements at once, for which the pool has a bound of its own.
         most_under_way, enough = (MOST_UNDER_WAY, ENOUGH_CALLS) if mixes_users else (sys.maxsize, 1)
-        coalescer = partial(Coalescer, timeout=database.timeout, keeps_callers=keeps_callers)
+        coalescer = partial(Coalescer, timeout=database.timeout, keeps_callers=callers)
         shared_calls = partial(coalescer, mixes_users=mixes_users, most_under_way=most_under_way, enough=enough)
         self._reads = shared_calls(self._run_together, self._run_alone, is_read=True)
         self._writes: Coalescer | Direct
@@ -96,12 +94,9 @@ class PostgresTaskRepository(TaskRepository):
             self._writes = shared_calls(self._run_together if self._is_shared else None, self._run_alone)
             # One user's searches, which may each read all of the user's tasks, run one after another.
             self._searches = coalescer(None, self._search, is_read=True, mixes_users=False)
-
-    @property
-    def coalescers(self) -> dict[str, Coalescer]:
-        """What shares the statements of reads and writes."""
         kinds = {"read": self._reads, "write": self._writes}
-        return {kind: each for kind, each in kinds.items() if isinstance(each, Coalescer)}
+        self.coalescers = {kind: each for kind, each in kinds.items() if isinstance(each, Coalescer)}
+        """What shares the statements of reads and of writes."""
 
     async def add(self, task: Task) -> Written[Task]:
         row = await self._writes.call(self._add, task.user_id, task.id, _arguments_of_add(task))

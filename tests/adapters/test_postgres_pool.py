@@ -7,6 +7,7 @@ import pytest
 
 import adapters.postgres.pool as module
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, migrate
+from adapters.postgres.pool import PoolCounts
 from application import PageRequest, StorageUnavailable, TaskContended
 from hextasks.testing.contract.calls import LATER, a_task, add
 from tests.databases import Server, patient
@@ -38,6 +39,21 @@ async def end_backends(url: str) -> None:
 def test_the_defaults() -> None:
     pool = PoolSettings()
     assert (pool.size, pool.max_overflow, pool.pre_ping, pool.recycle) == (10, 20, True, 3600.0)
+
+
+async def test_it_tells_how_it_is_used(server_url: str) -> None:
+    pool = (database := Database(server_url, PoolSettings(size=1, max_overflow=2, timeout=30))).pool
+    assert (pool.limit, pool.counts()) == (3, PoolCounts(in_use=0, idle=0, waiting=0))
+    async with database.connection():
+        waiting = [asyncio.create_task(backend(database)) for _ in "ab"]
+        await asyncio.sleep(0)
+        assert pool.counts() == PoolCounts(in_use=1, idle=0, waiting=2)
+        waiting[0].cancel()
+        await asyncio.sleep(0)
+        assert pool.counts() == PoolCounts(in_use=1, idle=0, waiting=1)
+    await waiting[1]
+    assert pool.counts() == PoolCounts(in_use=0, idle=1, waiting=0)
+    await database.close()
 
 
 @pytest.mark.parametrize("pre_ping", [True, False])
