@@ -37,16 +37,17 @@ def open_traces(*, has_statements: bool) -> "tuple[Traces | None, tuple[Statemen
     if not find_spec("opentelemetry") or not find_spec("opentelemetry.exporter"):
         _log.warning("there are no traces without the extra: pip install hextasks[otel]")
         return None, ()
-    from entrypoints.traces.export import make_provider
+    from entrypoints.traces.export import make_processor
+    from entrypoints.traces.recorder import Recorder
     from entrypoints.traces.requests import Traces
 
-    provider = make_provider(kind)
+    recorder = Recorder(make_processor(kind))
     if not has_statements:
-        return Traces(provider, ContextVar("callers", default=())), ()
+        return Traces(recorder, ContextVar("callers", default=())), ()
     from adapters.postgres.callers import CALLERS
     from entrypoints.traces.statements import StatementTraces
 
-    return Traces(provider, CALLERS), (StatementTraces(provider),)
+    return Traces(recorder, CALLERS), (StatementTraces(recorder),)
 
 
 def check_environment(environment: MutableMapping[str, str], dotenv: Path) -> None:

@@ -2,31 +2,21 @@
 
 import logging
 from collections.abc import Sequence
-from importlib.metadata import version
-from uuid import uuid4
 
-from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
 
 from entrypoints.traces import ExporterKind
 
 _log = logging.getLogger("hextasks.traces")
-_OPENTELEMETRY = logging.getLogger("opentelemetry")
 
 
-def make_provider(kind: ExporterKind) -> TracerProvider:
-    """Return OpenTelemetry's provider, which the environment configures: sampler, limits, queue, endpoint, headers."""
-    provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(ReportingExporter(_exporter(kind))))
+def make_processor(kind: ExporterKind) -> SpanProcessor:
+    """Return what exports spans. The environment configures queue, endpoint and headers."""
+    processor = BatchSpanProcessor(ReportingExporter(_exporter(kind)))
     # It would log each failed try, each span that does not fit into the queue, and clients' malformed headers.
-    _OPENTELEMETRY.setLevel(logging.CRITICAL)
-    return provider
-
-
-def _resource() -> Resource:
-    ours = {SERVICE_NAME: "hextasks", SERVICE_VERSION: version("hextasks"), "service.instance.id": str(uuid4())}
-    return Resource(ours).merge(OTELResourceDetector().detect())
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    return processor
 
 
 def _exporter(kind: ExporterKind) -> SpanExporter:

@@ -5,17 +5,12 @@ probes have no span, and neither has a request that is rejected before the appli
 """
 
 import asyncio
-import threading
 import time
-from collections.abc import Mapping
 from contextvars import ContextVar
-from importlib.metadata import version
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import (
     NonRecordingSpan,
-    Span,
     SpanContext,
     SpanKind,
     StatusCode,
@@ -31,6 +26,7 @@ from entrypoints.http.server.asgi import App, HeaderList, Receive, Scope, Send
 from entrypoints.http.server.exchange import Exchange
 from entrypoints.http.server.trace_context import TraceContext
 from entrypoints.metrics.observers import METHODS, OTHER_METHOD
+from entrypoints.traces.recorder import Recorder
 
 FLUSH_SECONDS = 3.0
 """How long the last spans may take at a stop, after the last request."""
@@ -41,17 +37,18 @@ _NO_CONTEXT = Context()
 
 
 class RequestSpan:
-    """The span of a request that is recorded."""
+    """The span of a request that is recorded. OpenTelemetry's own is made at the end, when all is known."""
 
-    __slots__ = ("_zero_ns", "context", "ended", "span")
+    __slots__ = ("_zero_ns", "context", "ended", "ids", "parent")
 
-    def __init__(self, span: Span, zero_ns: int) -> None:
-        self.span = span
-        self._zero_ns = zero_ns
-        self.context = set_span_in_context(span, _NO_CONTEXT)
+    def __init__(self, ids: SpanContext, parent: Context) -> None:
+        self.ids = ids
+        self.parent = parent
+        self.context = set_span_in_context(NonRecordingSpan(ids), _NO_CONTEXT)
         """That of child spans."""
         self.ended: float | None = None
         """In the time of `time.perf_counter`."""
+        self._zero_ns = time.time_ns() - time.perf_counter_ns()
 
     def time_ns(self, moment: float) -> int:
         """Return the time of a moment of `time.perf_counter`. Those of one trace are consistent with each other."""
@@ -61,10 +58,9 @@ class RequestSpan:
 class Traces:
     """A RequestObserver; `around` the application, it begins the spans that it ends."""
 
-    def __init__(self, provider: TracerProvider, callers: ContextVar[tuple[object, ...]]) -> None:
+    def __init__(self, recorder: Recorder, callers: ContextVar[tuple[object, ...]]) -> None:
         """Put the span of each request into `callers`, for those who work for it."""
-        self._provider = provider
-        self._tracer = provider.get_tracer("hextasks", version("hextasks"))
+        self._recorder = recorder
         self._callers = callers
         self._spans: dict[Exchange, RequestSpan] = {}
         """Of the requests in progress."""
@@ -103,65 +99,56 @@ class Traces:
 
     def close(self, seconds: float = FLUSH_SECONDS) -> None:
         """Export the spans that are left, for so long at most; those that take longer are lost."""
-        thread = threading.Thread(target=self._provider.shutdown, daemon=True)
-        thread.start()
-        thread.join(seconds)
+        self._recorder.close(seconds)
 
     def _begin(self, exchange: Exchange, headers: HeaderList) -> RequestSpan | None:
-        """Begin the span of a request, and put its ids into the exchange. Return it if it is recorded."""
-        method = _method(exchange)
-        zero_ns = time.time_ns() - time.perf_counter_ns()
-        span = self._tracer.start_span(
-            method,
-            _parent(exchange.trace, headers),
-            SpanKind.SERVER,
-            {"http.request.method": OTHER_METHOD if method == "HTTP" else method, "url.scheme": "http"},
-            start_time=zero_ns + int(exchange.started * 1e9),
-            record_exception=False,
-            set_status_on_exception=False,
-        )
-        context = span.get_span_context()
-        exchange.trace = TraceContext(
-            format_trace_id(context.trace_id), format_span_id(context.span_id), context.trace_flags
-        )
-        return RequestSpan(span, zero_ns) if span.is_recording() else None
+        """Begin the span of a request, and put its ids into the exchange, unless it is not to be recorded."""
+        sent = exchange.trace
+        parent = _parent(sent, headers) if sent else _NO_CONTEXT
+        trace_id = int(sent.trace_id, 16) if sent else None
+        ids = self._recorder.chosen(trace_id, parent, SpanKind.SERVER, {"http.request.method": _method(exchange)})
+        if ids is None:
+            return None
+        exchange.trace = TraceContext(format_trace_id(ids.trace_id), format_span_id(ids.span_id), ids.trace_flags)
+        return RequestSpan(ids, parent)
 
     def _end(self, exchange: Exchange) -> None:
-        if recorded := self._spans.pop(exchange, None):
-            recorded.ended = time.perf_counter()
-            span = recorded.span
+        if request := self._spans.pop(exchange, None):
+            request.ended = time.perf_counter()
+            method, began_ns = _method(exchange), request.time_ns(exchange.started)
+            name = "HTTP" if method == OTHER_METHOD else method
             if exchange.route:
-                span.update_name(f"{_method(exchange)} {exchange.route}")
-            span.set_attributes(_attributes(exchange))
+                name += f" {exchange.route}"
+            attributes = _attributes(exchange)
+            span = self._recorder.span(name, request.parent, SpanKind.SERVER, attributes, began_ns, ids=request.ids)
             if exchange.status >= 500:
                 span.set_status(StatusCode.ERROR)
-            span.end(recorded.time_ns(recorded.ended))
+            span.end(request.time_ns(request.ended))
 
 
-def _parent(trace: TraceContext | None, headers: HeaderList) -> Context:
+def _parent(sent: TraceContext, headers: HeaderList) -> Context:
     """Return the context of the client's span, which says whether to record."""
-    if trace is None:
-        return _NO_CONTEXT
     states = [value.decode("latin-1") for name, value in headers if name == b"tracestate"]
     context = SpanContext(
-        int(trace.trace_id, 16),
-        int(trace.span_id, 16),
+        int(sent.trace_id, 16),
+        int(sent.span_id, 16),
         is_remote=True,
-        trace_flags=TraceFlags(trace.flags),
+        trace_flags=TraceFlags(sent.flags),
         trace_state=TraceState.from_header(states) if len(",".join(states)) <= MAX_TRACESTATE else None,
     )
     return set_span_in_context(NonRecordingSpan(context), _NO_CONTEXT)
 
 
 def _method(exchange: Exchange) -> str:
-    """Return the method as it begins the name of a span."""
-    return exchange.method if exchange.method and exchange.method in METHODS else "HTTP"
+    return exchange.method if exchange.method and exchange.method in METHODS else OTHER_METHOD
 
 
-def _attributes(exchange: Exchange) -> Mapping[str, str | int | list[str]]:
+def _attributes(exchange: Exchange) -> dict[str, str | int | list[str]]:
     attributes: dict[str, str | int | list[str]] = {
-        "http.response.status_code": exchange.status,  # 499 where the client has disconnected, as in log and metrics
+        "http.request.method": _method(exchange),
         "http.response.header.x-request-id": [exchange.request_id],
+        "http.response.status_code": exchange.status,  # 499 where the client has disconnected, as in log and metrics
+        "url.scheme": "http",
     }
     if exchange.route:
         attributes["http.route"] = exchange.route

@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 
-from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
 from adapters.postgres.callers import CALLERS, CallerObserver
 from adapters.postgres.statement import Statement
+from entrypoints.traces.recorder import Recorder
 from entrypoints.traces.requests import RequestSpan
 
 
@@ -19,8 +18,8 @@ class StatementTraces(CallerObserver):
     the number of calls. A span of its own trace, linked to all of them, would be missing in each request's trace.
     """
 
-    def __init__(self, provider: TracerProvider) -> None:
-        self._tracer = provider.get_tracer("hextasks", version("hextasks"))
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
 
     def finished(self, statement: Statement, started: float, error: BaseException | None) -> None:
         """Add the spans of a statement."""
@@ -36,9 +35,8 @@ class StatementTraces(CallerObserver):
         for caller in callers:
             # A task that a request has left behind runs in its context, too.
             if isinstance(caller, RequestSpan) and (caller.ended is None or started < caller.ended):
-                span = self._tracer.start_span(
-                    statement.name, caller.context, SpanKind.CLIENT, attributes, start_time=caller.time_ns(started)
-                )
+                began_ns = caller.time_ns(started)
+                span = self._recorder.span(statement.name, caller.context, SpanKind.CLIENT, attributes, began_ns)
                 if error:
                     span.set_status(StatusCode.ERROR)
                 span.end(caller.time_ns(ended))
