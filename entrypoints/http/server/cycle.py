@@ -107,7 +107,7 @@ class Cycle:
         try:
             await app(self.scope, self.receive, self.send)
         except Exception as error:
-            _failures.unexpected("internal_error", error, **Exchange.of(self.scope).names)
+            _failures.unexpected("internal_error", error, **Exchange.of(self.scope).ids)
         finally:
             self._server.tasks.discard(asyncio.current_task(loop))
             if not self.is_finished and not self.is_disconnected:

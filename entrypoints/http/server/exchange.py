@@ -94,7 +94,7 @@ class Exchange:
         return self.stream
 
     @property
-    def names(self) -> dict[str, str]:
+    def ids(self) -> dict[str, str]:
         """The ids by which other lines in the log name the request."""
         return {"request_id": self.request_id} | ({"trace_id": self.trace.trace_id} if self.trace else {})
 
