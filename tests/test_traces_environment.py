@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from entrypoints.environment import misspelt_names
 from entrypoints.http.server.trace_context import parse_traceparent
 from entrypoints.settings import Settings, SettingsError
-from entrypoints.traces import check_environment, exporter_kind
+from entrypoints.traces import check_environment, exporter_kind, open_traces
 
 OTLP = "OTEL_EXPORTER_OTLP_"
 ENDPOINT = {f"{OTLP}ENDPOINT": "http://collector:4318"}
@@ -43,6 +44,13 @@ def test_a_bad_value_is_rejected_by_name(bad: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match=f"^{name} must be .* Example: {name}=") as error:
         check_environment(bad, Path("/nowhere"))
     assert bad[name] not in str(error.value)
+
+
+def test_without_the_extra_a_line_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv(f"{OTLP}ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)  # as if it were not installed
+    assert open_traces(has_statements=False) == (None, ())
+    assert caplog.messages == ["there are no traces without the extra: pip install hextasks[otel]"]
 
 
 def test_variables_in_the_file_are_added_to_the_environment(tmp_path: Path) -> None:

@@ -1,13 +1,13 @@
 """Traces: spans of requests and of their statements, exported by OpenTelemetry. Needs the `otel` extra.
 
-Off, unless OpenTelemetry's own variables name an exporter; then the modules beside this one are not even loaded.
+Off, unless OpenTelemetry's own variables name an exporter. While they are off, no module beside this one is loaded.
 """
 
 import logging
 import os
 from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -34,7 +34,10 @@ def open_traces(*, has_statements: bool) -> "tuple[Traces | None, tuple[Statemen
     kind = exporter_kind(os.environ)
     if kind is None:
         return None, ()
-    if not find_spec("opentelemetry") or not find_spec("opentelemetry.exporter"):
+    try:
+        for module in ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter"):
+            import_module(module)
+    except ModuleNotFoundError:
         _log.warning("there are no traces without the extra: pip install hextasks[otel]")
         return None, ()
     from entrypoints.traces.export import make_processor
