@@ -110,7 +110,7 @@ async def main() -> None:
         await measured("GET", f"/{other['id']}")
     counts["get with metrics"] = await counted(partial(measured, "GET", f"/{task['id']}"))
     assert open_traces(has_statements=True) == (None, ())
-    assert not [name for name in sys.modules if name.startswith("opentelemetry")], "traces that are off cost nothing"
+    assert "opentelemetry.sdk" not in sys.modules, "traces that are off cost nothing"  # Litestar loads the API
     sys.stdout.write(json.dumps(counts))
 
 
