@@ -54,7 +54,9 @@ REPOSITORIES = [
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder that the processes of this run share."""
+    """Make the folder that the processes of this run share, and trace none of them."""
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        del os.environ[name]
     if RUN_FOLDER not in os.environ:
         if "TMPDIR" not in os.environ and has_room(IN_MEMORY):
             os.environ["TMPDIR"], tempfile.tempdir = IN_MEMORY, None

@@ -23,6 +23,7 @@ from entrypoints.http.server.observers import AccessLog
 from entrypoints.log_writer import encode_json
 from entrypoints.metrics.service import ServiceMetrics
 from entrypoints.settings import Settings
+from entrypoints.traces import open_traces
 from tests.patience import GENEROUS, REQUEST_TIMEOUT_SECONDS
 
 SECRET = "a secret for tests that is long enough"
@@ -66,7 +67,10 @@ def running_service(
     """
     settings = Settings.load({"JWT_SECRET": SECRET, **GENEROUS, **environment}, dotenv=None)
     metrics = ServiceMetrics() if settings.has_metrics else None
-    container = Container(settings=settings, statement_observers=(metrics.statements,) if metrics else ())
+    traces, statement_observers = open_traces(has_statements=settings.storage != "memory")
+    if metrics:
+        statement_observers = (metrics.statements, *statement_observers)
+    container = Container(settings=settings, statement_observers=statement_observers)
     readers: list[Callable[[bytes], None]] = []
 
     def write(line: bytes) -> None:
@@ -77,6 +81,7 @@ def running_service(
         container,
         observers=(AccessLog(write, encode_json),),
         metrics=metrics,
+        traces=traces,
         limits=replace(server_limits(settings), **limits),
     )
     server = uvicorn.Server(server_config(app))

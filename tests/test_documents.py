@@ -40,7 +40,7 @@ EXECUTED = {
     ("docs/guides/testing.md", "python"),
     *((document, "python") for document in LIBRARY),
     *((document, "ini") for document in UNITS),  # that of PgBouncer runs in tests/torture/test_poolers.py
-    ("docs/guides/monitoring.md", "yaml"),  # tests/test_metrics.py
+    *(("docs/guides/monitoring.md", language) for language in ("yaml", "ini")),  # test_metrics, test_traces_environment
     ("docs/guides/roles.md", "sql"),  # tests/http/test_least_privilege.py
     ("docs/reference/events.md", "js"),  # tests/http/test_events.py
     ("CONTRIBUTING.md", "shell"),  # commands of make, which are only looked up

@@ -14,6 +14,7 @@ class Call:
 
     __slots__ = (
         "arguments",
+        "callers",
         "deadline",
         "lane",
         "operation",
@@ -24,6 +25,7 @@ class Call:
         "user_id",
     )
 
+    callers: tuple[object, ...]
     deadline: float
     lane: "Lane"
     outcome: asyncio.Future[Any]

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from adapters.postgres.call_queue import Call, CallQueue
+from adapters.postgres.callers import CALLERS, callers_of
 from application import StorageUnavailable, TaskContended
 
 Together = Callable[[Sequence[Call], float], Awaitable[Sequence[Any]]]
@@ -62,13 +63,15 @@ class Coalescer:
         timeout: float,
         is_read: bool = False,
         mixes_users: bool = True,
+        keeps_callers: bool = False,
         most_under_way: int = 2,
         enough: int = 1,
     ) -> None:
         """Share statements of `together`; None lets every call run alone.
 
         `timeout` is in seconds, from a call's arrival. Unless `is_read`, one user's calls are carried out in the order
-        of their arrival, and no task stands twice in one statement. `most_under_way` bounds shared statements only,
+        of their arrival, and no task stands twice in one statement. With `keeps_callers`, CALLERS has those of each
+        statement in its task. `most_under_way` bounds shared statements only,
         because a call that runs alone may wait for a lock. While one is under way, the next one starts only for
         `enough` calls: a few more in a statement cost less than one more statement.
         """
@@ -79,6 +82,7 @@ class Coalescer:
         self._most_under_way = most_under_way
         self._enough = enough
         self._mixes_users = mixes_users
+        self._keeps_callers = keeps_callers
         self.statements, self.calls = 0, 0
         """How many shared statements have run, and for how many calls."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -111,6 +115,8 @@ class Coalescer:
         call.deadline = loop.time() + self._timeout
         call.outcome = loop.create_future()
         call.runs_alone = alone or self._together is None
+        if self._keeps_callers:
+            call.callers = CALLERS.get()
         self._open[call] = None
         if self._expiry is None:
             self._expiry = loop.call_at(call.deadline, self._expire)
@@ -165,6 +171,8 @@ class Coalescer:
         is_alone = calls[0].runs_alone or (self._is_read and len(calls) == 1)
         for call in calls:
             call.statement = task, calls
+        if self._keeps_callers:
+            CALLERS.set(callers_of([call.callers for call in calls]))
         try:
             if not is_alone:
                 assert self._together is not None  # noqa: S101

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from adapters.postgres.callers import CallerObserver
 from adapters.postgres.database import Database
 from adapters.postgres.epochs import begin_counter, renew_epochs
 from adapters.postgres.errors import storage_errors
@@ -59,7 +60,8 @@ class PostgresStorage:
         `migrates` has `start` bring an older schema to the newest revision, rather than reject it.
         """
         self.database = Database(url, pool, schema=schema, observers=observers)
-        self.tasks = PostgresTaskRepository(self.database, coalescing=coalescing)
+        callers = any(isinstance(each, CallerObserver) for each in observers)
+        self.tasks = PostgresTaskRepository(self.database, coalescing=coalescing, callers=callers)
         self._migrates = migrates
         self._is_checked = False
         self._not_ready = ""

@@ -64,11 +64,12 @@ _arguments_of_save = arguments_of(SAVE)
 class PostgresTaskRepository(TaskRepository):
     """Keeps tasks in the `tasks`, `task_counters` and `task_tombstones` tables of a migrated database."""
 
-    def __init__(self, database: Executor, *, coalescing: Coalescing | None = "all") -> None:
+    def __init__(self, database: Executor, *, coalescing: Coalescing | None = "all", callers: bool = False) -> None:
         """Work on a database, which its owner closes.
 
         On a database that is sharded by `user_id`, only calls of one user can share a statement. None is for one that
         runs a statement at a time, as a transaction does: each call runs in its caller's task, and ends before it.
+        `callers` keeps those of shared statements, for a CallerObserver.
         """
         self._database = database
         one_user = coalescing == "user"
@@ -82,9 +83,8 @@ class PostgresTaskRepository(TaskRepository):
         mixes_users = coalescing != "user"
         # One user at a time needs many statements at once, for which the pool has a bound of its own.
         most_under_way, enough = (MOST_UNDER_WAY, ENOUGH_CALLS) if mixes_users else (sys.maxsize, 1)
-        shared_calls = partial(
-            Coalescer, timeout=database.timeout, mixes_users=mixes_users, most_under_way=most_under_way, enough=enough
-        )
+        coalescer = partial(Coalescer, timeout=database.timeout, keeps_callers=callers)
+        shared_calls = partial(coalescer, mixes_users=mixes_users, most_under_way=most_under_way, enough=enough)
         self._reads = shared_calls(self._run_together, self._run_alone, is_read=True)
         self._writes: Coalescer | Direct
         self._searches: Coalescer | Direct
@@ -94,7 +94,7 @@ class PostgresTaskRepository(TaskRepository):
         else:
             self._writes = shared_calls(self._run_together if self._is_shared else None, self._run_alone)
             # One user's searches, which may each read all of the user's tasks, run one after another.
-            self._searches = Coalescer(None, self._search, timeout=database.timeout, is_read=True, mixes_users=False)
+            self._searches = coalescer(None, self._search, is_read=True, mixes_users=False)
         kinds = {"read": self._reads, "write": self._writes}
         self.coalescers = {kind: each for kind, each in kinds.items() if isinstance(each, Coalescer)}
         """What shares the statements of reads and of writes."""

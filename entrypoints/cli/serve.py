@@ -37,6 +37,7 @@ from entrypoints.logs import configure_logging
 from entrypoints.settings import Settings
 from entrypoints.start import StartError, prepared, with_secret
 from entrypoints.storage import opened_postgres
+from entrypoints.traces import check_environment, open_traces
 
 METRICS_FOLDER = "HEXTASKS_METRICS_FOLDER"
 """The variable by which a parent tells its server processes where they publish their numbers."""
@@ -49,8 +50,9 @@ than the 30 seconds after which Kubernetes kills."""
 def serve(settings: Settings, *, reload: bool = False) -> int:
     """Serve until SIGTERM or SIGINT, and return the exit status. With `reload`, restart when the code changes.
 
-    Raises StartError and StorageUnavailable before the first request, never after.
+    Raises SettingsError, StartError and StorageUnavailable before the first request, never after.
     """
+    check_environment(os.environ, Path(".env"))
     writer = configure_logging(settings.log_level, settings.log_format)
     for number in (signal.SIGTERM, signal.SIGINT, *hangup_signals()):
         signal.signal(number, _stop)
@@ -119,8 +121,11 @@ def _create_app(settings: Settings, writer: LogWriter) -> ExchangeLayer:
     metrics = ServiceMetrics(Path(folder) if folder else None) if settings.has_metrics else None
     if metrics:
         metrics.watch_log(writer)
-    container = Container(settings=settings, statement_observers=(metrics.statements,) if metrics else ())
-    app = create_app(container, observers=observers(writer), metrics=metrics)
+    traces, statement_observers = open_traces(has_statements=settings.storage != "memory")
+    if metrics:
+        statement_observers = (metrics.statements, *statement_observers)
+    container = Container(settings=settings, statement_observers=statement_observers)
+    app = create_app(container, observers=observers(writer), metrics=metrics, traces=traces)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 10, 10)

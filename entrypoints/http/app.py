@@ -5,7 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
@@ -35,6 +35,9 @@ from entrypoints.settings import Settings
 from entrypoints.start import describe_failure
 from entrypoints.storage import Storage
 
+if TYPE_CHECKING:
+    from entrypoints.traces.requests import Traces
+
 _log = logging.getLogger("hextasks.storage")
 UNUSED_SETTINGS = Settings(database_url="memory://", jwt_secret=secrets.token_urlsafe(32))
 """For routes that are described and not served. Should a server ignore that they refuse to start, no token is valid."""
@@ -45,6 +48,7 @@ def create_app(
     *,
     observers: tuple[RequestObserver, ...] = (),
     metrics: ServiceMetrics | None = None,
+    traces: "Traces | None" = None,
     limits: ServerLimits | None = None,
 ) -> ExchangeLayer:
     """Return the whole ASGI application of a container with prepared settings.
@@ -60,10 +64,14 @@ def create_app(
         return layer.admission.in_progress <= limits.max_concurrent_requests // 10
 
     app: App = create_litestar(container, cors, max_body_size=limits.body_bytes, is_quiet=is_quiet)
+    if traces:
+        app, observers = traces.around(app), (traces, *observers)
+    if metrics:
+        app, observers = MetricsApp(app, metrics, port=settings.admin_port), (metrics.requests, *observers)
     layer = ExchangeLayer(
-        MetricsApp(app, metrics, port=settings.admin_port) if metrics else app,
+        app,
         limits=limits,
-        observers=(metrics.requests, *observers) if metrics else observers,
+        observers=observers,
         allows_origin=cors.is_origin_allowed if cors else None,
         admin_port=settings.admin_port,
     )

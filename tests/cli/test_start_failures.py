@@ -58,6 +58,7 @@ BAD_SETTINGS = {
     "misspelt environment": ({"ENVIROMENT": "production"}, "ENVIROMENT: did you mean ENVIRONMENT?"),
     "no database in production": ({"ENVIRONMENT": "production", "JWT_SECRET": SECRET}, "DATABASE_URL"),
     "no secret in production": ({"ENVIRONMENT": "production", "DATABASE_URL": URL}, "JWT_SECRET"),
+    "unknown exporter of traces": ({"OTEL_TRACES_EXPORTER": PASSWORD}, "OTEL_TRACES_EXPORTER must be otlp, console"),
     "data folder is a file": ({"DATA_DIR": "/dev/null"}, "/dev/null"),
     "data folder is a file, with a secret": ({"DATA_DIR": "/dev/null", "JWT_SECRET": SECRET}, "/dev/null"),
 }

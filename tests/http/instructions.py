@@ -19,6 +19,7 @@ from entrypoints.http.server.observers import AccessLog
 from entrypoints.log_writer import encode_json
 from entrypoints.metrics.service import ServiceMetrics
 from entrypoints.settings import Settings
+from entrypoints.traces import open_traces
 from tests.services import SECRET
 
 WARM_UP = 3
@@ -108,6 +109,8 @@ async def main() -> None:
     for other in others:
         await measured("GET", f"/{other['id']}")
     counts["get with metrics"] = await counted(partial(measured, "GET", f"/{task['id']}"))
+    assert open_traces(has_statements=True) == (None, ())
+    assert "opentelemetry.sdk" not in sys.modules, "traces that are off cost nothing"  # Litestar loads the API
     sys.stdout.write(json.dumps(counts))
 
 

@@ -22,6 +22,7 @@ from tests.patience import eventually
 from tests.services import Client, Service, running_service
 from tests.sql import fetch
 
+TRACE = "0af7651916cd43dd8448eb211c80319c"
 INTERNALS = "internals: SELECT password FROM vault"
 CALLS = [
     ("GET", ""),
@@ -52,6 +53,7 @@ async def admin(server: Server) -> AsyncIterator[asyncpg.Connection]:
 def call(service: Service, client: Client, method: str, end: str, task: Json) -> httpx.Response:
     body = b'{"title": "changed"}' if method in ("POST", "PUT") else None
     headers = [bearer(client), ("Origin", "https://app.example.com"), *JSON.items()]
+    headers.append(("traceparent", f"00-{TRACE}-b7ad6b7169203331-01"))
     return raw(service, method, client.tasks + end.format(id=task["id"]), headers, body)
 
 
@@ -88,6 +90,7 @@ class TestInside:
         line = encode_json(fields_of(record)).decode()
         assert type(error).__name__ in line
         assert answer.headers["x-request-id"] in line
+        assert f'"trace_id":"{TRACE}"' in line
         assert "SELECT" not in line
 
     @pytest.mark.parametrize(

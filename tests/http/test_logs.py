@@ -104,6 +104,16 @@ def test_a_request_has_one_line(
     assert line == (expected if route else {**expected, "path": path})
 
 
+def test_a_request_that_its_client_traces_is_named_by_the_clients_span(service: Service, lines: Lines) -> None:
+    trace_id, span_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    lines.so_far()
+    raw(service, "GET", "/nowhere", [("traceparent", f"00-{trace_id}-{span_id}-00")])
+    raw(service, "GET", "/nowhere", [("traceparent", "nonsense")])
+    traced, other = lines.so_far()
+    assert (traced["trace_id"], traced["span_id"]) == (trace_id, span_id)
+    assert not {"trace_id", "span_id"} & other.keys()
+
+
 def test_a_path_without_a_route_is_logged_up_to_a_length_and_without_its_query(service: Service, lines: Lines) -> None:
     lines.so_far()
     raw(service, "GET", f"/%C3%A9/{'x' * 1000}?token=secret")

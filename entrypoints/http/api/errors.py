@@ -110,9 +110,9 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
     exchange = Exchange.of(request.scope)
     code = exchange.problem_code = problem_code(error)
     if code == "internal_error" and not exchange.client_gone:
-        _failures.unexpected(code, error, request_id=exchange.request_id)
+        _failures.unexpected(code, error, **exchange.ids)
     elif isinstance(error, StorageUnavailable | TaskContended):
-        _failures.expected(code, error, request_id=exchange.request_id)
+        _failures.expected(code, error, **exchange.ids)
     detail, errors = _details(request, error)
     problem = make_problem(code, detail, instance=exchange.path, request_id=exchange.request_id)
     problem.errors = errors

@@ -8,6 +8,7 @@ from typing import Protocol
 from uvicorn.server import ServerState
 
 from entrypoints.http.server.asgi import CLOSE, App, HeaderList, Message, Scope
+from entrypoints.http.server.exchange import Exchange
 from entrypoints.logs import FailureLog
 
 _failures = FailureLog(logging.getLogger("hextasks.http"))
@@ -106,7 +107,7 @@ class Cycle:
         try:
             await app(self.scope, self.receive, self.send)
         except Exception as error:
-            _failures.unexpected("internal_error", error)
+            _failures.unexpected("internal_error", error, **Exchange.of(self.scope).ids)
         finally:
             self._server.tasks.discard(asyncio.current_task(loop))
             if not self.is_finished and not self.is_disconnected:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from entrypoints.http.server.admission import UNCOUNTED, Slot
 from entrypoints.http.server.asgi import HeaderList, Scope
 from entrypoints.http.server.streams import Stream
+from entrypoints.http.server.trace_context import TraceContext, parse_traceparent
 
 SCOPE_KEY = "exchange"
 CLIENT_GONE = 499
@@ -20,6 +21,7 @@ MAX_PATH, MAX_SEGMENT = 256, 128
 _PLACE = "% "
 """Before the number. No path that was sent contains a space."""
 _random = Random()  # noqa: S311  # an id has to be unique, not secret
+_READ_HEADERS = frozenset({b"x-request-id", b"origin", b"traceparent"})
 _WELL_FORMED_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
 
 
@@ -37,6 +39,8 @@ class Exchange:
     """Replaced once the request is admitted."""
     origin: bytes | None = None
     """The origin of the page that sent the request, if it says so."""
+    trace: TraceContext | None = None
+    """The span of the request, if this process traces; else the client's, if it sent a valid `traceparent`."""
     started: float = field(default_factory=time.perf_counter)
     route: str | None = None
     """The template that the path matched."""
@@ -58,18 +62,23 @@ class Exchange:
     @classmethod
     def begin(cls, scope: Scope) -> "Exchange":
         """Start the exchange of a request, put it into its ASGI scope, and prepare that for routing."""
-        request_ids, origin = [], None
+        request_ids: list[bytes] = []
+        origin = traceparent = None
         for name, value in scope["headers"]:
-            if name == b"x-request-id":
-                request_ids.append(value)
-            elif name == b"origin":
-                origin = value
+            if name in _READ_HEADERS:
+                if name == b"x-request-id":
+                    request_ids.append(value)
+                elif name == b"origin":
+                    origin = value
+                else:
+                    traceparent = value if traceparent is None else b""  # two are none
         is_well_formed = len(request_ids) == 1 and _WELL_FORMED_ID.fullmatch(request_ids[0])
         exchange = cls(
             method=scope["method"],
             path=(scope.get("raw_path") or quote(scope["path"]).encode()).decode("ascii", "replace"),
             request_id=request_ids[0].decode() if is_well_formed else new_request_id(),
             origin=origin,
+            trace=parse_traceparent(traceparent) if traceparent else None,
         )
         scope[SCOPE_KEY] = exchange
         # Routed before it is decoded, so that an encoded slash in a user id does not end a segment; and without its
@@ -83,6 +92,11 @@ class Exchange:
         """Make the response a stream, once that has begun. Raises TooManyStreams."""
         self.stream = self.slot.open_stream()
         return self.stream
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """The ids by which other lines in the log name the request."""
+        return {"request_id": self.request_id} | ({"trace_id": self.trace.trace_id} if self.trace else {})
 
     def segment(self, routed: str) -> str:
         """Return a segment of the path as sent, for a segment as it was routed."""

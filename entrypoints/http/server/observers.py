@@ -38,6 +38,9 @@ class AccessLine(msgspec.Struct, kw_only=True):
     status: int
     duration_ms: float
     request_id: str
+    trace_id: str | UnsetType = UNSET
+    span_id: str | UnsetType = UNSET
+    """Of a request that is traced, by this process or by its client."""
     user_id: str | None
     code: str | None
     reason: str | UnsetType = UNSET
@@ -65,4 +68,6 @@ class AccessLog:
             code=exchange.problem_code,
             reason=exchange.reason or UNSET,
         )
+        if exchange.trace:
+            line.trace_id, line.span_id = exchange.trace.trace_id, exchange.trace.span_id
         self._write(self._encode(line))

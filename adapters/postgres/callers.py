@@ -1,0 +1,18 @@
+"""The callers of a statement, for observers that tell them apart: concurrent callers share statements."""
+
+from contextvars import ContextVar
+
+from adapters.postgres.observers import StatementObserver
+
+CALLERS: ContextVar[tuple[object, ...]] = ContextVar("callers", default=())
+"""Where a repository is called: one object that stands for the caller. In the task of a statement: one for each call
+that it carries out, None for a call without one."""
+
+
+class CallerObserver(StatementObserver):
+    """An observer that reads CALLERS. Without one, shared statements do not keep their callers, which costs time."""
+
+
+def callers_of(calls: list[tuple[object, ...]]) -> tuple[object, ...]:
+    """Return the callers of a statement for calls, each with its own."""
+    return tuple(caller for callers in calls for caller in callers or (None,))
