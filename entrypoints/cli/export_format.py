@@ -4,7 +4,7 @@ UTF-8, one JSON object a line: a header, the tasks, and an end with their number
 """
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from datetime import datetime
 from operator import attrgetter
 from typing import IO, Literal, get_type_hints
@@ -40,10 +40,15 @@ class End(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     tasks: int
 
 
-_NAMES = [field.name for field in fields(Task) if field.name not in ("user_id", "version")]
+_FIELDS = [field for field in fields(Task) if field.name not in ("user_id", "version")]
 _TYPES = get_type_hints(Task)
-_TaskLine = msgspec.defstruct("TaskLine", [(name, _TYPES[name]) for name in _NAMES], forbid_unknown_fields=True)
-_values = attrgetter(*_NAMES)
+_TaskLine = msgspec.defstruct(
+    "TaskLine",
+    # A field with a default may be missing in a file that is older than the field.
+    [(f.name, _TYPES[f.name]) if f.default is MISSING else (f.name, _TYPES[f.name], f.default) for f in _FIELDS],
+    forbid_unknown_fields=True,
+)
+_values = attrgetter(*(field.name for field in _FIELDS))
 _encode = msgspec.json.Encoder().encode
 _decode_task = msgspec.json.Decoder(_TaskLine).decode
 _decode_end = msgspec.json.Decoder(End).decode

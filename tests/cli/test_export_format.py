@@ -46,6 +46,7 @@ def test_what_is_written_is_read_as_the_tasks_of_a_user() -> None:
     assert read(*FILE) == [DONE.stored(0), OPEN.stored(0)]
     assert {task.user_id for task in read(*FILE, user_id="grace")} == {"grace"}
     assert read(HEADER, encoded(End(tasks=0))) == []
+    assert read(HEADER, FILE[2].replace(b',"completed_at":null', b""), encoded(End(tasks=1))) == [OPEN.stored(0)]
 
 
 @pytest.mark.parametrize(

@@ -69,12 +69,12 @@ async def test_restored_gives_each_user_a_new_epoch_and_moves_the_counters_forwa
     await database.close()
 
 
-@pytest.mark.parametrize("name", ["purge", "restored"])
-async def test_they_need_a_migrated_database(tmp_path: Path, server: Server, name: str) -> None:
+@pytest.mark.parametrize("arguments", ["purge", "restored", "import ada /dev/null", "forget ada --yes"])
+async def test_they_need_a_migrated_database(tmp_path: Path, server: Server, arguments: str) -> None:
     settings = {"ENVIRONMENT": "production", "DATABASE_URL": await server.new_database(), "JWT_SECRET": SECRET}
-    rejected = command(name, cwd=tmp_path, **settings)
+    rejected = command(*arguments.split(), cwd=tmp_path, **settings)
     assert rejected.returncode == 1
     assert "hextasks migrate" in said(rejected)
-    rejected = command(name, cwd=tmp_path, DATABASE_URL="memory://")
+    rejected = command(*arguments.split(), cwd=tmp_path, DATABASE_URL="memory://")
     assert rejected.returncode == 1
     assert "memory://" in said(rejected)
