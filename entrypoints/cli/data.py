@@ -95,13 +95,15 @@ class _Total:
         """Yield a line for each reason why tasks of the file are not in the list."""
         if self.kept:
             why = "another creation" if replaces else "other values, and --replace was not given"
-            yield f"{counted(self.counts['kept'], 'task')} kept, because they exist with {why}: {_named(self.kept)}"
+            count = self.counts["kept"]
+            yield f"{counted(count, 'task')} kept, because they exist with {why}: {_named(self.kept, count)}"
         if self.deleted:
-            yield f"{counted(self.counts['deleted'], 'task')} left out, as deleted by the user: {_named(self.deleted)}"
+            count = self.counts["deleted"]
+            yield f"{counted(count, 'task')} left out, as deleted by the user: {_named(self.deleted, count)}"
 
 
-def _named(ids: list[UUID]) -> str:
-    return ", ".join(map(str, ids)) + (", …" if len(ids) == MOST_NAMED else "")
+def _named(ids: list[UUID], count: int) -> str:
+    return ", ".join(map(str, ids)) + (", …" if len(ids) < count else "")
 
 
 def import_(given: argparse.Namespace) -> int:
