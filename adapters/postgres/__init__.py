@@ -4,6 +4,7 @@
 """
 
 from adapters.postgres.database import Database
+from adapters.postgres.distribution import Distribution, distribute
 from adapters.postgres.executor import Executor
 from adapters.postgres.lifecycle import PostgresStorage
 from adapters.postgres.migrations import (
@@ -25,6 +26,7 @@ __all__ = [
     "Coalescing",
     "Database",
     "DatabaseNotReady",
+    "Distribution",
     "Executor",
     "Migrated",
     "MigrationTimeout",
@@ -34,6 +36,7 @@ __all__ = [
     "SchemaState",
     "Statement",
     "UnknownRevision",
+    "distribute",
     "migrate",
     "schema_state",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from adapters.postgres.database import Database
+from adapters.postgres.distribution import Distribution, distribution
 from adapters.postgres.epochs import renew_epochs
 from adapters.postgres.errors import storage_errors
 from adapters.postgres.migrations import DatabaseNotReady, Migrated, SchemaState, migrate, rejections, schema_state
@@ -28,6 +29,8 @@ class Examined:
     """The statements that grant the privileges that the role lacks."""
     schema: SchemaState | None
     """None if the role lacks privileges, so that it may not read the revision."""
+    distribution: Distribution | None
+    """None if the tables are on one node."""
 
 
 class PostgresStorage:
@@ -44,10 +47,12 @@ class PostgresStorage:
     ) -> None:
         """Prepare, without connecting. Raises ValueError for a bad URL or schema.
 
-        `migrates` has `start` bring an older schema to the newest revision, rather than reject it.
+        `migrates` has `start` bring an older schema to the newest revision, rather than reject it. On distributed
+        tables, `coalescing="all"` means "user", because a statement for several users would visit several shards.
         """
         self.database = Database(url, pool, schema=schema)
         self.tasks = PostgresTaskRepository(self.database, coalescing=coalescing)
+        self._coalescing = coalescing
         self._migrates = migrates
         self._is_checked = False
         self._not_ready = ""
@@ -69,16 +74,23 @@ class PostgresStorage:
                     f"{found.schema.head}. Run: hextasks migrate{schema}"
                 )
             await self.migrate()
+        if found.distribution and self._coalescing == "all":
+            self.tasks.share("user")
         self._is_checked = True
 
     async def examine(self) -> Examined:
-        """Read the database's version, encoding, privileges and revision. Raises DatabaseNotReady."""
+        """Read the database's version, encoding, privileges, revision and nodes. Raises DatabaseNotReady."""
         with rejections():
             found = await self.database.examine()
             schema = None if found["grants"] else await schema_state(self.database)
-        return Examined(
-            server_version=found["version"], encoding=found["encoding"], grants=tuple(found["grants"]), schema=schema
-        )
+            is_examined = schema and schema.current and found["has_citus"]
+            return Examined(
+                server_version=found["version"],
+                encoding=found["encoding"],
+                grants=tuple(found["grants"]),
+                schema=schema,
+                distribution=await distribution(self.database) if is_examined else None,
+            )
 
     async def migrate(self) -> Migrated:
         """Bring the schema to the newest revision, as `migrate` does. Raises DatabaseNotReady."""

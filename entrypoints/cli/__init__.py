@@ -1,4 +1,4 @@
-"""The command line: `hextasks serve | migrate | purge | restored | token USER | doctor | openapi`."""
+"""The command line: `hextasks serve | migrate | distribute | purge | restored | token USER | doctor | openapi`."""
 
 import argparse
 import gc
@@ -30,6 +30,10 @@ COMMANDS = {
     "migrate": Command(
         "migrate the database to the newest schema",
         ("DATABASE_URL=postgresql://owner:password@db.example.com/hextasks hextasks migrate",),
+    ),
+    "distribute": Command(
+        "distribute the tables over the nodes of a Citus cluster, by user",
+        ("DATABASE_URL=postgresql://owner:password@coordinator.example.com/hextasks hextasks distribute",),
     ),
     "purge": Command(
         "delete records of deletions and idempotency keys that are older than they are kept",

@@ -62,6 +62,20 @@ async def _migrated(settings: Settings) -> str:
         return str(await storage.migrate())
 
 
+def _distribute(_: argparse.Namespace) -> int:
+    with prepared(Settings.load()) as settings:
+        _require_database(settings, "has no nodes")
+        print(f"the tables are distributed by user: {asyncio.run(_distributed(settings))}")
+    return 0
+
+
+async def _distributed(settings: Settings) -> str:
+    from adapters.postgres import distribute
+
+    async with opened_postgres(settings) as storage:
+        return str(await distribute(storage.database))
+
+
 def _purge(_: argparse.Namespace) -> int:
     with prepared(Settings.load()) as settings:
         _require_database(settings, "has nothing to purge")
@@ -123,6 +137,7 @@ def _openapi(_: argparse.Namespace) -> int:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "serve": _serve,
     "migrate": _migrate,
+    "distribute": _distribute,
     "purge": _purge,
     "restored": _restored,
     "token": _token,

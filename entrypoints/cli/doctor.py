@@ -99,4 +99,7 @@ async def _examined(settings: Settings) -> list[Finding]:
     remedy = "" if found.schema.is_current else "run: hextasks migrate"
     revision = f"at revision {found.schema.current or 'none'} of {found.schema.head}"
     findings.append(Finding("migrations", revision, remedy))
+    if found.distribution:
+        sharing = "none" if settings.database_coalescing == "off" else "those of one user"
+        findings.append(Finding("distributed", f"{found.distribution}; calls that share statements: {sharing}"))
     return findings
