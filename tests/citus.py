@@ -17,6 +17,7 @@ from adapters.postgres import Database, distribute, migrate
 from adapters.postgres.dsn import connect_arguments
 from adapters.postgres.migrations import schema_state
 from tests.databases import Server, patient
+from tests.patience import GENEROUS
 
 upgrade = migrating.upgrade
 
@@ -27,6 +28,8 @@ def distributed() -> Iterator[None]:
         patch.setattr(Server, "_create", create)
         patch.setattr(Server, "copy", new_database)
         patch.setattr(migrating, "upgrade", upgrade_and_distribute)
+        # A service that migrates a database does not expect that it is distributed at once.
+        patch.setitem(GENEROUS, "DATABASE_COALESCING", "user")
         yield
 
 

@@ -62,16 +62,19 @@ PURGE_KEYS = Statement(
 
 _OLD_REMOVALS = Statement(
     name="task_tombstones_old",
+    parameters=("removed_before", "limit"),
     sql="SELECT user_id, version FROM task_tombstones WHERE removed_at < $1 ORDER BY removed_at LIMIT $2",
     is_read=True,
 )
 _OLD_KEYS = Statement(
     name="idempotency_keys_old",
+    parameters=("keys_before", "limit"),
     sql="SELECT user_id, key FROM idempotency_keys WHERE stored_at < $1 ORDER BY stored_at LIMIT $2",
     is_read=True,
 )
 _PURGE_REMOVALS_OF_USER = Statement(
     name="task_tombstones_purge_user",
+    parameters=("user_id", "highest", "versions"),
     sql="""
     WITH counter AS (SELECT value FROM task_counters WHERE user_id = $1 FOR UPDATE SKIP LOCKED),
     raised AS (
@@ -87,6 +90,7 @@ _PURGE_REMOVALS_OF_USER = Statement(
 )
 _PURGE_KEYS_OF_USER = Statement(
     name="idempotency_keys_purge_user",
+    parameters=("user_id", "keys"),
     sql="""
     WITH gone AS (DELETE FROM idempotency_keys WHERE user_id = $1 AND key = ANY ($2::text[]) RETURNING 1)
     SELECT count(*) FROM gone

@@ -51,6 +51,7 @@ _WRITE_UNLOCKED = Statement(
 )
 _WRITE_ONE = Statement(
     name="search_keys_write_one",
+    parameters=("user_id", "id", "title", "title_key"),
     sql="UPDATE tasks SET title_key = $4 WHERE user_id = $1 AND id = $2 AND title = $3 RETURNING user_id, id",
 )
 
