@@ -19,6 +19,8 @@ from adapters.postgres.migrations import schema_state
 from tests.databases import Server, patient
 from tests.patience import GENEROUS
 
+IS_USED = "CITUS_WORKERS" in os.environ
+
 upgrade = migrating.upgrade
 
 

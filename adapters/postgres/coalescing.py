@@ -159,8 +159,8 @@ class Coalescer:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
         outcomes: Sequence[Any] = ()
-        # A single call takes a third less time alone, and on distributed tables half. A write alone waits for locks, and
-        # must not hold up calls of other users meanwhile.
+        # A single call takes a third less time alone, and on distributed tables half. But a write would wait for locks,
+        # and must not hold up calls of other users.
         is_alone = calls[0].runs_alone or (len(calls) == 1 and (self._is_read or not self._mixes_users))
         for call in calls:
             call.statement = task, calls

@@ -4,20 +4,19 @@ PostgreSQL's planner proves the first: each table is read at `user_id = $n`, of 
 has Citus itself explain the same statements.
 """
 
-import os
 import re
 from typing import Any
 
 import pytest
 
 from adapters.postgres import Database, Statement
+from tests.citus import IS_USED
 from tests.databases import Server, migrated, patient
 from tests.statements import statements
 from tests.tenancy import OWNED, judge
 
 pytestmark = pytest.mark.database
 
-ON_CITUS = "CITUS_WORKERS" in os.environ
 MANY_SHARDS = {
     "task_states",  # the users who listen to one process
     "task_states_of_all",  # consumers of domain events
@@ -68,7 +67,7 @@ def test_the_lists_name_statements_that_exist() -> None:
         assert not [table for table in OWNED if re.search(rf"\b(FROM|JOIN|INTO|UPDATE) {table}\b", sql)]
 
 
-@pytest.mark.skipif(ON_CITUS, reason="its plans are Citus's")
+@pytest.mark.skipif(IS_USED, reason="its plans are Citus's")
 @pytest.mark.parametrize("statement", ROUTED, ids=named)
 async def test_a_statement_visits_the_shard_of_one_user(database: Database, statement: Statement) -> None:
     arguments = tuple("ada" if name == "user_id" else None for name in statement.parameters)
@@ -100,7 +99,7 @@ def test_a_form_that_citus_refuses_is_detected(sql: str, fault: str) -> None:
     assert fault in " ".join(faults(sql))
 
 
-@pytest.mark.skipif(not ON_CITUS, reason="needs a Citus cluster: pytest -p tests.citus")
+@pytest.mark.skipif(not IS_USED, reason="needs a Citus cluster: pytest -p tests.citus")
 @pytest.mark.parametrize("statement", STATEMENTS, ids=named)
 async def test_citus_plans_it(server: Server, statement: Statement) -> None:
     database = patient(await on_citus(server))

@@ -93,8 +93,8 @@ async def test_the_first_plan_is_kept(crowded: Database, mode: Coalescing) -> No
     """Planning takes longer than running: the planner must not expect to do better for fewer calls."""
     tasks = PostgresTaskRepository(crowded, coalescing=mode)
     for n in range(20):
-        stored = await asyncio.gather(add(tasks, a_task()), add(tasks, a_task()))
-        stored = await asyncio.gather(*(tasks.get("ada", task.id) for task in stored))
+        new = await asyncio.gather(add(tasks, a_task()), add(tasks, a_task()))
+        stored = await asyncio.gather(*(tasks.get("ada", task.id) for task in new))
         change = TaskChange(title=f"title {n}")
         await asyncio.gather(*(save(tasks, task.apply(change, now=LATER)) for task in stored))
         await asyncio.gather(*(tasks.remove("ada", task.id, removed_at=LATER) for task in stored))
