@@ -2,26 +2,23 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from adapters.postgres.database import Database
 from adapters.postgres.migrations import DatabaseNotReady, rejections, schema_state
 from adapters.postgres.statement import Statement
 from adapters.postgres.tables import metadata, task_counters
 
-# The first one's shards are those with which the others are colocated.
 _TABLES = [task_counters.name, *sorted(metadata.tables.keys() - {task_counters.name})]
 _FOUND = Statement(
     name="distribution",
     sql="""
-    SELECT
-        p.logicalrelid::text AS name, p.colocationid, column_to_column_name(p.logicalrelid, p.partkey) AS key,
-        s.shards, s.nodes
-    FROM pg_dist_partition AS p, LATERAL (
+    SELECT given.name, p.colocationid, column_to_column_name(p.logicalrelid, p.partkey) AS key, s.shards, s.nodes
+    FROM unnest($1::text[]) WITH ORDINALITY AS given (name, n)
+    LEFT JOIN pg_dist_partition AS p ON p.logicalrelid = to_regclass(name)
+    CROSS JOIN LATERAL (
         SELECT count(DISTINCT shardid) AS shards, count(DISTINCT groupid) AS nodes
         FROM pg_dist_shard JOIN pg_dist_placement USING (shardid) WHERE logicalrelid = p.logicalrelid
     ) AS s
-    WHERE p.logicalrelid = ANY ($1::text[]::regclass[])
+    ORDER BY n
     """,
     is_read=True,
 )
@@ -33,6 +30,8 @@ class Distribution:
 
     shards: int
     nodes: int
+    missing: tuple[str, ...] = ()
+    """The tables that are not, because a later release has added them."""
 
     def __str__(self) -> str:
         shards, nodes = ("" if count == 1 else "s" for count in (self.shards, self.nodes))
@@ -44,24 +43,25 @@ async def distribution(database: Database) -> Distribution | None:
 
     Raises DatabaseNotReady where they are in another way than that of `distribute`, and StorageUnavailable.
     """
-    found = await database.fetch(_FOUND, [_names(database)])
+    rows = await database.fetch(_FOUND, [tables_of(database)])
+    found = [row for row in rows if row["key"] is not None]
     if not found:
         return None
-    if len(found) < len(_TABLES) or {(row["key"], row["colocationid"]) for row in found} != {
-        ("user_id", found[0]["colocationid"])
-    }:
+    if {(row["key"], row["colocationid"]) for row in found} != {("user_id", rows[0]["colocationid"])}:
         raise DatabaseNotReady(
-            "the tables are distributed in another way than hextasks distribute does: all by user_id, colocated. "
+            "the tables are distributed in another way than that of hextasks distribute: all by user_id, colocated. "
             "Undo it: SELECT undistribute_table('…');"
         )
-    return Distribution(shards=found[0]["shards"], nodes=found[0]["nodes"])
+    missing = tuple(row["name"] for row in rows if row["key"] is None)
+    return Distribution(shards=found[0]["shards"], nodes=found[0]["nodes"], missing=missing)
 
 
 async def distribute(database: Database) -> Distribution:
     """Distribute the tables by `user_id` over the nodes of the Citus cluster, or do nothing where they are.
 
-    One transaction moves all rows that are stored. Until its end it holds an EXCLUSIVE lock on each table, under which
-    writes wait and reads do not. Citus's setting `citus.shard_count` says how many shards there will be.
+    One transaction copies all rows that are stored into the shards. Until its end it holds an EXCLUSIVE lock on each
+    table, under which writes wait and reads do not. Then the rows outside of shards are deleted, table by table, under
+    a short lock that reads wait for, too. Citus's setting `citus.shard_count` says how many shards there will be.
 
     Raises DatabaseNotReady for a database without Citus or at another revision, for a role that does not own the
     tables, and when a lock is not granted in time; and StorageUnavailable.
@@ -79,25 +79,11 @@ async def distribute(database: Database) -> Distribution:
                 f"the database is at revision {state.current or 'none'}, this version needs {state.head}. "
                 "Run: hextasks migrate"
             )
-        from adapters.postgres.migration_session import migration_session  # loads Alembic, which takes a while
+        from adapters.postgres.distribution_session import distribute_tables  # loads Alembic, which takes a while
 
-        async with migration_session(database) as session:
-            while not (distributed := await distribution(database)):
-                async with session.begin():
-                    await session.run_sync(_distribute, _names(database))
-        return distributed
+        return await distribute_tables(database)
 
 
-def _distribute(connection: Connection, tables: list[str]) -> None:
-    first = tables[0]
-    connection.exec_driver_sql(f"LOCK TABLE {', '.join(tables)} IN EXCLUSIVE MODE")
-    for table in tables:
-        other = "none" if table == first else first
-        connection.exec_driver_sql(
-            "SELECT create_distributed_table($1::text::regclass, 'user_id', colocate_with => $2)", (table, other)
-        )
-        connection.exec_driver_sql("SELECT truncate_local_data_after_distributing_table($1::text::regclass)", (table,))
-
-
-def _names(database: Database) -> list[str]:
+def tables_of(database: Database) -> list[str]:
+    """Return the names of the tables, the one with whose shards the others are colocated first."""
     return [f'"{database.schema}".{table}' if database.schema else table for table in _TABLES]

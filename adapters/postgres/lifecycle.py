@@ -74,8 +74,13 @@ class PostgresStorage:
                     f"{found.schema.head}. Run: hextasks migrate{schema}"
                 )
             await self.migrate()
-        if found.distribution and self._coalescing == "all":
-            self.tasks.share("user")
+            found = await self.examine()
+        if found.distribution:
+            if found.distribution.missing:
+                missing = ", ".join(found.distribution.missing)
+                raise DatabaseNotReady(f"of distributed tables, {missing} is missing. Run: hextasks distribute")
+            if self._coalescing == "all":
+                self.tasks.share("user")
         self._is_checked = True
 
     async def examine(self) -> Examined:

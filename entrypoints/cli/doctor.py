@@ -101,5 +101,6 @@ async def _examined(settings: Settings) -> list[Finding]:
     findings.append(Finding("migrations", revision, remedy))
     if found.distribution:
         sharing = "none" if settings.database_coalescing == "off" else "those of one user"
-        findings.append(Finding("distributed", f"{found.distribution}; calls that share statements: {sharing}"))
+        remedy = "run: hextasks distribute" if found.distribution.missing else ""
+        findings.append(Finding("distributed", f"{found.distribution}; calls that share statements: {sharing}", remedy))
     return findings

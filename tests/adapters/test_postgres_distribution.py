@@ -79,15 +79,27 @@ async def test_the_tables_of_a_schema(url: str, cluster: Database) -> None:
     await database.close()
 
 
+async def test_a_table_that_a_later_release_adds(url: str, cluster: Database) -> None:
+    await distribute(cluster)
+    await fetch(cluster, "DELETE FROM pg_dist_partition WHERE logicalrelid = 'idempotency_keys'::regclass")
+    with pytest.raises(DatabaseNotReady, match="hextasks distribute"):
+        await mixes_users(url)
+    assert not (await distribute(cluster)).missing
+    assert not await mixes_users(url)
+    assert await recorded(cluster) == [(table, "user_id", 1) for table in sorted(metadata.tables)]
+
+
 async def mixes_users(url: str) -> bool:
     """Return whether a service on a database sends statements for several users."""
     storage, sent = PostgresStorage(url, migrates=False), set()
-    await storage.start()
-    async with storage.database.connection() as connection:
-        connection.add_query_logger(lambda query: sent.add(query.query))
-    for _ in range(2):  # the first write of a user runs alone
-        await asyncio.gather(*(add(storage.tasks, a_task(user_id=user)) for user in ("ada", "grace")))
-    await storage.close()
+    try:
+        await storage.start()
+        async with storage.database.connection() as connection:
+            connection.add_query_logger(lambda query: sent.add(query.query))
+        for _ in range(2):  # the first write of a user runs alone
+            await asyncio.gather(*(add(storage.tasks, a_task(user_id=user)) for user in ("ada", "grace")))
+    finally:
+        await storage.close()
     return SharedStatements(one_user=False).add.sql in sent
 
 
@@ -103,7 +115,7 @@ async def test_a_service_sends_no_statements_for_several_users(url: str, cluster
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("DELETE FROM pg_dist_partition WHERE logicalrelid = 'tasks'::regclass", "distributed in another way"),
+        ("DELETE FROM pg_dist_partition WHERE logicalrelid = 'task_counters'::regclass", "distributed in another way"),
         ("UPDATE pg_dist_partition SET partkey = 'id' WHERE logicalrelid = 'tasks'::regclass", "in another way"),
         ("UPDATE pg_dist_partition SET colocationid = 9 WHERE logicalrelid = 'tasks'::regclass", "in another way"),
         ("UPDATE hextasks_version SET version_num = '0003'", "Run: hextasks migrate"),
