@@ -4,6 +4,7 @@
 """
 
 from adapters.postgres.database import Database
+from adapters.postgres.distribution import Distribution, distribute
 from adapters.postgres.epochs import RENEW_RESTORED
 from adapters.postgres.executor import Executor
 from adapters.postgres.lifecycle import PostgresStorage
@@ -28,6 +29,7 @@ __all__ = [
     "Coalescing",
     "Database",
     "DatabaseNotReady",
+    "Distribution",
     "Executor",
     "Migrated",
     "MigrationTimeout",
@@ -38,6 +40,7 @@ __all__ = [
     "Statement",
     "StatementObserver",
     "UnknownRevision",
+    "distribute",
     "migrate",
     "schema_state",
 ]

@@ -23,7 +23,7 @@ _COLUMNS = [column for column in ADDED if column.name != "user_id"]
 _NAMES = ", ".join(column.name for column in _COLUMNS)
 _PARAMETERS = (
     *("user_id", "kind", "version", *(column.name for column in _COLUMNS)),
-    *("now", "if_epoch", "if_number", "key", "fingerprint", "result"),
+    *("changes", "now", "if_epoch", "if_number", "key", "fingerprint", "result"),
 )
 _N = {name: f"${place}" for place, name in enumerate(_PARAMETERS, start=1)}
 
@@ -54,23 +54,23 @@ APPLY = Statement(
             SELECT version FROM task_tombstones WHERE user_id = $1 AND task_id = calls.id LIMIT 1
         ) AS removed ON true
     ),
-    total AS (SELECT count(*) AS writes, max(place) AS changes, count(fault) AS faults FROM judged),
+    total AS (SELECT count(*) AS writes, count(fault) AS faults FROM judged),
     before AS (
         SELECT coalesce(max(epoch), 0) AS epoch, coalesce(max(value), 0) AS value FROM task_counters WHERE user_id = $1
     ),
     required AS (
-        SELECT FROM before WHERE {_N["if_epoch"]}::bigint IS NULL
+        SELECT 1 FROM before WHERE {_N["if_epoch"]}::bigint IS NULL
             OR (epoch, value) = ({_N["if_epoch"]}::bigint, {_N["if_number"]}::bigint)
     ),
     counter AS (
         INSERT INTO task_counters (user_id, value)
-        SELECT $1, greatest(changes, 1) FROM total, required WHERE faults = 0
-        ON CONFLICT (user_id) DO UPDATE SET value = task_counters.value + (SELECT changes FROM total)
+        SELECT $1, greatest({_N["changes"]}::bigint, 1) FROM total, required WHERE faults = 0
+        ON CONFLICT (user_id) DO UPDATE SET value = task_counters.value + {_N["changes"]}::bigint
         WHERE {_N["if_epoch"]}::bigint IS NULL
             OR (task_counters.epoch, task_counters.value) = ({_N["if_epoch"]}::bigint, {_N["if_number"]}::bigint)
         RETURNING epoch, value
     ),
-    numbered AS (SELECT judged.*, value - changes + place AS number FROM judged, counter, total),
+    numbered AS (SELECT judged.*, value - {_N["changes"]}::bigint + place AS number FROM judged, counter),
     added AS (
         INSERT INTO tasks (user_id, {_NAMES}, version)
         SELECT $1, {_NAMES}, number FROM numbered WHERE kind = 'add'
@@ -90,10 +90,11 @@ APPLY = Statement(
         RETURNING tasks.id, numbered.number
     ),
     kept AS (
-        SELECT tasks.id FROM numbered
-        JOIN tasks ON tasks.user_id = $1 AND tasks.id = numbered.id AND tasks.version = numbered.version
+        SELECT stored.id FROM numbered, LATERAL (
+            SELECT id FROM tasks WHERE user_id = $1 AND id = numbered.id AND version = numbered.version
+            FOR NO KEY UPDATE
+        ) AS stored
         WHERE numbered.kind = 'keep'
-        FOR NO KEY UPDATE OF tasks
     ),
     buried AS (
         INSERT INTO task_tombstones (user_id, task_id, version, removed_at)
@@ -135,6 +136,7 @@ def apply_arguments(
             "user_id": user_id,
             "kind": [write.kind for write in writes],
             "version": [task.version for task in tasks],
+            "changes": count_changes(writes),
             "now": now,
             "if_epoch": if_state and if_state.epoch,
             "if_number": if_state and if_state.number,
@@ -147,13 +149,18 @@ def apply_arguments(
 
 def outcome(writes: Sequence[Write], state: State) -> Applied:
     """Return the outcome of writes after which the counter was in a state."""
-    changes = sum(write.kind != "keep" for write in writes)
+    changes = count_changes(writes)
     number = state.number - changes
     results: list[Change] = []
     for write in writes:
         number += write.kind != "keep"
         results.append(_result(write, number))
     return Applied(results=tuple(results), state=state, has_changed=changes > 0)
+
+
+def count_changes(writes: Sequence[Write]) -> int:
+    """Return how many numbers writes take."""
+    return sum(write.kind != "keep" for write in writes)
 
 
 def _result(write: Write, number: int) -> Change:

@@ -1,22 +1,25 @@
 """Counters that give no number again: new epochs after a restored backup, and the first numbers of imported lists."""
 
+import secrets
 import time
 
 from adapters.postgres.database import Database
 from adapters.postgres.statement import Statement
 
 BATCH = 1000
-_NEW = "epoch = DEFAULT, value = value + (1::bigint << 32)"
+_MOVED = "value = value + (1::bigint << 32)"
 
 _RENEW = Statement(
     name="epochs_renew",
     sql=f"""
-    WITH batch AS (SELECT user_id FROM task_counters WHERE user_id > $1 ORDER BY user_id LIMIT $2 FOR UPDATE)
-    UPDATE task_counters SET {_NEW}
+    WITH batch AS (SELECT user_id FROM task_counters WHERE user_id > $1 ORDER BY user_id LIMIT $2)
+    UPDATE task_counters SET
+        epoch = 1 + (hashtextextended(task_counters.user_id, $3) & ((1::bigint << 47) - 1)), {_MOVED}
     FROM batch WHERE task_counters.user_id = batch.user_id
     RETURNING task_counters.user_id
     """,  # noqa: S608
 )
+"""An update of distributed tables may call no random(), so the epochs are hashes with a random seed."""
 
 RENEW_RESTORED = f"""
 DO $$ DECLARE counters regclass; BEGIN
@@ -26,7 +29,7 @@ DO $$ DECLARE counters regclass; BEGIN
     FOR counters IN
         SELECT attrelid FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
         WHERE relname = 'task_counters' AND relkind IN ('r', 'p') AND attname = 'epoch'
-    LOOP EXECUTE format('UPDATE %s SET {_NEW}', counters); END LOOP;
+    LOOP EXECUTE format('UPDATE %s SET epoch = DEFAULT, {_MOVED}', counters); END LOOP;
 END $$
 """  # noqa: S608
 """Does the same to all users within a transaction that restores a backup. Raises an error if it has no such table.
@@ -41,8 +44,8 @@ async def renew_epochs(database: Database) -> int:
     The counter moves by 2**32, beyond all numbers given since the backup, because they are the versions of tasks, which
     clients compare without an epoch. Safe to run again, also after a failure. Raises StorageUnavailable.
     """
-    count, last = 0, ""
-    while rows := await database.fetch(_RENEW, (last, BATCH)):
+    count, last, seed = 0, "", secrets.randbits(63)
+    while rows := await database.fetch(_RENEW, (last, BATCH, seed)):
         count += len(rows)
         last = max(row["user_id"] for row in rows)
     return count

@@ -89,3 +89,10 @@ def fault(error: BaseException | None) -> Fault | None:
     if state:
         return None
     return next((known for kind, known in _BY_TYPE.items() if isinstance(error, kind)), None)
+
+
+def copied(error: StorageUnavailable) -> StorageUnavailable:
+    """Copy an exception for another caller, because raising it adds to its traceback."""
+    copy = type(error)(*error.args)
+    copy.__cause__ = error.__cause__
+    return copy

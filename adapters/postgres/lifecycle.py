@@ -8,6 +8,7 @@ import asyncpg
 
 from adapters.postgres.callers import CallerObserver
 from adapters.postgres.database import Database
+from adapters.postgres.distribution import Distribution, distribution
 from adapters.postgres.epochs import begin_counter, renew_epochs
 from adapters.postgres.errors import storage_errors
 from adapters.postgres.migrations import (
@@ -40,6 +41,8 @@ class Examined:
     """The pooler in between, in words; empty if there is none."""
     schema: SchemaState | None
     """None if the role lacks privileges, so that it may not read the revision."""
+    distribution: Distribution | None
+    """None if the tables are on one node."""
 
 
 class PostgresStorage:
@@ -57,11 +60,13 @@ class PostgresStorage:
     ) -> None:
         """Prepare, without connecting. Raises ValueError for a bad URL or schema.
 
-        `migrates` has `start` bring an older schema to the newest revision, rather than reject it.
+        `migrates` has `start` bring an older schema to the newest revision, rather than reject it. On distributed
+        tables, `coalescing="all"` means "user", because a statement for several users would visit several shards.
         """
         self.database = Database(url, pool, schema=schema, observers=observers)
         callers = any(isinstance(each, CallerObserver) for each in observers)
         self.tasks = PostgresTaskRepository(self.database, coalescing=coalescing, callers=callers)
+        self._coalescing = coalescing
         self._migrates = migrates
         self._is_checked = False
         self._not_ready = ""
@@ -88,20 +93,29 @@ class PostgresStorage:
                     f"{found.schema.head}. Run: hextasks migrate{schema}"
                 )
             await self.migrate()
+            found = await self.examine()
+        if found.distribution:
+            if found.distribution.missing:
+                missing = ", ".join(found.distribution.missing)
+                raise DatabaseNotReady(f"of distributed tables, {missing} is missing. Run: hextasks distribute")
+            if self._coalescing == "all":
+                self.tasks.share("user")
         self._is_checked = True
 
     async def examine(self) -> Examined:
-        """Read the database's version, encoding, privileges and revision. Raises DatabaseNotReady."""
+        """Read the database's version, encoding, privileges, revision and nodes. Raises DatabaseNotReady."""
         with rejections():
             found = await self.database.examine()
             schema = None if found["grants"] else await schema_state(self.database)
-        return Examined(
-            server_version=found["version"],
-            encoding=found["encoding"],
-            grants=tuple(found["grants"]),
-            pooler=self.database.pooler,
-            schema=schema,
-        )
+            is_examined = schema and schema.current and found["has_citus"]
+            return Examined(
+                server_version=found["version"],
+                encoding=found["encoding"],
+                grants=tuple(found["grants"]),
+                pooler=self.database.pooler,
+                schema=schema,
+                distribution=await distribution(self.database) if is_examined else None,
+            )
 
     async def migrate(self) -> Migrated:
         """Bring the schema to the newest revision, as `migrate` does. Raises DatabaseNotReady."""

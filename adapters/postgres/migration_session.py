@@ -104,6 +104,8 @@ async def migration_session(
                 await watch.begin()
                 await _take_lock(connection, lock_timeout, watch)
                 await connection.execute(f"SET lock_timeout = {milliseconds(table_lock_timeout)}")
+                # For tables that are distributed by Citus. Our trigger, on `tasks`, sees and changes its own row only.
+                await connection.execute("SET citus.enable_unsafe_triggers = on")
                 if database.schema:
                     await _enter(connection, database.schema)
                 await record_earlier_revision(connection, database.schema)

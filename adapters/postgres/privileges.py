@@ -38,6 +38,7 @@ EXAMINE = """
         current_setting('server_encoding') AS encoding,
         current_setting('transaction_read_only') = 'on' AS is_read_only,
         EXISTS (SELECT FROM needed WHERE name = 'tasks') AS has_tables,
+        to_regclass('pg_dist_partition') IS NOT NULL AS has_citus,
         ARRAY(
             SELECT format('GRANT USAGE ON SCHEMA %I TO %I;', schema_name, current_user)
             FROM needed WHERE NOT has_schema_privilege(schema_oid, 'USAGE') GROUP BY schema_name

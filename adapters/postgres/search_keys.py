@@ -4,8 +4,11 @@ Tasks from before the column existed have none. Processes of an earlier version 
 rename tasks, leave the key as it is.
 """
 
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
+
+import asyncpg
 
 from adapters.postgres.database import Database
 from adapters.postgres.statement import Statement
@@ -30,21 +33,27 @@ _READ = Statement(
     """,
     is_read=True,
 )
-_WRITE = """
+# A statement that holds the locks of some tasks and waits for another could deadlock with a write, and stop others. So
+# the tasks that are locked are left out at first, and then written one by one.
+_WRITE_UNLOCKED = Statement(
+    name="search_keys_write",
+    sql="""
     UPDATE tasks SET title_key = new.title_key
     FROM (
         SELECT stored.user_id, stored.id, new.title_key
         FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[]) AS new (user_id, id, title, title_key)
         JOIN tasks AS stored ON (stored.user_id, stored.id, stored.title) = (new.user_id, new.id, new.title)
-        FOR NO KEY UPDATE OF stored {locked}
+        FOR NO KEY UPDATE OF stored SKIP LOCKED
     ) AS new
     WHERE (tasks.user_id, tasks.id) = (new.user_id, new.id)
     RETURNING tasks.user_id, tasks.id
-"""
-# A statement that holds the locks of some tasks and waits for another could deadlock with a write, and stop others. So
-# the tasks that are locked are left out at first, and then written one by one.
-_WRITE_UNLOCKED = Statement(name="search_keys_write", sql=_WRITE.format(locked="SKIP LOCKED"))
-_WRITE_ONE = Statement(name="search_keys_write_one", sql=_WRITE.format(locked=""))
+    """,
+)
+_WRITE_ONE = Statement(
+    name="search_keys_write_one",
+    parameters=("user_id", "id", "title", "title_key"),
+    sql="UPDATE tasks SET title_key = $4 WHERE user_id = $1 AND id = $2 AND title = $3 RETURNING user_id, id",
+)
 
 
 async def fill_search_keys(database: Database) -> int:
@@ -57,14 +66,17 @@ async def fill_search_keys(database: Database) -> int:
     while rows := await database.fetch(_READ, last):
         wrong = [(*row[:3], key) for row in rows if (key := title_key(row["title"])) != row["title_key"]]
         if wrong:
-            written = {row[:2] for row in await database.fetch(_WRITE_UNLOCKED, _columns(wrong))}
+            written = await _write_unlocked(database, wrong)
             for row in wrong:
                 if row[:2] not in written:
-                    written |= {row[:2] for row in await database.fetch(_WRITE_ONE, _columns([row]))}
+                    written |= {row[:2] for row in await database.fetch(_WRITE_ONE, row)}
             corrected += len(written)
         last = (rows[-1]["user_id"], rows[-1]["id"])
     return corrected
 
 
-def _columns(rows: list[Any]) -> list[Any]:
-    return [*zip(*rows, strict=True)]
+async def _write_unlocked(database: Database, rows: list[Any]) -> set[Any]:
+    """Write what is not locked, and return the keys of those tasks; none on distributed tables, which cannot do so."""
+    with suppress(asyncpg.FeatureNotSupportedError):
+        return {row[:2] for row in await database.fetch(_WRITE_UNLOCKED, [*zip(*rows, strict=True)])}
+    return set()

@@ -81,10 +81,6 @@ def _next_number(*conditions: Any) -> CTE:
     )
 
 
-def _epoch_of(counter: CTE) -> Any:
-    return select(counter.c.epoch).scalar_subquery().label("epoch")
-
-
 def _add() -> Statement:
     was_removed = exists(
         select(1).where(task_tombstones.c.user_id == _given["user_id"], task_tombstones.c.task_id == _given["id"])
@@ -100,8 +96,8 @@ def _add() -> Statement:
         .cte("counter")
     )
     row = select(*(_given[column.name] for column in ADDED), counter.c.value)
-    added = insert(tasks).from_select([*ADDED, tasks.c.version], row)
-    return Statement.compiled("task_add", added.returning(tasks.c.version, _epoch_of(counter)))
+    added = insert(tasks).from_select([*ADDED, tasks.c.version], row).returning(tasks.c.version).cte("added")
+    return Statement.compiled("task_add", select(added.c.version, counter.c.epoch))
 
 
 def _save() -> Statement:
@@ -118,13 +114,10 @@ def _remove() -> Statement:
     counter = _next_number(*expected)
     gone = delete(tasks).where(*expected, counter.c.value > literal_column("0")).returning(tasks.c.id).cte("gone")
     removed_at = bindparam("removed_at", type_=task_tombstones.c.removed_at.type)
-    tombstone = select(_given["user_id"], gone.c.id, counter.c.value, removed_at)
-    return Statement.compiled(
-        "task_remove",
-        insert(task_tombstones)
-        .from_select([*task_tombstones.c], tombstone)
-        .returning(task_tombstones.c.version, _epoch_of(counter)),
-    )
+    row = select(_given["user_id"], gone.c.id, counter.c.value, removed_at)
+    tombstone = insert(task_tombstones).from_select([*task_tombstones.c], row)
+    buried = tombstone.returning(task_tombstones.c.version).cte("buried")
+    return Statement.compiled("task_remove", select(buried.c.version, counter.c.epoch))
 
 
 @cache

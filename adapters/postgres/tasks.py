@@ -13,7 +13,7 @@ import asyncpg
 from adapters.postgres.apply_statement import APPLY, apply_arguments, decode_result, outcome
 from adapters.postgres.call_queue import Call
 from adapters.postgres.coalescing import Coalescer, Direct
-from adapters.postgres.errors import DID_NOTHING, fault
+from adapters.postgres.errors import DID_NOTHING, copied, fault
 from adapters.postgres.executor import Executor
 from adapters.postgres.forget_statements import forget
 from adapters.postgres.operations import Operation, added, arguments_of, read, written
@@ -65,13 +65,17 @@ class PostgresTaskRepository(TaskRepository):
     """Keeps tasks in the `tasks`, `task_counters` and `task_tombstones` tables of a migrated database."""
 
     def __init__(self, database: Executor, *, coalescing: Coalescing | None = "all", callers: bool = False) -> None:
-        """Work on a database, which its owner closes.
-
-        On a database that is sharded by `user_id`, only calls of one user can share a statement. None is for one that
-        runs a statement at a time, as a transaction does: each call runs in its caller's task, and ends before it.
-        `callers` keeps those of shared statements, for a CallerObserver.
-        """
+        """Work on a database, which its owner closes. `callers` keeps those of calls, for a CallerObserver."""
         self._database = database
+        self._keeps_callers = callers
+        self.share(coalescing)
+
+    def share(self, coalescing: Coalescing | None) -> None:
+        """Choose whose calls share statements, before the first call: on distributed tables only those of one user.
+
+        None is for a transaction, which runs a statement at a time: each call runs in its caller's task and ends first.
+        """
+        database = self._database
         one_user = coalescing == "user"
         shared = SharedStatements(one_user=one_user)
         self._get = Operation(GET, shared.get, read, one_user=one_user)
@@ -83,7 +87,7 @@ class PostgresTaskRepository(TaskRepository):
         mixes_users = coalescing != "user"
         # One user at a time needs many statements at once, for which the pool has a bound of its own.
         most_under_way, enough = (MOST_UNDER_WAY, ENOUGH_CALLS) if mixes_users else (sys.maxsize, 1)
-        coalescer = partial(Coalescer, timeout=database.timeout, keeps_callers=callers)
+        coalescer = partial(Coalescer, timeout=database.timeout, keeps_callers=self._keeps_callers)
         shared_calls = partial(coalescer, mixes_users=mixes_users, most_under_way=most_under_way, enough=enough)
         self._reads = shared_calls(self._run_together, self._run_alone, is_read=True)
         self._writes: Coalescer | Direct
@@ -179,6 +183,10 @@ class PostgresTaskRepository(TaskRepository):
                     raise IdempotencyKeyUsed from None
             except asyncpg.DivisionByZeroError:
                 pass  # another process was faster; the next try sees what it has changed
+            except asyncpg.InternalServerError:
+                if once and await self._database.fetch(RECALL, (user_id, once.key)):
+                    raise IdempotencyKeyUsed from None
+                raise
             else:
                 return applied(writes, rows)
         raise TaskContended
@@ -212,7 +220,7 @@ class PostgresTaskRepository(TaskRepository):
         return states(await self._database.fetch(ALL_STATES, ALL_STATES.arguments({"after": after, "limit": limit})))
 
     async def purge(self, *, removed_before: datetime, keys_before: datetime, limit: int) -> int:
-        return await purge(self._database, removed_before, keys_before, limit)
+        return await purge(self._database, removed_before=removed_before, keys_before=keys_before, limit=limit)
 
     async def forget(self, user_id: str) -> int:
         return await forget(self._database, user_id)
@@ -226,6 +234,10 @@ class PostgresTaskRepository(TaskRepository):
             if operation is self._apply:
                 raise
             raise TaskAlreadyExists from None
+        except asyncpg.InternalServerError:  # where a unique violation in a shard is reported as one
+            if operation is self._add and await self._database.fetch(GET, (call.user_id, call.task_id)):
+                raise TaskAlreadyExists from None
+            raise
         return rows if operation is self._apply else rows[0] if rows else None
 
     async def _search(self, call: Call) -> Any:
@@ -237,16 +249,9 @@ class PostgresTaskRepository(TaskRepository):
             rows = await self._database.fetch(operation.together, operation.arguments(calls), deadline=deadline)
         except StorageUnavailable as error:
             if fault(error.__cause__) not in DID_NOTHING:
-                return [_copy(error) for _ in calls]
+                return [copied(error) for _ in calls]
             return [None] * len(calls)
         except asyncpg.PostgresError:  # because of one of the calls
             return [None] * len(calls)
         found = {(row["user_id"], row["id"]): row for row in rows}
         return [operation.outcome(found.get((call.user_id, call.task_id))) for call in calls]
-
-
-def _copy(error: StorageUnavailable) -> StorageUnavailable:
-    """Copy an exception for another caller, because raising it adds to its traceback."""
-    copy = type(error)(*error.args)
-    copy.__cause__ = error.__cause__
-    return copy

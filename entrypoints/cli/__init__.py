@@ -32,6 +32,10 @@ COMMANDS = {
         "migrate the database to the newest schema",
         ("DATABASE_URL=postgresql://owner:password@db.example.com/hextasks hextasks migrate",),
     ),
+    "distribute": Command(
+        "distribute the tables over the nodes of a Citus cluster, by user",
+        ("DATABASE_URL=postgresql://owner:password@coordinator.example.com/hextasks hextasks distribute",),
+    ),
     "export": Command(
         "write a user's tasks to standard output, one a line",
         ("hextasks export ada > ada.ndjson", "hextasks export ada | DATABASE_URL=postgresql://… hextasks import ada"),

@@ -61,6 +61,19 @@ async def _migrated(settings: Settings) -> str:
         return str(await storage.migrate())
 
 
+def _distribute(_: argparse.Namespace) -> int:
+    with prepared_database(Settings.load(), otherwise="has no nodes") as settings:
+        print(f"the tables are distributed by user: {asyncio.run(_distributed(settings))}")
+    return 0
+
+
+async def _distributed(settings: Settings) -> str:
+    from adapters.postgres import distribute
+
+    async with opened_postgres(settings) as storage:
+        return str(await distribute(storage.database))
+
+
 def _data(given: argparse.Namespace) -> int:
     from entrypoints.cli import data
 
@@ -109,6 +122,7 @@ def _openapi(_: argparse.Namespace) -> int:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "serve": _serve,
     "migrate": _migrate,
+    "distribute": _distribute,
     "export": _data,
     "import": _data,
     "purge": _data,

@@ -103,4 +103,8 @@ async def _examined(settings: Settings) -> list[Finding]:
         revision += f", which {'works' if schema.is_compatible else 'does not work'} with this version"
     remedy = "install the version that migrated it" if schema.is_newer else "run: hextasks migrate"
     findings.append(Finding("migrations", revision, "" if schema.is_compatible else remedy))
+    if found.distribution:
+        sharing = "none" if settings.database_coalescing == "off" else "those of one user"
+        remedy = "run: hextasks distribute" if found.distribution.missing else ""
+        findings.append(Finding("distributed", f"{found.distribution}; calls that share statements: {sharing}", remedy))
     return findings

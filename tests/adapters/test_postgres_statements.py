@@ -23,7 +23,7 @@ pytestmark = pytest.mark.database
 ALL, USER = SharedStatements(one_user=False), SharedStatements(one_user=True)
 SENT: dict[Coalescing, list[Statement]] = {
     "off": [ADD, SAVE, GET, REMOVE],
-    "user": [USER.add, USER.save, GET, USER.remove],  # a read that is not shared has its own statement
+    "user": [ADD, SAVE, GET, REMOVE],  # a call that is not shared has its own statement
     "all": [ALL.add, ALL.save, GET, ALL.remove],
 }
 SHARED: dict[Coalescing, list[Statement]] = {
@@ -93,11 +93,12 @@ async def test_a_task_is_found_by_its_key(crowded: Database, blank: Database, mo
 async def test_the_first_plan_is_kept(crowded: Database, mode: Coalescing) -> None:
     """Planning takes longer than running: the planner must not expect to do better for fewer calls."""
     tasks = PostgresTaskRepository(crowded, coalescing=mode)
-    task = await add(tasks, a_task())
     for n in range(20):
-        read, _ = await asyncio.gather(tasks.get("ada", task.id), tasks.get("ada", task.id))
-        task = await save(tasks, read.apply(TaskChange(title=f"title {n}"), now=LATER))
-        await tasks.remove("ada", (await add(tasks, a_task())).id, removed_at=LATER)
+        new = await asyncio.gather(add(tasks, a_task()), add(tasks, a_task()))
+        stored = await asyncio.gather(*(tasks.get("ada", task.id) for task in new))
+        change = TaskChange(title=f"title {n}")
+        await asyncio.gather(*(save(tasks, task.apply(change, now=LATER)) for task in stored))
+        await asyncio.gather(*(tasks.remove("ada", task.id, removed_at=LATER) for task in stored))
     async with crowded.connection() as connection:
         kept = await connection.fetch(
             "SELECT custom_plans, generic_plans FROM pg_prepared_statements WHERE statement = ANY($1)",
