@@ -53,6 +53,7 @@ async def renew_epochs(database: Database) -> int:
 
 _BEGIN = Statement(
     name="counter_begin",
+    parameters=("user_id", "value"),
     sql="INSERT INTO task_counters (user_id, value) VALUES ($1, $2) ON CONFLICT (user_id) DO NOTHING",
 )
 WRITES_PER_SECOND = 2**20
