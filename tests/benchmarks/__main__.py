@@ -25,6 +25,7 @@ from tests.benchmarks.workload import Operation
 
 MAKERS = {
     "hextasks": contenders.hextasks,
+    contenders.WITHOUT_METRICS: contenders.without_metrics,
     "usual": contenders.usual_stack,
     "limit": contenders.limit,
     "fastify": contenders.fastify,
@@ -77,6 +78,8 @@ class Benchmarks:
             self._results.append(result)
             print(f"{result.clients} clients, {result.operation}, {result.contender}: {result}", flush=True)
         self._add("Side by side", report.comparison_table(self._results))
+        if costs := report.metrics_table(self._results):
+            self._add("What metrics cost", costs)
         if failed := report.failures(self._results):
             self._add("Failed", "\n".join(failed))
 
@@ -167,8 +170,10 @@ def _arguments() -> argparse.Namespace:
     given.sections = given.sections or (["compare"] if chosen else list(SECTIONS))
     given.output = given.output or (TOOLS / "results" if given.quick or chosen else ROOT / "docs" / "benchmarks")
     given.only = given.only or list(Operation)
-    has_fastify = not given.quick and shutil.which("npm") is not None
-    given.contenders = given.contenders or [name for name in NAMES if name != "fastify" or has_fastify]
+    left_out = {contenders.WITHOUT_METRICS, "fastify"} if given.quick else set()
+    if shutil.which("npm") is None:
+        left_out.add("fastify")
+    given.contenders = given.contenders or [name for name in NAMES if name not in left_out]
     given.clients = given.clients or ([16] if given.quick else [16, 64])
     given.rounds = given.rounds or (1 if given.quick else 3)
     given.seconds = given.seconds or (0.5 if given.quick else 2.0)

@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / ".bench"
 """Where `make bench` installs what only contenders need."""
 START_SECONDS = 30.0
+WITHOUT_METRICS = "no-metrics"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +75,17 @@ class Service:
         return memory_bytes(process_tree(self.pid))
 
 
-def hextasks(name: str = "hextasks", checkout: Path = ROOT) -> Contender:
-    """Return hextasks as it is shipped, of a checkout that has its own .venv."""
-    return Contender(name=name, command=(str(_executable(checkout)), "serve"), checkout=checkout)
+def hextasks(name: str = "hextasks", checkout: Path = ROOT, **settings: str) -> Contender:
+    """Return hextasks as it is shipped, with metrics, of a checkout that has its own .venv."""
+    environment = {"ADMIN_PORT": str(free_port()), **settings}
+    return Contender(
+        name=name, command=(str(_executable(checkout)), "serve"), checkout=checkout, environment=environment
+    )
+
+
+def without_metrics() -> Contender:
+    """Return hextasks, which counts nothing for metrics."""
+    return hextasks(WITHOUT_METRICS, METRICS="false")
 
 
 def usual_stack() -> Contender:

@@ -12,6 +12,7 @@ import msgspec
 from tests.benchmarks.batches import BOUND as BATCH_BOUND
 from tests.benchmarks.batches import Cost
 from tests.benchmarks.comparison import Result
+from tests.benchmarks.contenders import WITHOUT_METRICS
 from tests.benchmarks.delivery import Delivery
 from tests.benchmarks.flat import Flatness
 from tests.benchmarks.listeners import Listeners
@@ -67,6 +68,16 @@ def comparison_table(results: Sequence[Result]) -> str:
     return table(HEAD, rows)
 
 
+def metrics_table(results: Sequence[Result]) -> str:
+    """Return the processor time with metrics as a part of that without them; nothing if not both were measured."""
+    found = {(result.clients, result.operation, result.contender): result for result in results}
+    rows = []
+    for (clients, operation, contender), result in found.items():
+        if contender == "hextasks" and (without := found.get((clients, operation, WITHOUT_METRICS))):
+            rows.append([str(clients), operation, _ratio(result, without, _MICROSECONDS, 2)])
+    return table(("clients", "operation", "with/without µs (at most 1.05)"), rows) if rows else ""
+
+
 def failures(results: Sequence[Result]) -> list[str]:
     """Return what failed."""
     return [f"{it.contender}, {it.operation}, {it.clients} clients: {it.failure}" for it in results if it.failure]
@@ -104,21 +115,12 @@ def flatness_table(found: Sequence[Flatness]) -> str:
 def batch_table(single: Cost, batch: Cost) -> str:
     """Return what a batch costs beside a single request."""
     ratio = batch.processor_seconds / single.processor_seconds
-    verdict = "kept" if ratio <= BATCH_BOUND else "BROKEN"
-    return table(
-        ("request", "service µs", "statements", "ratio", "at most", "verdict"),
-        [
-            [single.request, number(single.processor_seconds * 1e6, 0), number(single.statements, 2), "", "", ""],
-            [
-                batch.request,
-                number(batch.processor_seconds * 1e6, 0),
-                number(batch.statements, 2),
-                number(ratio, 2),
-                number(BATCH_BOUND, 0),
-                verdict,
-            ],
-        ],
-    )
+    bound = (number(ratio, 2), number(BATCH_BOUND, 0), "kept" if ratio <= BATCH_BOUND else "BROKEN")
+    rows = [
+        [it.request, number(it.processor_seconds * 1e6, 0), number(it.statements, 2), *compared]
+        for it, compared in ((single, ("", "", "")), (batch, bound))
+    ]
+    return table(("request", "service µs", "statements", "ratio", "at most", "verdict"), rows)
 
 
 def crowd_table(found: Sequence[Crowd]) -> str:
