@@ -59,7 +59,7 @@ class Traces:
     """A RequestObserver; `around` the application, it begins the spans that it ends."""
 
     def __init__(self, recorder: Recorder, callers: ContextVar[tuple[object, ...]]) -> None:
-        """Put the span of each request into `callers`, for those who work for it."""
+        """Set `callers` to the span of each request, for the observers of its statements."""
         self._recorder = recorder
         self._callers = callers
         self._spans: dict[Exchange, RequestSpan] = {}
@@ -87,7 +87,7 @@ class Traces:
             finally:
                 self._callers.reset(token)
                 if exchange.stream and exchange.stream.has_begun:
-                    # Its time would be that for which a client listens, and tell nothing of the service.
+                    # The time for which a client listens says nothing about the service.
                     exchange.route = scope.get("path_template")
                     self._end(exchange)
 
