@@ -110,8 +110,10 @@ def test_malformed_requests_take_no_replica_out_of_service(running: Stack) -> No
 
     with ThreadPoolExecutor(4) as pool:
         attacks = [pool.submit(attack) for _ in range(4)]
-        statuses = [httpx.get(f"{running.url}/health/live", timeout=60).status_code for _ in range(20)]
-        is_over.set()
+        try:
+            statuses = [httpx.get(f"{running.url}/health/live", timeout=60).status_code for _ in range(20)]
+        finally:
+            is_over.set()
     assert {*statuses} == {200}
     assert [attack.result() for attack in attacks] == [None] * 4
 
