@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
+import msgspec
 import pytest
 
 from adapters.postgres.statements import GET
@@ -230,3 +231,12 @@ class TestSeveralProcesses:
         assert stays.total()[REPLAYS] == {(): [2]}
         assert ACTIVE_REQUESTS not in stays.total(), "no process runs that has any"
         assert len([*tmp_path.glob("*.json")]) == 2
+
+    def test_what_another_version_has_published_stops_nothing(self, tmp_path: Path) -> None:
+        unknown, changed = Sample("hextasks_unknown_total", (), [1]), Sample(REQUEST_DURATION.name, ("GET",), [1, 2])
+        published = shared._Published(0, [unknown, changed, one(REPLAYS, 3)])
+        (tmp_path / "0.json").write_bytes(msgspec.json.encode(published))
+        (tmp_path / "1.json").write_bytes(b"[")
+        first, second = SharedFolder(tmp_path), SharedFolder(tmp_path)
+        first.publish([one(REPLAYS, 1)])
+        assert second.total() == {REPLAYS: {(): [4]}}
