@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from itertools import chain
@@ -21,11 +22,13 @@ from entrypoints.metrics import shared
 from entrypoints.metrics.observers import RequestMetrics, StatementMetrics
 from entrypoints.metrics.samples import Sample, added_up, one
 from entrypoints.metrics.shared import SharedFolder
+from entrypoints.metrics.sources import process_samples
 from entrypoints.metrics.table import (
     ACCESS_REJECTED,
     ACTIVE_REQUESTS,
     FEED_LAG,
     METRICS,
+    OPEN_FILES,
     REPLAYS,
     REQUEST_DURATION,
     START_TIME,
@@ -98,6 +101,16 @@ def test_without_a_folder_for_several_processes_the_start_fails(monkeypatch: pyt
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     with pytest.raises(StartError, match="set TMPDIR, or METRICS=false"), serve._metrics_folder():
         pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the number")
+def test_open_files_are_counted(tmp_path: Path) -> None:
+    def count() -> float:
+        return value(parsed(text(process_samples())), OPEN_FILES.name)
+
+    before = count()
+    with (tmp_path / "one").open("w"), (tmp_path / "two").open("w"):
+        assert count() == before + 2
 
 
 def test_a_request_is_counted_by_method_route_status_and_error() -> None:
