@@ -65,7 +65,7 @@ image:  ## Build the container image, and print its size; needs Docker
 
 up: image  ## Run the service in containers: PostgreSQL, two replicas and a proxy; data stays until they are removed
 	@test -n "$$JWT_SECRET" || grep -qs '^JWT_SECRET=.' .env || { umask 077; echo 'Generating JWT_SECRET, kept in .env'; \
-	  printf '\nJWT_SECRET=%s\n' "$$(head -c 48 /dev/urandom | base64 | tr -d '\n')" >>.env; }
+	  printf '\nJWT_SECRET=%s\n' "$$(head -c 48 /dev/urandom | base64 | tr -d '\n')" >>.env; chmod go= .env; }
 	docker compose up --detach --wait --wait-timeout 120 proxy
 	@echo "hextasks listens on http://$$(docker compose port proxy 8000)"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Final, Self
 from uuid import UUID
@@ -56,7 +56,7 @@ class TaskChange:
 class Task:
     """A task of one user.
 
-    Immutable: a change returns a new Task. Times are aware, in UTC, with microseconds, and hold
+    Immutable: a change returns a new Task. Times are aware, in UTC, with microseconds, in the years 2 to 9998, and hold
     `created_at <= completed_at <= updated_at`. Raises InvalidText and InvalidTask.
     """
 
@@ -157,6 +157,9 @@ def _check_utc(*moments: object) -> None:
     for moment in moments:
         if not isinstance(moment, datetime) or (moment.tzinfo is not UTC and moment.utcoffset() != _UTC_OFFSET):
             raise _inconsistent("Times must be aware and in UTC.")
+        # The first moment and the last are infinity to a database driver, and nothing can change after the last one.
+        if not MINYEAR < moment.year < MAXYEAR:
+            raise _inconsistent("Times must be in the years 2 to 9998.")
 
 
 def _inconsistent(rule: str) -> InvalidTask:

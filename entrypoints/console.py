@@ -41,14 +41,14 @@ def _request(fields: dict[str, Any], paint: Paint) -> list[str]:
     """Return status, method, route, duration and user, and why the request failed."""
     words = [
         paint(str(fields["status"]), _STATUS_COLOURS.get(fields["status"] // 100, "red")),
-        f"{_printable(fields['method'] or '-'):6}",
-        _printable(fields["route"] or fields.get("path") or "-"),
+        f"{printable(fields['method'] or '-'):6}",
+        printable(fields["route"] or fields.get("path") or "-"),
         paint(f"{fields['duration_ms']:.1f} ms", "dim"),
     ]
     if user_id := fields["user_id"]:  # quoted if it could be taken for several fields
-        words.append(_printable(f"'{user_id}'" if " " in user_id else user_id))
+        words.append(printable(f"'{user_id}'" if " " in user_id else user_id))
     words += _others(fields, _PLAIN | _OF_REQUESTS)
-    return [*words, paint(_printable(fields["request_id"]), "dim")]
+    return [*words, paint(printable(fields["request_id"]), "dim")]
 
 
 def _record(fields: dict[str, Any], paint: Paint) -> list[str]:
@@ -57,23 +57,23 @@ def _record(fields: dict[str, Any], paint: Paint) -> list[str]:
     words = [
         paint(f"{level:7}", _LEVEL_COLOURS.get(level, "green")),
         paint(fields["logger"], "dim"),
-        _printable(fields["message"]),
+        printable(fields["message"]),
     ]
     stack = fields["error"].pop("stack", []) if isinstance(fields.get("error"), dict) else []
     words += _others(fields, _PLAIN)
-    words[-1] += "".join(f"\n    {_printable(frame)}" for frame in stack)
+    words[-1] += "".join(f"\n    {printable(frame)}" for frame in stack)
     return words
 
 
 def _others(fields: dict[str, Any], shown: frozenset[str]) -> list[str]:
     return [
-        f"{name}={_printable(value if isinstance(value, str) else msgspec.json.encode(value).decode())}"
+        f"{name}={printable(value if isinstance(value, str) else msgspec.json.encode(value).decode())}"
         for name, value in fields.items()
         if name not in shown and value is not None
     ]
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text without characters that control a terminal."""
     if text.isprintable():
         return text

@@ -4,12 +4,14 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
+import msgspec
 import pytest
 
 from adapters.postgres.statements import GET
@@ -20,11 +22,13 @@ from entrypoints.metrics import shared
 from entrypoints.metrics.observers import RequestMetrics, StatementMetrics
 from entrypoints.metrics.samples import Sample, added_up, one
 from entrypoints.metrics.shared import SharedFolder
+from entrypoints.metrics.sources import process_samples
 from entrypoints.metrics.table import (
     ACCESS_REJECTED,
     ACTIVE_REQUESTS,
     FEED_LAG,
     METRICS,
+    OPEN_FILES,
     REPLAYS,
     REQUEST_DURATION,
     START_TIME,
@@ -100,6 +104,16 @@ def test_without_a_folder_for_several_processes_the_start_fails(monkeypatch: pyt
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     with pytest.raises(StartError, match="set TMPDIR, or METRICS=false"), serve._metrics_folder():
         pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the number")
+def test_open_files_are_counted(tmp_path: Path) -> None:
+    def count() -> float:
+        return value(parsed(text(process_samples())), OPEN_FILES.name)
+
+    before = count()
+    with (tmp_path / "one").open("w"), (tmp_path / "two").open("w"):
+        assert count() == before + 2
 
 
 def test_a_request_is_counted_by_method_route_status_and_error() -> None:
@@ -233,3 +247,12 @@ class TestSeveralProcesses:
         assert stays.total()[REPLAYS] == {(): [2]}
         assert ACTIVE_REQUESTS not in stays.total(), "no process runs that has any"
         assert len([*tmp_path.glob("*.json")]) == 2
+
+    def test_what_another_version_has_published_stops_nothing(self, tmp_path: Path) -> None:
+        unknown, changed = Sample("hextasks_unknown_total", (), [1]), Sample(REQUEST_DURATION.name, ("GET",), [1, 2])
+        published = shared._Published(0, [unknown, changed, one(REPLAYS, 3)])
+        (tmp_path / "0.json").write_bytes(msgspec.json.encode(published))
+        (tmp_path / "1.json").write_bytes(b"[")
+        first, second = SharedFolder(tmp_path), SharedFolder(tmp_path)
+        first.publish([one(REPLAYS, 1)])
+        assert second.total() == {REPLAYS: {(): [4]}}

@@ -1,9 +1,10 @@
 """Backups of the embedded database, with PostgreSQL's own programs."""
 
+import errno
 import gzip
 import os
 import secrets
-import shutil
+import stat
 import subprocess
 import tempfile
 import zlib
@@ -34,6 +35,8 @@ _BEGIN = f"""
     GRANT USAGE ON SCHEMA public TO public;
 """  # noqa: S608
 _PSQL = ("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1")
+_RESTRICTIONS = (b"\\restrict ", b"\\unrestrict ")
+_PART_BYTES = 65_536
 
 
 def has_tables(url: str) -> bool:
@@ -48,8 +51,8 @@ def dump(url: str, path: Path) -> None:
     """Write a database to a file, which only this user may read, and which is complete or not there at all.
 
     It is compressed SQL, whose checksum detects damage, which `pg_restore` does not do for its own format. A file that
-    exists is replaced. The dump is one snapshot, while others use the database. Raises EmbeddedPostgresError and
-    OSError.
+    exists is replaced, but no device and no link. The dump is one snapshot, while others use the database. Raises
+    EmbeddedPostgresError and OSError.
     """
     with _programs() as programs, _replacing(path) as file:
         options = ("--compress=gzip", "--no-owner", "--no-privileges")
@@ -60,16 +63,17 @@ def restore(url: str, path: Path, *, finish: str) -> None:
     """Replace all that is in a database by a dump, and run an SQL statement, in one transaction.
 
     The statement names tables with their schemas, because the search path is empty. Raises EmbeddedPostgresError; then
-    the database is as it was.
+    the database is as it was. Commands to psql in the file, which could start programs, are such an error.
     """
+    key = secrets.token_hex(16)
     with _programs() as programs:
         psql = programs.start(*_PSQL, "--output=/dev/null", f"--dbname={url}", stdin=subprocess.PIPE)
         assert psql.stdin  # noqa: S101
         try:
             with psql.stdin as script, gzip.open(path) as file:
-                script.write(_BEGIN.encode())
-                shutil.copyfileobj(file, script)  # raises an error at the end of a damaged file: then without a COMMIT
-                script.write(f"{finish};\nCOMMIT;\n".encode())
+                script.write(f"{_BEGIN}\\restrict {key}\n".encode())
+                script.writelines(_unrestricted(file))  # raises an error at the end of a damaged file: no COMMIT then
+                script.write(f"\\unrestrict {key}\n{finish};\nCOMMIT;\n".encode())
         except BrokenPipeError:
             pass  # psql has failed, and says why
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -77,9 +81,20 @@ def restore(url: str, path: Path, *, finish: str) -> None:
         programs.check()
 
 
+def _unrestricted(dump: gzip.GzipFile) -> Iterator[bytes]:
+    """Yield a dump in parts, without the restriction that it puts on itself, because they cannot be nested."""
+    begins_line = True
+    while part := dump.readline(_PART_BYTES):
+        if not (begins_line and part.startswith(_RESTRICTIONS)):
+            yield part
+        begins_line = part.endswith(b"\n")
+
+
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a file beside `path`, and put it there when it is written and on the disk."""
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):  # root would replace /dev/stdout
+        raise OSError(errno.EINVAL, "it is not a regular file")
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with open(new, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:

@@ -14,6 +14,7 @@ import msgspec
 from application import StorageUnavailable
 from domain import InvalidText
 from entrypoints.cli import counted
+from entrypoints.console import printable
 from entrypoints.settings import Settings, SettingsError
 from entrypoints.start import StartError, describe_failure, development_token, prepared_database, with_kept_secret
 from entrypoints.storage import opened_postgres
@@ -34,7 +35,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _failed(reason: str) -> int:
-    print(f"hextasks: {reason}", file=sys.stderr)
+    print(f"hextasks: {printable(reason)}", file=sys.stderr)  # it may repeat a file, or what a server says
     return 1
 
 

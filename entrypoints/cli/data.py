@@ -23,6 +23,7 @@ from domain.rules import USER_ID
 from entrypoints.cli import counted
 from entrypoints.cli.export_format import BadLine, End, Header, encoded, read_tasks
 from entrypoints.cli.progress import Progress
+from entrypoints.console import printable
 from entrypoints.container import Container
 from entrypoints.settings import Settings
 from entrypoints.start import StartError, prepared_database
@@ -47,6 +48,8 @@ async def _opened_tasks(settings: Settings, *, begin_list_of: str | None = None)
 def export(given: argparse.Namespace) -> int:
     """Write a user's tasks to standard output."""
     USER_ID.check(given.user)
+    if sys.stdout is None:  # closed
+        raise StartError("there is no standard output")
     with prepared_database(Settings.load(), otherwise="has nothing to export") as settings, Progress() as progress:
         try:
             # Not sys.stdout, which at its end would try again to write what could not be written.
@@ -111,8 +114,8 @@ def import_(given: argparse.Namespace) -> int:
     USER_ID.check(given.user)
     total, problems = _Total(), []
     with (
-        prepared_database(Settings.load(), otherwise="keeps nothing") as settings,
         _opened(given.file) as file,
+        prepared_database(Settings.load(), otherwise="keeps nothing") as settings,
     ):
         try:
             with Progress(_size(file)) as progress:
@@ -123,7 +126,7 @@ def import_(given: argparse.Namespace) -> int:
             print(f"tasks of {given.user}: {total}")
     problems += total.left(replaces=given.replace)
     for problem in problems:
-        print(f"hextasks: {problem}", file=sys.stderr)
+        print(f"hextasks: {printable(problem)}", file=sys.stderr)
     return int(bool(problems))
 
 
@@ -154,6 +157,8 @@ def _batches(read: Iterator[tuple[int, Task]]) -> Iterator[tuple[list[Task], int
 
 def _opened(name: str | None) -> AbstractContextManager[IO[bytes]]:
     if name in (None, "-"):
+        if sys.stdin is None:  # closed
+            raise StartError("there is no standard input")
         return nullcontext(sys.stdin.buffer)
     try:
         return Path(name or "").open("rb")

@@ -16,6 +16,8 @@ from domain import DomainError, HextasksError, Task
 FORMAT = 1
 """Raised when a reader of the format before would misunderstand a file."""
 MAX_LINE_BYTES = 65_536
+MOST_REPEATED = 200
+"""Characters of a line that an error may repeat."""
 
 
 class BadLine(HextasksError):
@@ -66,7 +68,7 @@ def read_tasks(file: IO[bytes], *, user_id: str) -> Iterator[tuple[int, Task]]:
     """
     number, count, size = 1, 0, 0
     end: End | None = None
-    while line := file.readline(MAX_LINE_BYTES + 1):
+    while line := _next_line(file, number):
         size += len(line)
         try:
             if len(line) > MAX_LINE_BYTES:
@@ -80,11 +82,18 @@ def read_tasks(file: IO[bytes], *, user_id: str) -> Iterator[tuple[int, Task]]:
                 count += 1
             elif (end := _decode_end(line)).tasks != count:
                 raise BadLine(f"the file should have {end.tasks} tasks, but it has {count}")
-        except (BadLine, DomainError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise BadLine(f"line {number}: {error}") from None
+        except (BadLine, DomainError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise BadLine(f"line {number}: {str(error)[:MOST_REPEATED]}") from None
         number += 1
     if not end:
         raise BadLine(f"line {number} is missing: the file is incomplete, it has {count} tasks and no end")
+
+
+def _next_line(file: IO[bytes], number: int) -> bytes:
+    try:
+        return file.readline(MAX_LINE_BYTES + 1)
+    except OSError as error:
+        raise BadLine(f"line {number} cannot be read: {error.strerror}") from error
 
 
 def _read_task(line: bytes, user_id: str) -> Task | None:

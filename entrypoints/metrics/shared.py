@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from entrypoints.metrics.samples import Sample, added_up, cumulative
-from entrypoints.metrics.table import Labels, Metric
+from entrypoints.metrics.table import METRICS, Labels, Metric
 
 PUBLISH_SECONDS = 1.0
 """How old the numbers of other processes may be, and how many are lost when a process is killed."""
@@ -46,7 +46,7 @@ class SharedFolder:
             else:
                 break
         self._file = folder / f"{number}.json"
-        self._before = [*cumulative(_decode(self._file.read_bytes()).samples)] if self._file.exists() else []
+        self._before = [*cumulative(_read(self._file).samples)] if self._file.exists() else []
 
     def publish(self, samples: Iterable[Sample]) -> None:
         """Write the numbers of this process, and those that it began with. Raises OSError."""
@@ -71,6 +71,23 @@ class SharedFolder:
 
     def _all(self) -> Iterator[Iterable[Sample]]:
         for file in sorted(self._folder.glob("*.json")):
-            published = _decode(file.read_bytes())
+            published = _read(file)
             is_running = published.at > time.monotonic() - STALE_SECONDS
             yield published.samples if is_running else cumulative(published.samples)
+
+
+def _read(file: Path) -> _Published:
+    """Return what a process has published, without what this version does not know. Raises OSError.
+
+    A process that is restarted runs the code that is installed by then, and must serve whatever the one before counted.
+    """
+    try:
+        published = _decode(file.read_bytes())
+    except msgspec.MsgspecError:
+        return _Published(0, [])
+    return _Published(published.at, [sample for sample in published.samples if _is_known(sample)])
+
+
+def _is_known(sample: Sample) -> bool:
+    metric = METRICS.get(sample.name)
+    return metric is not None and (len(sample.labels), len(sample.numbers)) == (len(metric.labels), metric.size)

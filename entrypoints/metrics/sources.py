@@ -1,5 +1,6 @@
 """Numbers that are read when they are asked for, rather than counted."""
 
+import os
 import platform
 import resource
 import sys
@@ -92,7 +93,9 @@ def process_samples() -> Iterator[Sample]:
     if sys.platform == "linux":
         pages = int((_PROC / "statm").read_text().split()[1])
         yield one(RESIDENT_MEMORY, pages * resource.getpagesize())
-        yield one(OPEN_FILES, sum(1 for _ in (_PROC / "fd").iterdir()))
+        # Linux 6.2 tells the number as a size. Of 20,000 connections a list takes 25 ms, and each as a Path 120 ms, in
+        # which the event loop stands still: once a second where several processes publish.
+        yield one(OPEN_FILES, (_PROC / "fd").stat().st_size or sum(1 for _ in os.scandir(_PROC / "fd")))
 
 
 @cache

@@ -1,6 +1,7 @@
 """Dumps of a database and their restore: complete or not at all."""
 
 import gzip
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from tests.sql import fetch
 
 pytestmark = pytest.mark.database
 ROWS = "SELECT * FROM tasks ORDER BY id"
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 async def filled(server: Server, count: int) -> tuple[str, Database]:
@@ -62,12 +67,18 @@ async def test_a_damaged_dump_changes_nothing(server: Server, tmp_path: Path) ->
         "no backup of hextasks": (gzip.compress(b"CREATE TABLE public.other ();"), b""),
         "ERROR": (gzip.compress(script[: len(script) // 2] + b"\n\\.\n1/0;"), gzip.compress(script + b"SELECT 1/0;")),
     }
+    calls = b"\\! touch " + bytes(tmp_path / "called") + b"\n"
+    damaged["backslash commands are restricted"] = tuple(
+        gzip.compress(hostile)
+        for hostile in (calls, script + calls, b"\\unrestrict x\n" + calls, b"x" * 65_536 + b"\n" + calls)
+    )
     for reason, contents in damaged.items():
         for content in contents:
             path.write_bytes(content)
             with pytest.raises(EmbeddedPostgresError, match=reason):
                 restore(url, path, finish=RENEW_RESTORED)
             assert (await fetch(database, ROWS), await counter(database)) == (before, state)
+    assert names(tmp_path) == {"dump"}
     await database.close()
 
 
@@ -77,3 +88,12 @@ def test_a_dump_that_fails_keeps_the_one_before(server: Server, tmp_path: Path) 
     with pytest.raises(EmbeddedPostgresError, match='database "missing" does not exist'):
         dump(server.url.replace("/postgres?", "/missing?"), path)
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("dump", "the one before")]
+
+
+def test_nothing_but_a_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "link", tmp_path / "pipe", tmp_path, Path()):
+        with pytest.raises(OSError, match="not a regular file"):
+            dump("postgresql://", path)
+    assert names(tmp_path) == {"link", "pipe"}

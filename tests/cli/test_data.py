@@ -106,6 +106,10 @@ def test_what_was_not_imported_is_reported(tmp_path: Path, url: str) -> None:
     status, out, error = run(lines=bad)
     assert (status, out.split(",")[0]) == (1, "tasks of ada: 699 added")
     assert error.startswith("hextasks: line 701: The title must have no white space at its ends. What is before")
+    status, out, error = run(lines=[LINES[0], b'{"\\u001b]0;title\\u0007\\u009b2J":1}\n'])
+    assert error == (
+        "hextasks: line 2: Object contains unknown field `\\x1b]0;title\\x07\\x9b2J`. What is before it was imported.\n"
+    ), "as no terminal understands it"
     status, out, error = run(lines=LINES[:-1])
     assert (status, out.split(",")[0]) == (1, "tasks of ada: 601 added")
     assert "line 1302 is missing" in error

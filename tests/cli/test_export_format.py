@@ -64,9 +64,13 @@ def test_what_is_written_is_read_as_the_tasks_of_a_user() -> None:
         ([HEADER.replace(b":1,", b":2,"), b"?"], "line 1: the file has a newer format"),
         ([HEADER, b'"' + b"x" * MAX_LINE_BYTES + b'"\n'], "line 2: it has more than 65536 bytes"),
         ([HEADER, b"\xff\n"], "line 2: "),
+        ([HEADER[:-2] + b',"x":' + b"[" * 30_000 + b"\n"], "line 1: maximum recursion depth"),
+        ([HEADER, altered(**{"x" * 60_000: 1})], "line 2: Object contains unknown field `x{100,200}$"),
         ([HEADER, altered(id="7")], "line 2: .*id"),
         ([HEADER, altered(version=1)], "line 2: .*version"),
         ([HEADER, altered(created_at="2026-01-31T09:30:00")], "line 2: Times must be aware and in UTC"),
+        ([HEADER, altered(created_at="0001-01-01T00:00:00Z")], "line 2: Times must be in the years 2 to 9998"),
+        ([HEADER, altered(updated_at="9999-12-31T23:59:59.999999Z")], "line 2: Times must be in the years 2 to 9998"),
         ([HEADER, altered(created_at="2027-01-31T09:30:00Z")], "line 2: The creation must not come after"),
         *(([HEADER, altered(**{field: value})], "line 2: ") for field, value, _ in REJECTED if field != "user_id"),
     ],
@@ -74,3 +78,12 @@ def test_what_is_written_is_read_as_the_tasks_of_a_user() -> None:
 def test_a_line_at_fault_is_named(lines: list[bytes], error: str) -> None:
     with pytest.raises(BadLine, match=rf"^{error}"):
         read(*lines)
+
+
+def test_a_file_that_cannot_be_read_is_a_line_at_fault() -> None:
+    class Broken(BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(BadLine, match="line 1 cannot be read: Input/output error"):
+        next(read_tasks(Broken(), user_id="ada"))

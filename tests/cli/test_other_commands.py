@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -56,6 +57,15 @@ class TestHelp:
 
     def test_it_knows_its_version(self, tmp_path: Path) -> None:
         assert command("--version", cwd=tmp_path).stdout.strip() == version("hextasks")
+
+    @pytest.mark.parametrize(("name", "stream"), [("export", "stdout"), ("import", "stdin")])
+    def test_a_stream_that_is_closed_is_named(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, stream: str
+    ) -> None:
+        monkeypatch.setattr(sys, stream, None)
+        with pytest.raises(SystemExit, match="1"):
+            main([name, "ada"])
+        assert capsys.readouterr().err == f"hextasks: there is no standard {stream.removeprefix('std')}put\n"
 
     def test_one_thing_is_counted_as_one(self) -> None:
         assert [counted(n, "key") for n in range(3)] == ["0 keys", "1 key", "2 keys"]

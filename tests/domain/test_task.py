@@ -56,6 +56,8 @@ def test_a_new_task_is_open_unstored_and_stripped() -> None:
         ({"created_at": NOW.replace(tzinfo=None)}, "task_inconsistent"),
         ({"updated_at": NOW.astimezone(timezone(timedelta(hours=2)))}, "task_inconsistent"),
         ({"created_at": "2026-01-31"}, "task_inconsistent"),
+        ({"created_at": datetime.min.replace(tzinfo=UTC)}, "task_inconsistent"),
+        ({"updated_at": datetime.max.replace(tzinfo=UTC)}, "task_inconsistent"),
         ({"updated_at": NOW - TICK}, "task_inconsistent"),
         ({"completed_at": NOW - TICK}, "task_inconsistent"),
         ({"completed_at": NOW + TICK}, "task_inconsistent"),

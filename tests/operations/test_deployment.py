@@ -44,13 +44,28 @@ def pods() -> list[dict[str, Any]]:
 
 def calls_of_kubectl(tmp_path: Path) -> list[list[str]]:
     """Run the commands of the guide with a program that takes down its arguments, as there is no cluster."""
-    program, calls = tmp_path / "kubectl", tmp_path / "calls"
-    program.write_text('#!/bin/sh\nprintf "%s\\t" "$@" >>"$CALLS"; echo >>"$CALLS"\n')
-    program.chmod(0o755)
-    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(calls)}
+    calls = tmp_path / "calls"
+    kubectl = with_program(tmp_path, "kubectl", 'printf "%s\\t" "$@" >>"$CALLS"; echo >>"$CALLS"')
+    environment = kubectl | {"CALLS": str(calls)}
     script = "set -euo pipefail\n" + "".join(blocks(KUBERNETES, "shell"))
     subprocess.run(["bash", "-c", script], cwd=ROOT, env=environment, check=True)
     return [line.split("\t")[:-1] for line in calls.read_text().splitlines()]
+
+
+def with_program(folder: Path, name: str, script: str) -> dict[str, str]:
+    """Return an environment that finds a program in the folder."""
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.slow
+def test_only_the_owner_can_read_the_secret_that_make_up_adds_to_a_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").touch(0o644)
+    environment = with_program(tmp_path, "docker", "true")
+    subprocess.run(["make", "-f", ROOT / "Makefile", "up"], cwd=tmp_path, env=environment, check=True)
+    kept = tmp_path / ".env"
+    assert (kept.stat().st_mode & 0o777, len(kept.read_text().strip())) == (0o600, len("JWT_SECRET=") + 64)
 
 
 @pytest.mark.skipif(not (SCHEMAS / ".ready").exists(), reason="`make test-image` installs the schemas of Kubernetes")
@@ -120,6 +135,7 @@ def test_selectors_find_the_pods_of_the_service_alone() -> None:
         manifests()["deployment/hextasks"]["spec"]["selector"]["matchLabels"],
         manifests()["service/hextasks"]["spec"]["selector"],
         manifests()["poddisruptionbudget/hextasks"]["spec"]["selector"]["matchLabels"],
+        manifests()["networkpolicy/hextasks"]["spec"]["podSelector"]["matchLabels"],
     ]
     for selector in selectors:
         found = [pod for pod in pods() if selector.items() <= pod["metadata"]["labels"].items()]

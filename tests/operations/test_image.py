@@ -4,9 +4,12 @@ import asyncio
 import json
 import re
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Event
 from uuid import UUID, uuid4
 
 import httpx
@@ -93,6 +96,26 @@ def test_the_guide_for_docker(running: Stack) -> None:
     running.shell(update)
     after = running.run("docker", "compose", "ps", "--quiet", "service-1", "service-2").split()
     assert len({*before, *after}) == 4
+
+
+def test_malformed_requests_take_no_replica_out_of_service(running: Stack) -> None:
+    """Five a second did, when the proxy counted each as a failure of the replica."""
+    is_over = Event()
+
+    def attack() -> None:
+        while not is_over.is_set():
+            with socket.create_connection(("127.0.0.1", int(running.environment["PORT"])), timeout=60) as client:
+                client.sendall(b"POST /api/ada/tasks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+                assert b" 502 " in client.recv(99)
+
+    with ThreadPoolExecutor(4) as pool:
+        attacks = [pool.submit(attack) for _ in range(4)]
+        try:
+            statuses = [httpx.get(f"{running.url}/health/live", timeout=60).status_code for _ in range(20)]
+        finally:
+            is_over.set()
+    assert {*statuses} == {200}
+    assert [attack.result() for attack in attacks] == [None] * 4
 
 
 def test_the_guide_for_systemd(running: Stack, tmp_path: Path) -> None:
