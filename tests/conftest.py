@@ -3,11 +3,13 @@
 import gc
 import os
 import pkgutil
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -41,6 +43,7 @@ MEASURE: Any = sys.gettrace()
 IN_MEMORY = "/dev/shm"
 """Where temporary files are on Linux: to make and copy clusters there takes a third of the processor time."""
 ROOM_BYTES = 4 << 30
+LEFT_OUT = re.compile(r"not \w+( and not \w+)*")
 IN_A_SCHEMA: Coalescing = "user"
 REPOSITORIES = [
     "memory",
@@ -70,6 +73,15 @@ def has_room(folder: str) -> bool:
         return False
     about = os.statvfs(folder)
     return about.f_bavail * about.f_frsize >= ROOM_BYTES and not about.f_flag & os.ST_NOEXEC
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not load a file of which `-m` leaves out every test: to load all takes longer than the fast tests do."""
+    if collection_path.suffix != ".py" or not LEFT_OUT.fullmatch(config.option.markexpr):
+        return None
+    left_out = config.option.markexpr.replace("not ", "pytest.mark.").split(" and ")
+    [marks] = re.findall(r"^pytestmark = (.*)", collection_path.read_text(), re.MULTILINE) or [""]
+    return any(mark in re.findall(r"pytest\.mark\.\w+", marks) for mark in left_out) or None
 
 
 def pytest_collection() -> None:

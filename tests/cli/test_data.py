@@ -11,7 +11,6 @@ import pytest
 
 from adapters.postgres import Database
 from entrypoints.cli.export_format import End, Header, encoded
-from entrypoints.cli.progress import Progress
 from hextasks.testing.contract.calls import NOW
 from hextasks.testing.contract.moving import some_tasks
 from tests.cli.processes import ROOT, command, end_group, environment, said, started
@@ -21,6 +20,8 @@ from tests.patience import until
 from tests.services import running_service
 from tests.sql import fetch
 from tests.streams import following
+
+pytestmark = pytest.mark.database
 
 TASKS = sorted(some_tasks(1300), key=lambda task: (task.created_at, task.id), reverse=True)
 LINES = [encoded(Header(user_id="ada", exported_at=NOW)), *map(encoded, TASKS), encoded(End(tasks=len(TASKS)))]
@@ -49,7 +50,6 @@ async def stored(database: Database, user: str = "ada") -> int:
     return int((await fetch(database, "SELECT count(*) FROM tasks WHERE user_id = $1", user))[0][0])
 
 
-@pytest.mark.database
 async def test_an_import_that_is_killed_and_repeated_equals_its_source(tmp_path: Path, url: str, file: Path) -> None:
     """Once here, and several times in `make torture`."""
     database, pipe = patient(url), tmp_path / "pipe"
@@ -75,7 +75,6 @@ async def test_an_import_that_is_killed_and_repeated_equals_its_source(tmp_path:
     await database.close()
 
 
-@pytest.mark.database
 async def test_a_list_moves_as_the_guide_says(tmp_path: Path, server: Server, url: str) -> None:
     here, there = patient(url), patient(new := await migrated(server))
     (tmp_path / "few").write_bytes(b"".join([*LINES[:4], encoded(End(tasks=3))]))
@@ -95,7 +94,6 @@ async def test_a_list_moves_as_the_guide_says(tmp_path: Path, server: Server, ur
     await there.close()
 
 
-@pytest.mark.database
 def test_what_was_not_imported_is_reported(tmp_path: Path, url: str) -> None:
     def run(*arguments: str, lines: list[bytes]) -> tuple[int, str, str]:
         (tmp_path / "file").write_bytes(b"".join(lines))
@@ -125,7 +123,6 @@ def test_what_was_not_imported_is_reported(tmp_path: Path, url: str) -> None:
     assert (status, "30 replaced, 0 unchanged" in out, error) == (0, True, "")
 
 
-@pytest.mark.database
 async def test_a_forgotten_user_has_nothing_and_clients_begin_again(tmp_path: Path, url: str, file: Path) -> None:
     database = patient(url)
     with running_service(DATABASE_URL=url) as service, service.client("ada") as ada, service.client("grace") as grace:
@@ -156,7 +153,6 @@ async def test_a_forgotten_user_has_nothing_and_clients_begin_again(tmp_path: Pa
     await database.close()
 
 
-@pytest.mark.database
 async def test_a_user_is_forgotten_after_a_confirmation(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,23 +176,3 @@ async def test_a_user_is_forgotten_after_a_confirmation(
     os.close(keyboard)
     assert forget("--yes").stdout == "deleted everything of ada: 0 records\n"
     await database.close()
-
-
-def test_progress_is_shown_on_a_terminal_only(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with Progress(200) as progress:
-        progress.show(50, 100)
-    assert capsys.readouterr().err == ""
-    screen, terminal = os.openpty()
-    with os.fdopen(terminal, "w") as stderr:
-        monkeypatch.setattr(sys, "stderr", stderr)
-        for whole in (200, None):
-            with Progress(whole) as progress:
-                progress.show(50, 100)
-                progress.show(51, 101)  # too soon to be seen
-    shown = ""
-    while shown.count("\x1b[K") < 4:
-        shown += os.read(screen, 4096).decode()
-    os.close(screen)
-    assert shown == f"\r{'█' * 15}{'░' * 15}  50%  50 tasks\x1b[K\r\x1b[K\r50 tasks\x1b[K\r\x1b[K"

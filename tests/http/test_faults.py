@@ -116,13 +116,13 @@ class TestInside:
 
 
 @asynccontextmanager
-async def unavailable(admin: asyncpg.Connection, url: str) -> AsyncIterator[None]:
-    """Terminate all connections to a database, and rename it for the duration of the block."""
+async def unavailable(admin: asyncpg.Connection, url: str) -> AsyncIterator[str]:
+    """Terminate all connections to a database, and rename it for the duration of the block; yields its URL then."""
     name = urlsplit(url).path[1:]
     await admin.execute(CUT, name)
     await admin.execute(f"ALTER DATABASE {name} RENAME TO {name}_renamed")
     try:
-        yield
+        yield urlsplit(url)._replace(path=f"/{name}_renamed").geturl()
     finally:
         await admin.execute(f"ALTER DATABASE {name}_renamed RENAME TO {name}")
 
@@ -169,11 +169,14 @@ async def test_a_service_that_started_without_its_database_checks_it_before_it_i
             if environment == "production":  # in development it migrates by itself
                 assert_problem(client.get("/health/ready"), "storage_unavailable")
                 assert_problem(client.get(client.tasks), "storage_unavailable")
-                database = patient(url)
-                await migrate(database)
-                await fetch(database, "UPDATE hextasks_version SET version_num = 'of yore' || version_num")
+                async with unavailable(admin, url) as hidden:  # or the service could see it before the update
+                    database = patient(hidden)
+                    await migrate(database)
+                    await fetch(database, "UPDATE hextasks_version SET version_num = '-' || version_num")  # older
+                    await database.close()
                 assert_problem(client.post(client.tasks, json={"title": "too early"}), "storage_unavailable")
-                await fetch(database, "UPDATE hextasks_version SET version_num = replace(version_num, 'of yore', '')")
+                database = patient(url)
+                await fetch(database, "UPDATE hextasks_version SET version_num = replace(version_num, '-', '')")
                 await database.close()
             assert made(client)["version"] == 1
             assert client.get("/health/ready").status_code == 200
