@@ -7,7 +7,7 @@ WORKDIR /src
 ENV PATH=/opt/uv/bin:$PATH UV_PYTHON=python UV_PYTHON_DOWNLOADS=never UV_NO_CACHE=1 \
     UV_PROJECT_ENVIRONMENT=/opt/hextasks UV_COMPILE_BYTECODE=1
 COPY pyproject.toml uv.lock README.md LICENSE ./
-RUN uv sync --frozen --no-default-groups --extra http --extra postgres --no-install-project \
+RUN uv sync --frozen --no-default-groups --extra http --extra postgres --extra otel --no-install-project \
  && uv export --frozen --only-dev --quiet --output-file /tmp/locked.txt
 COPY . .
 # The repository, whose tag is the version, is not part of the build context.

@@ -27,7 +27,7 @@ help:  ## Show these commands
 serve: $(SERVED)  ## Run the service; settings come from the environment and .env
 	@exec .venv/bin/hextasks serve
 
-test: $(READY) .tools/kubernetes/.ready  ## Run every test and check the coverage
+test: $(READY)  ## Run every test and check the coverage
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory .clients/.ready || echo 'Without the tools, the tests of tests/http/test_clients.py are skipped'; fi
 	@rm -f .coverage*
 	.venv/bin/coverage run -m pytest -n 3 --dist worksteal $(PYTEST_ARGS)
@@ -73,8 +73,8 @@ up: image  ## Run the service in containers: PostgreSQL, two replicas and a prox
 down:  ## Stop and remove these containers, but not the data
 	@JWT_SECRET=unused docker compose down
 
-test-image: $(READY)  ## Build the container image, and test it and the guides for it; needs Docker
-	TEST_IMAGE=1 .venv/bin/pytest -q tests/operations/test_image.py
+test-image: $(READY) .tools/kubernetes/.ready  ## Test the container image, compose.yaml, the manifests for Kubernetes and their guides; needs Docker
+	TEST_IMAGE=1 .venv/bin/pytest -q tests/operations
 
 check: $(READY)  ## Lint, type checks and import rules
 	.venv/bin/ruff check

@@ -51,7 +51,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportTasks:
-    """Adds tasks as they are, completion and times included. To repeat it changes nothing more."""
+    """Adds tasks as they are, completion and times included. An import that is repeated changes nothing."""
 
     tasks: TaskRepository
     clock: Clock
@@ -74,7 +74,7 @@ class ImportTasks:
         return total
 
     async def _write(self, user_id: str, batch: Mapping[UUID, Task], *, replaces: bool) -> Imported:
-        stored: Mapping[UUID, Task] = {}  # at first a guess, which is right for a list that is new
+        stored: Mapping[UUID, Task] = {}  # the first attempt assumes a new list
         removed: set[UUID] = set()
         for _ in range(MAX_ATTEMPTS):
             writes, imported = _planned(batch.values(), stored, removed, replaces=replaces)

@@ -45,7 +45,10 @@ def prepared(settings: Settings, *, alone: bool = False) -> Iterator[Settings]:
 
 @contextmanager
 def prepared_database(settings: Settings, *, otherwise: str) -> Iterator[Settings]:
-    """Do the same for a command that needs a database; `otherwise` says of memory:// why it is of no use to it."""
+    """Prepare settings as `prepared` does, for a command that needs a database.
+
+    Raises StartError, for memory:// too, of which `otherwise` says why the command cannot use it.
+    """
     if settings.storage == "memory":
         raise StartError(f"memory:// {otherwise}")
     with prepared(settings) as ready:

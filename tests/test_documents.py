@@ -48,6 +48,7 @@ EXECUTED = {
     ("docs/guides/docker.md", "shell"),  # tests/operations/test_image.py
     ("docs/guides/systemd.md", "shell"),  # the same, in a container
     ("docs/guides/kubernetes.md", "shell"),  # tests/operations/test_deployment.py
+    ("docs/guides/kubernetes.md", "yaml"),  # tests/test_metrics.py
 }
 MASKS = {
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}": "<id>",

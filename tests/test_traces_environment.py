@@ -11,7 +11,7 @@ import pytest
 from entrypoints.environment import misspelt_names
 from entrypoints.http.server.trace_context import parse_traceparent
 from entrypoints.settings import Settings, SettingsError
-from entrypoints.traces import check_environment, exporter_kind, open_traces
+from entrypoints.traces import add_variables, exporter_kind, open_traces
 
 OTLP = "OTEL_EXPORTER_OTLP_"
 ENDPOINT = {f"{OTLP}ENDPOINT": "http://collector:4318"}
@@ -42,7 +42,7 @@ def test_an_exporter_has_to_be_named(environment: dict[str, str], kind: str | No
 def test_a_bad_value_is_rejected_by_name(bad: dict[str, str]) -> None:
     name = [*bad][-1]
     with pytest.raises(SettingsError, match=f"^{name} must be .* Example: {name}=") as error:
-        check_environment(bad, Path("/nowhere"))
+        add_variables(bad, Path("/nowhere"))
     assert bad[name] not in str(error.value)
 
 
@@ -56,7 +56,7 @@ def test_without_the_extra_a_line_says_so(monkeypatch: pytest.MonkeyPatch, caplo
 def test_variables_in_the_file_are_added_to_the_environment(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("OTEL_SERVICE_NAME=in the file\nOTEL_TRACES_SAMPLER=always_on\nPORT=8000\n")
     environment = {"OTEL_SERVICE_NAME": "outside"}
-    check_environment(environment, tmp_path / ".env")
+    add_variables(environment, tmp_path / ".env")
     assert environment == {"OTEL_SERVICE_NAME": "outside", "OTEL_TRACES_SAMPLER": "always_on"}
 
 
@@ -86,5 +86,5 @@ def test_the_example_of_the_guide_asks_for_traces(tmp_path: Path) -> None:
     (block,) = re.findall(r"^```ini\n(.*?)^```", guide, re.DOTALL | re.MULTILINE)
     (tmp_path / ".env").write_text(block)
     environment: dict[str, str] = {}
-    check_environment(environment, tmp_path / ".env")
+    add_variables(environment, tmp_path / ".env")
     assert (exporter_kind(environment), len(environment)) == ("otlp", 3)

@@ -5,8 +5,8 @@ from contextvars import ContextVar
 from adapters.postgres.observers import StatementObserver
 
 CALLERS: ContextVar[tuple[object, ...]] = ContextVar("callers", default=())
-"""Where a repository is called: one object that stands for the caller. In the task of a statement: one for each call
-that it carries out, None for a call without one."""
+"""A caller of a repository sets it to one object of its own. In the task of a statement it has the objects of all calls
+that the statement carries out, None for a call without one."""
 
 
 class CallerObserver(StatementObserver):

@@ -70,10 +70,10 @@ class Coalescer:
         """Share statements of `together`; None lets every call run alone.
 
         `timeout` is in seconds, from a call's arrival. Unless `is_read`, one user's calls are carried out in the order
-        of their arrival, and no task stands twice in one statement. With `keeps_callers`, CALLERS has those of each
-        statement in its task. `most_under_way` bounds shared statements only,
-        because a call that runs alone may wait for a lock. While one is under way, the next one starts only for
-        `enough` calls: a few more in a statement cost less than one more statement.
+        of their arrival, and no task stands twice in one statement. With `keeps_callers`, the task of a statement has
+        the CALLERS of its calls. `most_under_way` bounds shared statements only, because a call that runs alone may
+        wait for a lock. While one is under way, the next one starts only for `enough` calls: a few more in a statement
+        cost less than one more statement.
         """
         self._together = together
         self._alone = alone

@@ -52,7 +52,7 @@ class Database(StatementExecutor):
         return self._connector.pooler
 
     async def shares(self, connection: asyncpg.Connection) -> bool:
-        """Return whether a pooler lends to others, too, what serves an open connection. Raises StorageUnavailable."""
+        """Return whether a pooler shares what serves an open connection with others. Raises StorageUnavailable."""
         if not self.pooler:
             return False
         async with self.connection(at_once=True) as other, asyncio.timeout(self.timeout):

@@ -1,4 +1,4 @@
-"""Counters that give no number again: new epochs after a restored backup, and the first numbers of imported lists."""
+"""Counters, which must not repeat a number: new epochs after a restored backup, first numbers of imported lists."""
 
 import secrets
 import time
@@ -32,7 +32,7 @@ DO $$ DECLARE counters regclass; BEGIN
     LOOP EXECUTE format('UPDATE %s SET epoch = DEFAULT, {_MOVED}', counters); END LOOP;
 END $$
 """  # noqa: S608
-"""Does the same to all users within a transaction that restores a backup. Raises an error if it has no such table.
+"""Renews the epochs of all users within a transaction that restores a backup. Raises an error without such a table.
 
 It finds the table in any schema. Before revision 0003 there were no epochs, and that migration makes new ones.
 """

@@ -40,7 +40,7 @@ FORGET = Statement(
 )
 """Gives the user a new epoch, so that all states expire, and deletes rows.
 
-`permitted` deletes nothing; it fails before anything is deleted where the role may not delete the counter at the end.
+`permitted` deletes no row. With it the statement fails for a role that may not delete the counter at the end.
 The count of counters, which is never negative, has the counter locked before any row, as every write does. Returns the
 number of rows, and the value that the counter has now if nobody has written since the statement began; NULL without a
 counter.

@@ -62,7 +62,7 @@ class Watch:
         self._connection = connection
 
     async def begin(self) -> None:
-        """Begin with the session, whose transactions the server ends as well when their client is lost."""
+        """Watch the session from now on, and have the server end its transaction when its client is lost."""
         self.pid = await self._connection.fetchval("SELECT pg_backend_pid()")
         limit = f"SET idle_in_transaction_session_timeout = {milliseconds(SILENCE_SECONDS)}"
         await self._connection.execute(limit)

@@ -110,9 +110,9 @@ async def migrate(
     Takes a Database, which has its schema, or a `postgresql://` URL and a `schema`; without one, the tables are in the
     first schema of the role's search path. The role needs to own the tables, and to connect without a transaction
     pooler. Processes of the version before continue to work. Each migration is a transaction of its own. Of several
-    processes one migrates; the others wait up to `lock_timeout` seconds, and then have nothing to do. A migration waits
-    for tables as long, in short turns, between which other statements pass. A schema that newer code has migrated is
-    left as it is; if this code does not work on it, UnknownRevision is raised.
+    processes one migrates; the others wait up to `lock_timeout` seconds, and then have nothing to do. A migration tries
+    to lock a table for up to `lock_timeout` seconds, too, in short attempts, between which other statements run. A
+    schema that newer code has migrated is left as it is; if this code does not work on it, UnknownRevision is raised.
 
     Corrects the search keys of all tasks, too, even in a database that is at the newest revision: as long as a process
     of an earlier version runs beside this one, it stores tasks without.

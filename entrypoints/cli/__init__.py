@@ -51,20 +51,20 @@ COMMANDS = {
     "forget": Command("delete everything of a user for ever", ("hextasks forget ada", "hextasks forget ada --yes")),
     "backup": Command(
         "write the embedded database to a file, also while the service runs",
-        ("hextasks backup hextasks.dump",),
+        ("hextasks backup hextasks.sql.gz",),
     ),
     "restore": Command(
         "read the embedded database from a file, while the service does not run; all sync tokens expire",
-        ("hextasks restore hextasks.dump", "hextasks restore --replace hextasks.dump"),
+        ("hextasks restore hextasks.sql.gz", "hextasks restore --replace hextasks.sql.gz"),
     ),
     "restored": Command(
-        "make all sync tokens expire, after the database was restored from a backup", ("hextasks restored",)
+        "make all sync tokens expire, after pg_restore or a restore by a provider", ("hextasks restored",)
     ),
     "token": Command(
         "print a token for a user (development only)", ("hextasks token ada", "TOKEN=$(hextasks token ada)")
     ),
     "doctor": Command(
-        "check settings, token key, database, privileges and migrations",
+        "check settings, traces, token key, database, privileges and migrations",
         ("hextasks doctor", "ENVIRONMENT=production hextasks doctor"),
     ),
     "openapi": Command("print the OpenAPI document as JSON", ("hextasks openapi > openapi.json",)),

@@ -137,7 +137,7 @@ async def _imported(
 
 
 def _batches(read: Iterator[tuple[int, Task]]) -> Iterator[tuple[list[Task], int]]:
-    """Yield tasks together, with the number of bytes that were read. Those before a bad line come before its error."""
+    """Yield batches of tasks, with the number of bytes read until then. BadLine is raised after the last batch."""
     batch: list[Task] = []
     size = 0
     try:

@@ -1,16 +1,21 @@
 """`hextasks doctor`: checks this installation, and prints a remedy for each fault."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from adapters.tokens import KeysUnavailable
 from application import StorageUnavailable
 from entrypoints.cli import counted
-from entrypoints.settings import Settings
+from entrypoints.settings import Settings, SettingsError
 from entrypoints.start import StartError, describe_failure, prepared, secret_path, with_secret
 from entrypoints.storage import opened_postgres
+from entrypoints.traces import INSTALL_EXTRA, add_variables, has_extra
+
+CORRECT_IT = "correct it in the environment or in .env"
 
 
 class Finding(NamedTuple):
@@ -35,10 +40,12 @@ def doctor() -> int:
 def _findings() -> Iterator[Finding]:
     settings, errors = Settings.examine()
     for error in errors:
-        yield Finding("settings", str(error), "correct it in the environment or in .env")
+        yield Finding("settings", str(error), CORRECT_IT)
     if not errors:
         yield Finding("settings", f"valid, for {settings.environment}")
     at_fault = {error.name or "" for error in errors}
+    if "" not in at_fault:  # which is that of a file that cannot be read
+        yield from _traces()
     if not any(name.startswith("JWT_") for name in at_fault):
         yield _token_key(settings)
     # Without the setting that is at fault, the database may be another than the one that is meant.
@@ -46,6 +53,17 @@ def _findings() -> Iterator[Finding]:
         yield Finding("database", "not checked", "correct the settings, and run: hextasks doctor")
     else:
         yield from _database(settings)
+
+
+def _traces() -> Iterator[Finding]:
+    """Yield a finding if OpenTelemetry's variables name an exporter."""
+    try:
+        kind = add_variables({**os.environ}, Path(".env"))
+    except SettingsError as error:
+        yield Finding("traces", str(error), CORRECT_IT)
+    else:
+        if kind:
+            yield Finding("traces", f"exported ({kind})", "" if has_extra() else INSTALL_EXTRA)
 
 
 def _token_key(settings: Settings) -> Finding:

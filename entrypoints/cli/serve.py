@@ -37,7 +37,7 @@ from entrypoints.logs import configure_logging
 from entrypoints.settings import Settings
 from entrypoints.start import StartError, prepared, with_secret
 from entrypoints.storage import opened_postgres
-from entrypoints.traces import check_environment, open_traces
+from entrypoints.traces import add_variables, open_traces
 
 METRICS_FOLDER = "HEXTASKS_METRICS_FOLDER"
 """The variable by which a parent tells its server processes where they publish their numbers."""
@@ -52,7 +52,7 @@ def serve(settings: Settings, *, reload: bool = False) -> int:
 
     Raises SettingsError, StartError and StorageUnavailable before the first request, never after.
     """
-    check_environment(os.environ, Path(".env"))
+    add_variables(os.environ, Path(".env"))
     writer = configure_logging(settings.log_level, settings.log_format)
     for number in (signal.SIGTERM, signal.SIGINT, *hangup_signals()):
         signal.signal(number, _stop)

@@ -14,5 +14,5 @@ def server_limits(settings: Settings) -> ServerLimits:
         streams=min(settings.max_streams, connections // 2),  # the others are for requests
         streams_per_user=settings.max_streams_per_user,
         connections=connections,
-        drain_delay_seconds=settings.shutdown_delay,
+        shutdown_delay_seconds=settings.shutdown_delay,
     )

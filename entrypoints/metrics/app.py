@@ -20,7 +20,7 @@ class MetricsApp:
         self._app, self._metrics, self._port = app, metrics, port
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer a request for metrics, and pass all others on. No coroutine of its own, which others would pay for."""
+        """Answer a request for metrics, and pass on all others, without a coroutine that would cost each of them."""
         if scope["type"] == "lifespan":
             return self._running(scope, receive, send)
         if scope["path"] == PATH and scope["server"] and scope["server"][1] == self._port:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from entrypoints.conventions import driver_error, request_error, request_method
 from entrypoints.http.server.exchange import Exchange
 from entrypoints.metrics.samples import Sample
 from entrypoints.metrics.table import (
@@ -20,8 +21,6 @@ from entrypoints.metrics.table import (
 if TYPE_CHECKING:
     from adapters.postgres import Statement
 
-METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
-OTHER_METHOD = "_OTHER"
 CAPACITY_CODES = ("overloaded", "rate_limited", "shutting_down")
 ACCESS_CODES = frozenset({"token_missing", "token_invalid", "token_expired", "forbidden"})
 
@@ -84,10 +83,9 @@ class RequestMetrics:
     def _other(self, key: tuple[str | None, str | None, int, str | None]) -> list[float]:
         """Return the series of a request that is the first of its kind, or has an unknown method."""
         method, route, status, code = key
-        method = method if method in METHODS else OTHER_METHOD
+        method = request_method(method)
         key = (method, route, status, code)
-        error = (code or str(status)) if status >= 500 else ""
-        labels = (method, "http", route or "", str(status) if status else "", error)
+        labels = (method, "http", route or "", str(status) if status else "", request_error(status, code))
         return self._durations.get(key) or self._durations.begin(key, labels)
 
 
@@ -100,7 +98,7 @@ class StatementMetrics:
 
     def finished(self, statement: "Statement", started: float, error: BaseException | None) -> None:
         """Count a statement."""
-        key = (statement.name, "" if error is None else type(error.__cause__ or error).__name__)
+        key = (statement.name, "" if error is None else type(driver_error(error)).__name__)
         numbers = self._durations.get(key) or self._durations.begin(key, ("postgresql", *key))
         seconds = perf_counter() - started
         numbers[bisect_left(self._bounds, seconds)] += 1

@@ -30,8 +30,8 @@ _decode = msgspec.json.Decoder(_Published).decode
 class SharedFolder:
     """One process's place in the folder, for as long as it runs.
 
-    The process that replaces one that has ended takes its place, and begins with what that one has counted, so that
-    no counter ever falls.
+    A process takes the place of one that has ended, and adds its numbers to those that this one has counted, so that no
+    counter ever falls.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,7 +59,7 @@ class SharedFolder:
         new.replace(self._file)
 
     def close(self, samples: Iterable[Sample]) -> None:
-        """Write the last numbers of this process, which no longer counts as running, and give its place away."""
+        """Write the last numbers of this process, which no longer counts as running, and release its place."""
         try:
             self.publish(cumulative(samples))
         finally:

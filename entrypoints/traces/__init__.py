@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +22,8 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL = "http/protobuf"
 
+INSTALL_EXTRA = "pip install hextasks[otel]"
+
 ExporterKind = Literal["otlp", "console"]
 
 
@@ -34,11 +35,8 @@ def open_traces(*, has_statements: bool) -> "tuple[Traces | None, tuple[Statemen
     kind = exporter_kind(os.environ)
     if kind is None:
         return None, ()
-    try:
-        for module in ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter"):
-            import_module(module)
-    except ModuleNotFoundError:
-        _log.warning("there are no traces without the extra: pip install hextasks[otel]")
+    if not has_extra():
+        _log.warning("there are no traces without the extra: %s", INSTALL_EXTRA)
         return None, ()
     from entrypoints.traces.export import make_processor
     from entrypoints.traces.recorder import Recorder
@@ -53,12 +51,25 @@ def open_traces(*, has_statements: bool) -> "tuple[Traces | None, tuple[Statemen
     return Traces(recorder, CALLERS), (StatementTraces(recorder),)
 
 
-def check_environment(environment: MutableMapping[str, str], dotenv: Path) -> None:
-    """Add OpenTelemetry's variables in a file to an environment, which takes precedence. Raises SettingsError."""
+def has_extra() -> bool:
+    """Return whether the `otel` extra is installed."""
+    try:
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter
+        import opentelemetry.sdk.trace  # noqa: F401
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def add_variables(environment: MutableMapping[str, str], dotenv: Path) -> ExporterKind | None:
+    """Add OpenTelemetry's variables in a file to an environment, whose own take precedence; return where spans go.
+
+    Raises SettingsError.
+    """
     for name, value in read_dotenv(dotenv, Settings.names()).items():
         if name.startswith("OTEL_"):
             environment.setdefault(name, value)
-    exporter_kind(environment)
+    return exporter_kind(environment)
 
 
 def exporter_kind(environment: Mapping[str, str]) -> ExporterKind | None:

@@ -21,11 +21,11 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from entrypoints.conventions import OTHER_METHOD, request_error, request_method
 from entrypoints.http.server.admission import ADMIN_PATHS
 from entrypoints.http.server.asgi import App, HeaderList, Receive, Scope, Send
 from entrypoints.http.server.exchange import Exchange
 from entrypoints.http.server.trace_context import TraceContext
-from entrypoints.metrics.observers import METHODS, OTHER_METHOD
 from entrypoints.traces.recorder import Recorder
 
 FLUSH_SECONDS = 3.0
@@ -59,7 +59,7 @@ class Traces:
     """A RequestObserver; `around` the application, it begins the spans that it ends."""
 
     def __init__(self, recorder: Recorder, callers: ContextVar[tuple[object, ...]]) -> None:
-        """Put the span of each request into `callers`, for those who work for it."""
+        """Set `callers` to the span of each request, for the observers of its statements."""
         self._recorder = recorder
         self._callers = callers
         self._spans: dict[Exchange, RequestSpan] = {}
@@ -87,7 +87,7 @@ class Traces:
             finally:
                 self._callers.reset(token)
                 if exchange.stream and exchange.stream.has_begun:
-                    # Its time would be that for which a client listens, and tell nothing of the service.
+                    # The time for which a client listens says nothing about the service.
                     exchange.route = scope.get("path_template")
                     self._end(exchange)
 
@@ -106,7 +106,8 @@ class Traces:
         sent = exchange.trace
         parent = _parent(sent, headers) if sent else _NO_CONTEXT
         trace_id = int(sent.trace_id, 16) if sent else None
-        ids = self._recorder.chosen(trace_id, parent, SpanKind.SERVER, {"http.request.method": _method(exchange)})
+        method = {"http.request.method": request_method(exchange.method)}
+        ids = self._recorder.chosen(trace_id, parent, SpanKind.SERVER, method)
         if ids is None:
             return None
         exchange.trace = TraceContext(format_trace_id(ids.trace_id), format_span_id(ids.span_id), ids.trace_flags)
@@ -115,7 +116,7 @@ class Traces:
     def _end(self, exchange: Exchange) -> None:
         if request := self._spans.pop(exchange, None):
             request.ended = time.perf_counter()
-            method, began_ns = _method(exchange), request.time_ns(exchange.started)
+            method, began_ns = request_method(exchange.method), request.time_ns(exchange.started)
             name = "HTTP" if method == OTHER_METHOD else method
             if exchange.route:
                 name += f" {exchange.route}"
@@ -139,19 +140,15 @@ def _parent(sent: TraceContext, headers: HeaderList) -> Context:
     return set_span_in_context(NonRecordingSpan(context), _NO_CONTEXT)
 
 
-def _method(exchange: Exchange) -> str:
-    return exchange.method if exchange.method and exchange.method in METHODS else OTHER_METHOD
-
-
 def _attributes(exchange: Exchange) -> dict[str, str | int | list[str]]:
     attributes: dict[str, str | int | list[str]] = {
-        "http.request.method": _method(exchange),
+        "http.request.method": request_method(exchange.method),
         "http.response.header.x-request-id": [exchange.request_id],
         "http.response.status_code": exchange.status,  # 499 where the client has disconnected, as in log and metrics
         "url.scheme": "http",
     }
     if exchange.route:
         attributes["http.route"] = exchange.route
-    if exchange.status >= 500:
-        attributes["error.type"] = exchange.problem_code or str(exchange.status)
+    if error := request_error(exchange.status, exchange.problem_code):
+        attributes["error.type"] = error
     return attributes

@@ -7,6 +7,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from adapters.postgres.callers import CALLERS, CallerObserver
 from adapters.postgres.statement import Statement
+from entrypoints.conventions import driver_error
 from entrypoints.traces.recorder import Recorder
 from entrypoints.traces.requests import RequestSpan
 
@@ -43,7 +44,7 @@ class StatementTraces(CallerObserver):
 
 
 def _error_attributes(error: BaseException) -> Mapping[str, str]:
-    """Return the type of the driver's error, as the metrics have it, and its SQLSTATE; its message may repeat a row."""
-    cause = error.__cause__ or error
+    """Return the class of the driver's error and its SQLSTATE, but not its message, which may repeat a row."""
+    cause = driver_error(error)
     sqlstate = getattr(cause, "sqlstate", None)
     return {"error.type": type(cause).__name__} | ({"db.response.status_code": sqlstate} if sqlstate else {})

@@ -118,8 +118,12 @@ class TestDoctor:
                 [r"database +unavailable: .*127.0.0.1"],
             ),
             (
-                {"DATABASE_URL": "postgresql://ada:tell-tale@127.0.0.1:1/x", "PORT": "tell-tale"},
-                [r"settings +PORT must be ", r"database +unavailable: "],
+                {
+                    "DATABASE_URL": "postgresql://ada:tell-tale@127.0.0.1:1/x",
+                    "PORT": "tell-tale",
+                    "OTEL_TRACES_EXPORTER": "tell-tale",
+                },
+                [r"settings +PORT must be ", r"traces +OTEL_TRACES_EXPORTER must be ", r"database +unavailable: "],
             ),
             (
                 {"DATBASE_URL": "tell-tale", "JWT_SECRET": "tell-tale", "LOG_LEVEL": "tell-tale", "PORT": "\n"},
@@ -156,9 +160,10 @@ class TestDoctor:
         assert re.search(r"FAIL +database +unavailable: \w", found.stdout)
 
     def test_memory_is_healthy(self, tmp_path: Path) -> None:
-        found = command("doctor", cwd=tmp_path, DATABASE_URL="memory://")
+        found = command("doctor", cwd=tmp_path, DATABASE_URL="memory://", OTEL_TRACES_EXPORTER="console")
         assert found.returncode == 0
-        assert [line.split()[0] for line in found.stdout.splitlines()] == ["ok"] * 4
+        assert [line.split()[0] for line in found.stdout.splitlines()] == ["ok"] * 5
+        assert re.search(r"^ok +traces +exported \(console\)$", found.stdout, re.MULTILINE)
 
 
 @pytest.mark.database

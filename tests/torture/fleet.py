@@ -11,22 +11,22 @@ import httpx
 from tests.cli.processes import Served
 from tests.patience import until
 from tests.torture.postgres import OwnPostgres
-from tests.torture.proxy import DRAIN_SECONDS, Proxy
+from tests.torture.proxy import SHUTDOWN_DELAY, Proxy
 from tests.torture.service import Service
 
 
 class Fleet:
     """Two replicas on one database."""
 
-    def __init__(self, folder: Path, postgres: OwnPostgres, database: str, *, drain: float = DRAIN_SECONDS) -> None:
-        """`drain` is their SHUTDOWN_DELAY."""
+    def __init__(self, folder: Path, postgres: OwnPostgres, database: str, *, delay: float = SHUTDOWN_DELAY) -> None:
+        """`delay` is their SHUTDOWN_DELAY."""
         self.services = [Service(folder, postgres, database) for _ in range(2)]
         self.served: list[Served] = []
         """The process of each replica."""
         self.restarting: set[int] = set()
         self.proxy = Proxy(folder, self.services)
         self.wrong: list[str] = []
-        self._drain = drain
+        self._delay = delay
         self._stack = AsyncExitStack()
         self._proxying = AsyncExitStack()
 
@@ -58,7 +58,7 @@ class Fleet:
 
     async def _start(self, replica: int) -> Served:
         service = self.services[replica]
-        settings = {"SHUTDOWN_DELAY": str(self._drain), "ADMIN_PORT": str(service.admin_port)}
+        settings = {"SHUTDOWN_DELAY": str(self._delay), "ADMIN_PORT": str(service.admin_port)}
         served = await self._stack.enter_async_context(service.running(**settings))
         await until(lambda: _is_ready(service))
         return served

@@ -17,8 +17,8 @@ from tests.wires import free_port
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 MISSING = "needs haproxy, which is not installed"
 CHECK_SECONDS = 0.25
-DRAIN_SECONDS = 2.0
-"""SHUTDOWN_DELAY of replicas behind it: a few times as long as it takes to notice that one is not ready."""
+SHUTDOWN_DELAY = 2.0
+"""Of replicas behind it: a few times as long as it takes to notice that one is not ready."""
 CONFIGURATION = """
 global
     maxconn 4000

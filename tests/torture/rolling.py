@@ -10,7 +10,7 @@ from tests.torture.followers import Follower
 from tests.torture.keyed import MIXED, KeyedTraffic
 from tests.torture.ledger import wrong_numbers
 from tests.torture.postgres import OwnPostgres
-from tests.torture.proxy import DRAIN_SECONDS
+from tests.torture.proxy import SHUTDOWN_DELAY
 from tests.torture.report import Finding, at_most, none_of
 from tests.torture.traffic import everything
 
@@ -18,11 +18,11 @@ USERS = 4
 
 
 async def rolling(
-    folder: Path, postgres: OwnPostgres, *, rounds: int, drain: float = DRAIN_SECONDS, pause: float = 0.03
+    folder: Path, postgres: OwnPostgres, *, rounds: int, delay: float = SHUTDOWN_DELAY, pause: float = 0.03
 ) -> list[Finding]:
     """Restart both replicas `rounds` times during reads, writes with keys, batches and event streams."""
     database = await postgres.new_database()
-    fleet = Fleet(folder, postgres, database, drain=drain)
+    fleet = Fleet(folder, postgres, database, delay=delay)
     took = []
     async with fleet.running():
         traffic = KeyedTraffic(fleet.proxy.address, users=USERS, connections=4 * USERS, mix=MIXED, pause=pause)
@@ -47,7 +47,7 @@ async def rolling(
     return [
         none_of("rolling restart", done, "failed", failed),
         none_of("rolling restart", "acknowledged, stored and followed states compared", "wrong", wrong),
-        at_most("rolling restart", "until a replica serves again", took, drain + 20.0),
+        at_most("rolling restart", "until a replica serves again", took, delay + 20.0),
     ]
 
 

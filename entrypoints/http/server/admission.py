@@ -28,8 +28,8 @@ class UserOverShare(Exception):
 class Admission:
     """Admits requests up to a limit, and while the process drains, none but those for liveness and metrics.
 
-    A process that stops is not ready at once, and may admit requests for a while before it drains, until load balancers
-    have noticed.
+    From the beginning of a stop the process is not ready. It may still admit requests for a while, until load balancers
+    have noticed that, before it drains.
 
     Beyond its capacity the process would only delay all requests; a request that is rejected at once can be retried,
     here or elsewhere. Health probes have a small limit of their own on the public port, so that they succeed beside any
@@ -46,10 +46,9 @@ class Admission:
         self.probes_in_progress: Counter[bytes] = Counter()
         self.in_progress_by_user: Counter[str] = Counter()
         self.is_stopping = False
-        """Whether the process is about to stop, so that it is not ready, and each response is the last on its
-        connection."""
+        """Whether a stop has begun: the process is not ready, and each response is the last on its connection."""
         self.is_draining = False
-        """Whether it also rejects requests."""
+        """Whether a process that stops rejects requests, too."""
         self.drain_rejected_at = 0.0
         """When a request was last rejected while draining, in the time of `time.monotonic`."""
 
@@ -57,10 +56,8 @@ class Admission:
         """Admit a request to a path until its slot is given back. Raises Rejected, also for a path not in `only`."""
         if only is not None and path not in only:
             raise Rejected("route_not_found")
-        is_kept = path == LIVE or (only is not None and path == METRICS)
-        if not is_kept and (self.is_draining or (self.is_stopping and path == READY)):
-            self.drain_rejected_at = time.monotonic()
-            raise Rejected("shutting_down")
+        if self.is_stopping:
+            self._reject_at_stop(path, is_admin=only is not None)
         if only is not None:
             return Slot(None)
         if path in (LIVE, READY):
@@ -72,6 +69,12 @@ class Admission:
             raise Rejected("overloaded")
         self.in_progress += 1
         return Slot(self)
+
+    def _reject_at_stop(self, path: bytes, *, is_admin: bool) -> None:
+        is_kept = path == LIVE or (is_admin and path == METRICS)
+        if not is_kept and (self.is_draining or path == READY):
+            self.drain_rejected_at = time.monotonic()
+            raise Rejected("shutting_down")
 
 
 class Slot:

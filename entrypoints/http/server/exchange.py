@@ -71,7 +71,7 @@ class Exchange:
                 elif name == b"origin":
                     origin = value
                 else:
-                    traceparent = value if traceparent is None else b""  # two are none
+                    traceparent = value if traceparent is None else b""  # a second one makes both invalid
         is_well_formed = len(request_ids) == 1 and _WELL_FORMED_ID.fullmatch(request_ids[0])
         exchange = cls(
             method=scope["method"],

@@ -62,7 +62,7 @@ class ExchangeLayer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and notify the observers at its end, whatever its outcome."""
         if scope["type"] == "lifespan":
-            async with draining_on_signal(self.admission, delay=self.limits.drain_delay_seconds):
+            async with draining_on_signal(self.admission, delay=self.limits.shutdown_delay_seconds):
                 await self._app(scope, receive, send)
         elif SCOPE_KEY in scope:
             await self._answer(scope, receive, send)

@@ -19,7 +19,7 @@ class ServerLimits:
     """The same of each user; one more is rejected as `rate_limited`."""
     stream_seconds: float = 600.0
     """After this time, give or take a tenth, a stream ends, so that its client is balanced anew."""
-    drain_delay_seconds: float = 0.0
+    shutdown_delay_seconds: float = 0.0
     """How long a process that stops goes on accepting requests, while it is not ready any more."""
     body_bytes: int = 65_536
     """A larger body is left to the application to reject."""
