@@ -3,6 +3,7 @@
 `adapters.postgres.borrowed` is not imported here: SQLAlchemy's engines load slowly.
 """
 
+from adapters.postgres.calls import Coalescing
 from adapters.postgres.database import Database
 from adapters.postgres.distribution import Distribution, distribute
 from adapters.postgres.epochs import RENEW_RESTORED
@@ -21,7 +22,7 @@ from adapters.postgres.observers import StatementObserver
 from adapters.postgres.pool import PoolSettings
 from adapters.postgres.statement import Statement
 from adapters.postgres.tables import TABLES
-from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
+from adapters.postgres.tasks import PostgresTaskRepository
 
 __all__ = [
     "RENEW_RESTORED",

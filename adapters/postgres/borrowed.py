@@ -8,9 +8,10 @@ from typing import Any
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
+from adapters.postgres.calls import Coalescing
 from adapters.postgres.deadline import DEFAULT_TIMEOUT
 from adapters.postgres.executor import StatementExecutor
-from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
+from adapters.postgres.tasks import PostgresTaskRepository
 
 _UNDO = "ROLLBACK TO SAVEPOINT hextasks; RELEASE SAVEPOINT hextasks"
 _EXAMINE = "SELECT 1"

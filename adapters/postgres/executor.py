@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import asyncpg
 
+from adapters.postgres.callers import CallerObserver
 from adapters.postgres.deadline import Deadline
 from adapters.postgres.errors import DID_NOTHING, Fault, fault, storage_errors
 from adapters.postgres.observers import StatementObserver
@@ -25,6 +26,8 @@ class Executor(Protocol):
 
     timeout: float
     """The time limit of a statement, in seconds."""
+    keeps_callers: bool = False
+    """Whether an observer reads CALLERS, so that calls that share a statement have to keep theirs, which costs time."""
 
     @abstractmethod
     async def fetch(
@@ -46,6 +49,7 @@ class StatementExecutor(Executor):
 
     def __init__(self, *, timeout: float, schema: str | None, observers: tuple[StatementObserver, ...] = ()) -> None:
         self.timeout = timeout
+        self.keeps_callers = any(isinstance(each, CallerObserver) for each in observers)
         self._observers = observers
         self._sql = _sql_in(schema)
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from adapters.postgres.callers import CallerObserver
+from adapters.postgres.calls import Coalescing
 from adapters.postgres.database import Database
 from adapters.postgres.distribution import Distribution, distribution
 from adapters.postgres.epochs import begin_counter, renew_epochs
@@ -23,7 +23,7 @@ from adapters.postgres.migrations import (
 from adapters.postgres.observers import StatementObserver
 from adapters.postgres.pool import PoolSettings
 from adapters.postgres.privileges import describe_missing
-from adapters.postgres.tasks import Coalescing, PostgresTaskRepository
+from adapters.postgres.tasks import PostgresTaskRepository
 from application import StorageUnavailable
 
 _log = logging.getLogger("hextasks.storage")
@@ -64,8 +64,7 @@ class PostgresStorage:
         tables, `coalescing="all"` means "user", because a statement for several users would visit several shards.
         """
         self.database = Database(url, pool, schema=schema, observers=observers)
-        callers = any(isinstance(each, CallerObserver) for each in observers)
-        self.tasks = PostgresTaskRepository(self.database, coalescing=coalescing, callers=callers)
+        self.tasks = PostgresTaskRepository(self.database, coalescing=coalescing)
         self._coalescing = coalescing
         self._migrates = migrates
         self._is_checked = False

@@ -1,26 +1,21 @@
 """The TaskRepository port over PostgreSQL: every operation is one statement, which concurrent calls share."""
 
-import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
-from typing import Any, Literal
 from uuid import UUID
 
 import asyncpg
 
-from adapters.postgres.apply_statement import APPLY, apply_arguments, decode_result, outcome
-from adapters.postgres.call_queue import Call
-from adapters.postgres.coalescing import Coalescer, Direct
-from adapters.postgres.errors import DID_NOTHING, copied, fault
+from adapters.postgres.apply_statement import apply_arguments, decode_result, outcome
+from adapters.postgres.calls import NO_ID, Calls, Coalescing
 from adapters.postgres.executor import Executor
 from adapters.postgres.forget_statements import forget
-from adapters.postgres.operations import Operation, added, arguments_of, read, written
+from adapters.postgres.operations import arguments_of
 from adapters.postgres.purge_statements import purge
 from adapters.postgres.rows import applied, beside_counter, change, outcome_of_write, states
 from adapters.postgres.shared_statements import SharedStatements
-from adapters.postgres.statements import ADD, ALL_STATES, CHANGES, GET, RECALL, REMOVE, SAVE, STATES, page_statement
+from adapters.postgres.statements import ADD, ALL_STATES, CHANGES, RECALL, REMOVE, SAVE, STATES, page_statement
 from adapters.postgres.tables import idempotency_keys
 from application import (
     NOTHING,
@@ -31,7 +26,6 @@ from application import (
     Once,
     PageRequest,
     State,
-    StorageUnavailable,
     TaskAlreadyExists,
     TaskContended,
     TaskNotFound,
@@ -44,19 +38,11 @@ from application import (
 from application.changes import check_since
 from domain import Task, check_id, search_key
 
-Coalescing = Literal["all", "user", "off"]
-"""Whose calls may share a statement: those of all users, only those of one user, or none."""
-
-MOST_UNDER_WAY = 2
-"""Shared statements of each kind, reads and writes, that run at a time."""
-ENOUGH_CALLS = 16
-"""So many start the second one; fewer wait for the end of the first, which takes 10 to 20 % less processor time."""
 MAX_RACES = 8
 """Attempts to carry out many writes while other processes write the same tasks."""
 MAX_NUMBER = 2**63 - 1
 
 _GET_MANY = SharedStatements(one_user=True).get
-_NO_ID = UUID(int=0)
 _arguments_of_add = arguments_of(ADD)
 _arguments_of_save = arguments_of(SAVE)
 
@@ -64,58 +50,27 @@ _arguments_of_save = arguments_of(SAVE)
 class PostgresTaskRepository(TaskRepository):
     """Keeps tasks in the `tasks`, `task_counters` and `task_tombstones` tables of a migrated database."""
 
-    def __init__(self, database: Executor, *, coalescing: Coalescing | None = "all", callers: bool = False) -> None:
-        """Work on a database, which its owner closes. `callers` keeps those of calls, for a CallerObserver."""
+    def __init__(self, database: Executor, *, coalescing: Coalescing | None = "all") -> None:
+        """Work on a database, which its owner closes. `coalescing` says whose calls share statements."""
         self._database = database
-        self._keeps_callers = callers
         self.share(coalescing)
 
     def share(self, coalescing: Coalescing | None) -> None:
         """Choose whose calls share statements, before the first call: on distributed tables only those of one user.
 
-        None is for a transaction, which runs a statement at a time: each call runs in its caller's task and ends first.
+        None is for a transaction: each call runs in its caller's task, and ends before it.
         """
-        database = self._database
-        one_user = coalescing == "user"
-        shared = SharedStatements(one_user=one_user)
-        self._get = Operation(GET, shared.get, read, one_user=one_user)
-        self._add = Operation(ADD, shared.add, added, one_user=one_user)
-        self._save = Operation(SAVE, shared.save, written, one_user=one_user)
-        self._remove = Operation(REMOVE, shared.remove, written, one_user=one_user)
-        self._apply = Operation(APPLY, APPLY, written, one_user=False)
-        self._is_shared = coalescing in ("all", "user")
-        mixes_users = coalescing != "user"
-        # One user at a time needs many statements at once, for which the pool has a bound of its own.
-        most_under_way, enough = (MOST_UNDER_WAY, ENOUGH_CALLS) if mixes_users else (sys.maxsize, 1)
-        coalescer = partial(Coalescer, timeout=database.timeout, keeps_callers=self._keeps_callers)
-        shared_calls = partial(coalescer, mixes_users=mixes_users, most_under_way=most_under_way, enough=enough)
-        self._reads = shared_calls(self._run_together, self._run_alone, is_read=True)
-        self._writes: Coalescer | Direct
-        self._searches: Coalescer | Direct
-        if coalescing is None:
-            self._writes = Direct(self._run_alone, timeout=database.timeout)
-            self._searches = Direct(self._search, timeout=database.timeout)
-        else:
-            self._writes = shared_calls(self._run_together if self._is_shared else None, self._run_alone)
-            # One user's searches, which may each read all of the user's tasks, run one after another.
-            self._searches = coalescer(None, self._search, is_read=True, mixes_users=False)
-        kinds = {"read": self._reads, "write": self._writes}
-        self.coalescers = {kind: each for kind, each in kinds.items() if isinstance(each, Coalescer)}
-        """What shares the statements of reads and of writes."""
+        self.calls = Calls(self._database, coalescing)
 
     async def add(self, task: Task) -> Written[Task]:
-        row = await self._writes.call(self._add, task.user_id, task.id, _arguments_of_add(task))
+        row = await self.calls.write(self.calls.add, task.user_id, task.id, _arguments_of_add(task))
         if row is None:
             raise TaskAlreadyExists
         return outcome_of_write(task.stored(row["version"]), row)
 
     async def get(self, user_id: str, task_id: UUID) -> Task:
         check_id(task_id)
-        if self._is_shared:
-            row = await self._reads.call(self._get, user_id, task_id, (user_id, task_id))
-        else:
-            rows = await self._database.fetch(GET, (user_id, task_id))
-            row = rows[0] if rows else None
+        row = await self.calls.get(user_id, task_id)
         if row is None:
             raise TaskNotFound
         return Task.restore(row)
@@ -142,12 +97,12 @@ class PostgresTaskRepository(TaskRepository):
         if page.text is None:
             found = await self._database.fetch(statement, arguments)
         else:
-            found = await self._searches.call(statement, user_id, _NO_ID, tuple(arguments))
+            found = await self.calls.search(statement, user_id, arguments)
         state, rows = beside_counter(found)
         return TaskPage.cut([Task.restore(row[2:]) for row in rows], page.limit, state)
 
     async def save(self, task: Task) -> Written[Task]:
-        row = await self._writes.call(self._save, task.user_id, task.id, _arguments_of_save(task))
+        row = await self.calls.write(self.calls.save, task.user_id, task.id, _arguments_of_save(task))
         if row is None:
             stored = await self.get(task.user_id, task.id)  # raises TaskNotFound if that is the reason
             raise VersionConflict(stored.version)
@@ -158,7 +113,7 @@ class PostgresTaskRepository(TaskRepository):
     ) -> Written[None]:
         check_id(task_id)
         values = {"user_id": user_id, "id": task_id, "version": expected_version, "removed_at": removed_at}
-        row = await self._writes.call(self._remove, user_id, task_id, tuple(REMOVE.arguments(values)))
+        row = await self.calls.write(self.calls.remove, user_id, task_id, tuple(REMOVE.arguments(values)))
         if row is None:
             if expected_version is None:
                 raise TaskNotFound
@@ -177,7 +132,7 @@ class PostgresTaskRepository(TaskRepository):
         arguments = tuple(apply_arguments(user_id, writes, now=now, once=once, if_state=if_state))
         for _ in range(MAX_RACES):
             try:
-                rows = await self._writes.call(self._apply, user_id, _NO_ID, arguments, alone=True)
+                rows = await self.calls.write(self.calls.apply, user_id, NO_ID, arguments, alone=True)
             except asyncpg.UniqueViolationError as error:
                 if error.constraint_name == idempotency_keys.primary_key.name:
                     raise IdempotencyKeyUsed from None
@@ -224,34 +179,3 @@ class PostgresTaskRepository(TaskRepository):
 
     async def forget(self, user_id: str) -> int:
         return await forget(self._database, user_id)
-
-    async def _run_alone(self, call: Call) -> Any:
-        """Run an operation's own statement, which waits for locks. None means that no row was read or written."""
-        operation: Operation = call.operation
-        try:
-            rows = await self._database.fetch(operation.alone, call.arguments, deadline=call.deadline)
-        except asyncpg.UniqueViolationError:
-            if operation is self._apply:
-                raise
-            raise TaskAlreadyExists from None
-        except asyncpg.InternalServerError:  # where a unique violation in a shard is reported as one
-            if operation is self._add and await self._database.fetch(GET, (call.user_id, call.task_id)):
-                raise TaskAlreadyExists from None
-            raise
-        return rows if operation is self._apply else rows[0] if rows else None
-
-    async def _search(self, call: Call) -> Any:
-        return await self._database.fetch(call.operation, call.arguments, deadline=call.deadline)
-
-    async def _run_together(self, calls: Sequence[Call], deadline: float) -> Sequence[Any]:
-        operation: Operation = calls[0].operation
-        try:
-            rows = await self._database.fetch(operation.together, operation.arguments(calls), deadline=deadline)
-        except StorageUnavailable as error:
-            if fault(error.__cause__) not in DID_NOTHING:
-                return [copied(error) for _ in calls]
-            return [None] * len(calls)
-        except asyncpg.PostgresError:  # because of one of the calls
-            return [None] * len(calls)
-        found = {(row["user_id"], row["id"]): row for row in rows}
-        return [operation.outcome(found.get((call.user_id, call.task_id))) for call in calls]

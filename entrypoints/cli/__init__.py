@@ -5,6 +5,8 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
 GC_THRESHOLD = 20_000
@@ -12,10 +14,15 @@ GC_THRESHOLD = 20_000
 
 
 class Command(NamedTuple):
-    """What the help says of a command."""
+    """What the help says of a command, and what it takes."""
 
     summary: str
     examples: tuple[str, ...]
+    arguments: Mapping[str, dict[str, Any]] = MappingProxyType({})
+    """As argparse has them; without those of `serve`, which depend on each other."""
+
+
+_USER = {"metavar": "USER", "help": "the id of the user"}
 
 
 COMMANDS = {
@@ -39,29 +46,52 @@ COMMANDS = {
     "export": Command(
         "write a user's tasks to standard output, one a line",
         ("hextasks export ada > ada.ndjson", "hextasks export ada | DATABASE_URL=postgresql://… hextasks import ada"),
+        {"user": _USER},
     ),
     "import": Command(
         "add tasks that export has written; those that exist are kept",
         ("hextasks import ada ada.ndjson", "hextasks import ada --replace < ada.ndjson"),
+        {
+            "user": {"metavar": "USER", "help": "the id of the user who gets the tasks, whoever had them"},
+            "file": {"metavar": "FILE", "nargs": "?", "help": "the file to read; without one, or -, standard input"},
+            "--replace": {
+                "action": "store_true",
+                "help": "replace tasks that exist with other values; without it they stay, and the exit status is 1",
+            },
+        },
+    ),
+    "forget": Command(
+        "delete everything of a user for ever",
+        ("hextasks forget ada", "hextasks forget ada --yes"),
+        {"user": _USER, "--yes": {"action": "store_true", "help": "do not ask for a confirmation"}},
     ),
     "purge": Command(
         "delete records of deletions and idempotency keys that are older than they are kept",
         ("hextasks purge", "TOMBSTONE_DAYS=7 hextasks purge"),
     ),
-    "forget": Command("delete everything of a user for ever", ("hextasks forget ada", "hextasks forget ada --yes")),
     "backup": Command(
         "write the embedded database to a file, also while the service runs",
         ("hextasks backup hextasks.sql.gz",),
+        {"file": {"metavar": "FILE", "help": "the file to write; one that exists is replaced at the end"}},
     ),
     "restore": Command(
         "read the embedded database from a file, while the service does not run; all sync tokens expire",
         ("hextasks restore hextasks.sql.gz", "hextasks restore --replace hextasks.sql.gz"),
+        {
+            "file": {"metavar": "FILE", "help": "a file that backup has written"},
+            "--replace": {
+                "action": "store_true",
+                "help": "replace the database that exists; without it, it is kept, and the exit status is 1",
+            },
+        },
     ),
     "restored": Command(
         "make all sync tokens expire, after pg_restore or a restore by a provider", ("hextasks restored",)
     ),
     "token": Command(
-        "print a token for a user (development only)", ("hextasks token ada", "TOKEN=$(hextasks token ada)")
+        "print a token for a user (development only)",
+        ("hextasks token ada", "TOKEN=$(hextasks token ada)"),
+        {"user": {"metavar": "USER", "help": "the user id to put into the token"}},
     ),
     "doctor": Command(
         "check settings, traces, token key, database, privileges and migrations",
@@ -69,29 +99,6 @@ COMMANDS = {
     ),
     "openapi": Command("print the OpenAPI document as JSON", ("hextasks openapi > openapi.json",)),
 }
-
-
-_REPLACE_TASKS = "replace tasks that exist with other values; without it they are kept, and the exit status is 1"
-_REPLACE_ALL = "replace the database that exists; without it, it is kept, and the exit status is 1"
-ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
-    "token": {"user": {"metavar": "USER", "help": "the user id to put into the token"}},
-    "export": {"user": {"metavar": "USER", "help": "the id of the user"}},
-    "import": {
-        "user": {"metavar": "USER", "help": "the id of the user who gets the tasks, whoever had them"},
-        "file": {"metavar": "FILE", "nargs": "?", "help": "the file to read; without one, or -, standard input"},
-        "--replace": {"action": "store_true", "help": _REPLACE_TASKS},
-    },
-    "forget": {
-        "user": {"metavar": "USER", "help": "the id of the user"},
-        "--yes": {"action": "store_true", "help": "do not ask for a confirmation"},
-    },
-    "backup": {"file": {"metavar": "FILE", "help": "the file to write; one that exists is replaced at the end"}},
-    "restore": {
-        "file": {"metavar": "FILE", "help": "a file that backup has written"},
-        "--replace": {"action": "store_true", "help": _REPLACE_ALL},
-    },
-}
-"""What each command takes, beside `serve`, whose options depend on each other."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -143,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (summary, examples) in COMMANDS.items():
+    for name, (summary, examples, arguments) in COMMANDS.items():
         command = commands.add_parser(
             name,
             help=summary,
@@ -151,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
             epilog="\n  ".join(["examples:", *examples]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        for argument, options in ARGUMENTS.get(name, {}).items():
+        for argument, options in arguments.items():
             command.add_argument(argument, **options)
         if name == "serve":
             command.add_argument("--host", help="the address to listen on, instead of HOST")

@@ -78,7 +78,7 @@ def database_samples(storage: "PostgresStorage") -> Iterator[Sample]:
     yield one(POOL_CONNECTIONS, counts.idle, _POOL, "idle")
     yield one(POOL_PENDING, counts.waiting, _POOL)
     yield one(POOL_MAX, pool.limit, _POOL)
-    for kind, coalescer in storage.tasks.coalescers.items():
+    for kind, coalescer in storage.tasks.calls.coalescers.items():
         yield one(SHARED_STATEMENTS, coalescer.statements, kind)
         yield one(SHARED_CALLS, coalescer.calls, kind)
 

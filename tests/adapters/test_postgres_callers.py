@@ -32,7 +32,7 @@ async def noted() -> Noted:
 @pytest.fixture
 async def tasks(server: Server, noted: Noted) -> AsyncIterator[PostgresTaskRepository]:
     database = Database(await migrated(server), observers=(noted,))
-    yield PostgresTaskRepository(database, callers=True)
+    yield PostgresTaskRepository(database)
     await database.close()
 
 
