@@ -40,7 +40,8 @@ EXECUTED = {
     ("docs/guides/testing.md", "python"),
     *((document, "python") for document in LIBRARY),
     *((document, "ini") for document in UNITS),  # that of PgBouncer runs in tests/torture/test_poolers.py
-    *(("docs/guides/monitoring.md", language) for language in ("yaml", "ini")),  # test_metrics, test_traces_environment
+    ("docs/guides/monitoring.md", "ini"),  # tests/test_traces_environment.py
+    *((f"docs/guides/{guide}.md", "yaml") for guide in ("monitoring", "kubernetes")),  # tests/test_metrics_documents.py
     ("docs/guides/roles.md", "sql"),  # tests/http/test_least_privilege.py
     ("docs/reference/events.md", "js"),  # tests/http/test_events.py
     ("CONTRIBUTING.md", "shell"),  # commands of make, which are only looked up
@@ -48,7 +49,6 @@ EXECUTED = {
     ("docs/guides/docker.md", "shell"),  # tests/operations/test_image.py
     ("docs/guides/systemd.md", "shell"),  # the same, in a container
     ("docs/guides/kubernetes.md", "shell"),  # tests/operations/test_deployment.py
-    ("docs/guides/kubernetes.md", "yaml"),  # tests/test_metrics.py
 }
 MASKS = {
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}": "<id>",
