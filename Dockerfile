@@ -26,7 +26,8 @@ COPY --from=build /opt/hextasks /opt/hextasks
 ENV PATH=/opt/hextasks/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     ENVIRONMENT=production HOST=0.0.0.0 PORT=8000 ADMIN_PORT=8001
 USER 10001:10001
-EXPOSE 8000 8001
+# Not the admin port, which `docker run -P` would publish.
+EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["python", "-IS", "-c", "\
 from os import environ; from socket import create_connection; \
 probe = create_connection(('127.0.0.1', environ['ADMIN_PORT']), timeout=2); \
