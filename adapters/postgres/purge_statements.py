@@ -90,12 +90,15 @@ _PURGE_REMOVALS_OF_USER = Statement(
 )
 _PURGE_KEYS_OF_USER = Statement(
     name="idempotency_keys_purge_user",
-    parameters=("user_id", "keys"),
+    parameters=("user_id", "keys", "keys_before"),
     sql="""
-    WITH gone AS (DELETE FROM idempotency_keys WHERE user_id = $1 AND key = ANY ($2::text[]) RETURNING 1)
+    WITH gone AS (
+        DELETE FROM idempotency_keys WHERE user_id = $1 AND key = ANY ($2::text[]) AND stored_at < $3 RETURNING 1
+    )
     SELECT count(*) FROM gone
     """,
 )
+"""Leaves a key that was purged by another process since it was read, and stored again by the user."""
 
 
 async def purge(database: Executor, *, removed_before: datetime, keys_before: datetime, limit: int) -> int:
@@ -118,5 +121,5 @@ async def _purge_users(database: Executor, removed_before: datetime, keys_before
     for user_id, old in versions.items():
         count += (await database.fetch(_PURGE_REMOVALS_OF_USER, (user_id, max(old), old)))[0][0]
     for user_id, used in keys.items():
-        count += (await database.fetch(_PURGE_KEYS_OF_USER, (user_id, used)))[0][0]
+        count += (await database.fetch(_PURGE_KEYS_OF_USER, (user_id, used, keys_before)))[0][0]
     return count

@@ -5,13 +5,18 @@ has Citus itself explain the same statements.
 """
 
 import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from adapters.postgres import Database, Statement
+from adapters.postgres.purge_statements import PURGE_REMOVALS, purge
 from tests.citus import IS_USED
 from tests.databases import Server, migrated, patient
+from tests.sql import fetch
 from tests.statements import statements
 from tests.tenancy import OWNED, judge
 
@@ -97,6 +102,33 @@ def test_a_statement_has_a_form_that_citus_accepts(statement: Statement) -> None
 )
 def test_a_form_that_citus_refuses_is_detected(sql: str, fault: str) -> None:
     assert fault in " ".join(faults(sql))
+
+
+async def test_a_key_that_is_stored_again_meanwhile_is_not_purged(database: Database) -> None:
+    """Read as old, it was purged by another process, and stored again by its user before this one deletes it."""
+
+    class Distributed:
+        timeout = database.timeout
+
+        async def fetch(self, statement: Statement, arguments: Sequence[Any] = (), **limits: Any) -> list[Any]:
+            if statement is PURGE_REMOVALS:
+                raise asyncpg.FeatureNotSupportedError
+            rows = await database.fetch(statement, arguments, **limits)
+            if statement.name == "idempotency_keys_old":
+                assert len(rows) == 2
+                await fetch(database, "UPDATE idempotency_keys SET stored_at = now() WHERE key = 'again'")
+            return rows
+
+    await fetch(
+        database,
+        """
+        INSERT INTO idempotency_keys (user_id, key, fingerprint, number, epoch, result, stored_at)
+        SELECT 'ada', key, 'f', 1, 1, 'r', now() - interval '2 days' FROM unnest(ARRAY['once', 'again']) AS key
+        """,
+    )
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    assert await purge(Distributed(), removed_before=yesterday, keys_before=yesterday, limit=10) == 1
+    assert [row["key"] for row in await fetch(database, "SELECT key FROM idempotency_keys")] == ["again"]
 
 
 @pytest.mark.skipif(not IS_USED, reason="needs a Citus cluster: pytest -p tests.citus")
