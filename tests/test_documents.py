@@ -30,7 +30,7 @@ DOCUMENTS = {
 }
 CALLS = ["README.md", "docs/tutorial.md", "docs/guides/synchronize.md", "docs/guides/embedded-database.md"]
 LIBRARY = ["README.md", "docs/guides/library.md", "docs/guides/domain-events.md", "docs/guides/mount.md"]
-UNITS = ["docs/guides/production.md", "docs/guides/systemd.md", "docs/guides/pgbouncer.md"]
+UNITS = ["docs/guides/production.md", "docs/guides/pgbouncer.md"]
 EXECUTED = {
     *((document, "shell") for document in CALLS),
     ("docs/guides/backup.md", "shell"),
