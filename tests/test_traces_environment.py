@@ -50,7 +50,7 @@ def test_without_the_extra_a_line_says_so(monkeypatch: pytest.MonkeyPatch, caplo
     monkeypatch.setenv(f"{OTLP}ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)  # as if it were not installed
     assert open_traces(has_statements=False) == (None, ())
-    assert caplog.messages == ["there are no traces without the extra: pip install hextasks[otel]"]
+    assert caplog.messages == ["there are no traces without the extra: pip install 'hextasks[otel]'"]
 
 
 def test_variables_in_the_file_are_added_to_the_environment(tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ class RemoteKeySet:
         self._waiting = asyncio.Semaphore(MAX_WAITING)
         self._reported: object = None
         self.generation = 0
+        self.failure = ""
+        """Why the last fetch brought no keys; empty if it did."""
 
     @property
     def count(self) -> int:
@@ -112,10 +114,11 @@ class RemoteKeySet:
                     content = await self._download()
                 published = read_key_set(content)
             except Exception as error:  # whatever the cause, the service works on with the known keys
-                reason = str(error) if isinstance(error, KeySetError) else type(error).__name__
-                self._report(logging.WARNING, "keys_not_fetched", reason=reason, known=len(self._keys))
+                self.failure = str(error) if isinstance(error, KeySetError) else type(error).__name__
+                self._report(logging.WARNING, "keys_not_fetched", reason=self.failure, known=len(self._keys))
                 return False
             ignored = [f"{position}: {reason}" for position, reason in published.ignored.items()][:MAX_LOGGED]
+            self.failure = "" if published.keys else "none that can be used"
             if not published.keys:
                 self._report(logging.ERROR, "no_usable_keys", ignored=ignored, known=len(self._keys))
                 return False

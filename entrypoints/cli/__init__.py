@@ -50,7 +50,7 @@ COMMANDS = {
     ),
     "import": Command(
         "add tasks that export has written; those that exist are kept",
-        ("hextasks import ada ada.ndjson", "hextasks import ada --replace < ada.ndjson"),
+        ("hextasks import ada ada.ndjson", "hextasks import ada --replace ada.ndjson"),
         {
             "user": {"metavar": "USER", "help": "the id of the user who gets the tasks, whoever had them"},
             "file": {"metavar": "FILE", "nargs": "?", "help": "the file to read; without one, or -, standard input"},
@@ -133,13 +133,27 @@ def counted(count: int, thing: str) -> str:
 
 
 def _run(arguments: list[str] | None) -> NoReturn:
-    given = _parser().parse_args(arguments)
+    given = _given(arguments)
     try:
         from entrypoints.cli import commands as run
 
         sys.exit(run.run(given))
     except ModuleNotFoundError as error:
         sys.exit(f"hextasks: {error.name} is not installed. Run: pip install 'hextasks[http,postgres,embedded]'")
+
+
+def _given(arguments: list[str] | None) -> argparse.Namespace:
+    """Return the command and its arguments. Raises SystemExit.
+
+    In `import USER --replace FILE`, argparse takes FILE, which is optional, for absent as soon as it meets `--replace`.
+    """
+    parser = _parser()
+    given, rest = parser.parse_known_args(arguments)
+    if given.command == "import" and given.file is None and len(rest) == 1 and not rest[0].startswith("-"):
+        given.file = rest.pop()
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return given
 
 
 def _parser() -> argparse.ArgumentParser:

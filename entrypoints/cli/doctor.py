@@ -1,6 +1,7 @@
 """`hextasks doctor`: checks this installation, and prints a remedy for each fault."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import NamedTuple
 from adapters.tokens import KeysUnavailable
 from application import StorageUnavailable
 from entrypoints.cli import counted
+from entrypoints.console import printable
 from entrypoints.settings import Settings, SettingsError
 from entrypoints.start import StartError, describe_failure, prepared, secret_path, with_secret
 from entrypoints.storage import opened_postgres
@@ -63,14 +65,17 @@ def _traces() -> Iterator[Finding]:
         yield Finding("traces", str(error), CORRECT_IT)
     else:
         if kind:
-            yield Finding("traces", f"exported ({kind})", "" if has_extra() else INSTALL_EXTRA)
+            installed = has_extra()
+            verdict = f"exported ({kind})" if installed else f"not exported ({kind}): the extra is not installed"
+            yield Finding("traces", verdict, "" if installed else INSTALL_EXTRA)
 
 
 def _token_key(settings: Settings) -> Finding:
     if settings.jwt_jwks_url:
-        count = asyncio.run(_count_keys(settings.jwt_jwks_url))
-        remedy = "" if count else "correct JWT_JWKS_URL, or check why the issuer does not respond"
-        return Finding("token key", f"{counted(count, 'key')} at JWT_JWKS_URL", remedy)
+        count, failure = asyncio.run(_fetched_keys(settings.jwt_jwks_url))
+        remedy = "" if count else "correct JWT_JWKS_URL, or check why the issuer does not respond with keys"
+        reason = f": {printable(failure)}" if failure else ""
+        return Finding("token key", f"{counted(count, 'key')} at JWT_JWKS_URL{reason}", remedy)
     path = secret_path(settings)
     if not settings.jwt_secret and not path.exists():
         return Finding("token key", f"none yet; hextasks serve generates one for development, in {path}")
@@ -82,13 +87,15 @@ def _token_key(settings: Settings) -> Finding:
     return Finding("token key", f"{key}, {len(secret)} characters, HS256")
 
 
-async def _count_keys(url: str) -> int:
+async def _fetched_keys(url: str) -> tuple[int, str]:
+    """Return the number of keys, and why there are none."""
     from adapters.tokens.remote_keys import RemoteKeySet
 
+    logging.getLogger("hextasks.keys").addHandler(logging.NullHandler())  # the finding says it
     keys = RemoteKeySet(url)
     with suppress(KeysUnavailable):
         await keys.find(None, "EdDSA")
-    return keys.count
+    return keys.count, keys.failure
 
 
 def _database(settings: Settings) -> list[Finding]:

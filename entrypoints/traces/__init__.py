@@ -22,7 +22,7 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL = "http/protobuf"
 
-INSTALL_EXTRA = "pip install hextasks[otel]"
+INSTALL_EXTRA = "pip install 'hextasks[otel]'"
 
 ExporterKind = Literal["otlp", "console"]
 

@@ -97,7 +97,7 @@ async def test_a_list_moves_as_the_guide_says(tmp_path: Path, server: Server, ur
 def test_what_was_not_imported_is_reported(tmp_path: Path, url: str) -> None:
     def run(*arguments: str, lines: list[bytes]) -> tuple[int, str, str]:
         (tmp_path / "file").write_bytes(b"".join(lines))
-        done = command("import", "ada", "file", *arguments, cwd=tmp_path, DATABASE_URL=url)
+        done = command("import", "ada", *arguments, "file", cwd=tmp_path, DATABASE_URL=url)
         return done.returncode, done.stdout, done.stderr
 
     bad = [*LINES[:700], LINES[700].replace(b'"title":"T', b'"title":" T'), *LINES[701:]]

@@ -148,7 +148,7 @@ class TestDoctor:
             ),
             (
                 {"JWT_JWKS_URL": "http://127.0.0.1:1/jwks", "DATABASE_URL": "postgresql://ada@127.0.0.1:1/x"},
-                [r"token key +0 keys at JWT_JWKS_URL", r"database +unavailable: "],
+                [r"token key +0 keys at JWT_JWKS_URL: ConnectError", r"database +unavailable: "],
             ),
         ],
         ids=["unreachable", "setting and unreachable", "settings", "production", "issuer and unreachable"],
