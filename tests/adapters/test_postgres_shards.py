@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from adapters.postgres import Database, Statement
+from adapters.postgres.executor import Executor
 from adapters.postgres.purge_statements import PURGE_REMOVALS, purge
 from tests.citus import IS_USED
 from tests.databases import Server, migrated, patient
@@ -107,7 +108,7 @@ def test_a_form_that_citus_refuses_is_detected(sql: str, fault: str) -> None:
 async def test_a_key_that_is_stored_again_meanwhile_is_not_purged(database: Database) -> None:
     """Read as old, it was purged by another process, and stored again by its user before this one deletes it."""
 
-    class Distributed:
+    class Distributed(Executor):
         timeout = database.timeout
 
         async def fetch(self, statement: Statement, arguments: Sequence[Any] = (), **limits: Any) -> list[Any]:
