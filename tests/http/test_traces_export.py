@@ -96,7 +96,8 @@ async def test_without_a_collector_spans_are_dropped_and_one_line_says_so(
         while sent.isdisjoint(span.trace_id.hex() for span in collector.everything()):
             sent.add(await trace_request(opened))
         opened.close()
-    assert caplog.messages == ["spans_not_exported", "spans_exported_again"]
+    # After these, a busy machine may exceed the short time limit again.
+    assert caplog.messages[:2] == ["spans_not_exported", "spans_exported_again"]
     assert 0 < caplog.records[1].__dict__["fields"]["lost"] < 500, "others did not fit into the queue"
 
 
