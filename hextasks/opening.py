@@ -83,7 +83,9 @@ def open_tasks(
         from adapters.postgres import PoolSettings, PostgresStorage
         from adapters.postgres.borrowed import repository_on
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{_SOURCES}; all but memory:// need the extra hextasks[postgres]") from error
+        raise ModuleNotFoundError(
+            f"{_SOURCES}; all but memory:// need the extra: pip install 'hextasks[postgres]'"
+        ) from error
     if isinstance(source, str):
         if not source.startswith("postgres"):
             raise ValueError(f"{_SOURCES}, not a URL of another kind")

@@ -190,6 +190,7 @@ class Server:
         above = () if self._can_run() else (self._binaries, *self._binaries.parents)
         needed = {*above, *(self.data.parents if DATA == "." else ())}
         changed = {folder for folder in needed if not _is_open(folder)}
+        modes = "chmod o+x"
         for folder in changed:
             folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
         if above and not self._can_run():  # installed with a strict umask
@@ -197,9 +198,10 @@ class Server:
             installed = list(package.parent.glob(f"{package.name}*"))  # its libraries lie beside it
             subprocess.run(["chmod", "-R", "o+rX", *map(str, installed)], check=True)  # noqa: S603, S607
             changed.update(installed)
+            modes += ", its packages o+rX"
         if changed:
             paths = ", ".join(map(str, sorted(changed)))
-            _log.warning("PostgreSQL runs as %s, who was given access (chmod o+rX) to: %s", _UNPRIVILEGED_USER, paths)
+            _log.warning("PostgreSQL runs as %s, who was given access (%s) to: %s", _UNPRIVILEGED_USER, modes, paths)
 
     def _can_run(self) -> bool:
         """Return whether the unprivileged user can run the binaries, with their libraries."""

@@ -97,9 +97,9 @@ class _Total:
     def left(self, *, replaces: bool) -> Iterator[str]:
         """Yield a line for each reason why tasks of the file are not in the list."""
         if self.kept:
-            why = "another creation" if replaces else "other values, and --replace was not given"
+            why = "another created_at" if replaces else "other values, and --replace was not given"
             count = self.counts["kept"]
-            yield f"{counted(count, 'task')} kept, because they exist with {why}: {_named(self.kept, count)}"
+            yield f"{counted(count, 'task')} kept; the file has {why}: {_named(self.kept, count)}"
         if self.deleted:
             count = self.counts["deleted"]
             yield f"{counted(count, 'task')} left out, as deleted by the user: {_named(self.deleted, count)}"

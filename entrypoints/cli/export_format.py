@@ -12,6 +12,7 @@ from typing import IO, Literal, get_type_hints
 import msgspec
 
 from domain import DomainError, HextasksError, Task
+from entrypoints.cli import counted
 
 FORMAT = 1
 """Raised when a reader of the format before would misunderstand a file."""
@@ -86,7 +87,7 @@ def read_tasks(file: IO[bytes], *, user_id: str) -> Iterator[tuple[int, Task]]:
             raise BadLine(f"line {number}: {str(error)[:MOST_REPEATED]}") from None
         number += 1
     if not end:
-        raise BadLine(f"line {number} is missing: the file is incomplete, it has {count} tasks and no end")
+        raise BadLine(f"line {number} is missing: the file is incomplete, it has {counted(count, 'task')} and no end")
 
 
 def _next_line(file: IO[bytes], number: int) -> bytes:

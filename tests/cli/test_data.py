@@ -116,9 +116,7 @@ def test_what_was_not_imported_is_reported(tmp_path: Path, url: str) -> None:
     status, out, error = run(lines=changed)
     assert (status, "30 kept as they are" in out) == (1, True)
     ids = ", ".join(str(task.id) for task in TASKS[:20])
-    assert error.endswith(
-        f"30 tasks kept, because they exist with other values, and --replace was not given: {ids}, …\n"
-    )
+    assert error.endswith(f"30 tasks kept; the file has other values, and --replace was not given: {ids}, …\n")
     status, out, error = run("--replace", lines=changed)
     assert (status, "30 replaced, 0 unchanged" in out, error) == (0, True, "")
 

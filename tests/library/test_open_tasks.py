@@ -139,7 +139,9 @@ def test_a_wrong_source_is_refused_at_once(make: Callable[[], Source], kind: typ
 @pytest.mark.parametrize("source", ["postgresql://localhost/tasks", None])
 async def test_without_the_extra_there_is_memory_only(monkeypatch: pytest.MonkeyPatch, source: Source) -> None:
     monkeypatch.setitem(sys.modules, "adapters.postgres", None)
-    with pytest.raises(ModuleNotFoundError, match=r"all but memory:// need the extra hextasks\[postgres\]"):
+    with pytest.raises(
+        ModuleNotFoundError, match=r"all but memory:// need the extra: pip install 'hextasks\[postgres\]'"
+    ):
         open_tasks(source)
     async with open_tasks("memory://") as tasks:
         assert (await tasks.of("ada").list()).tasks == ()
