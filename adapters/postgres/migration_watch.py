@@ -19,7 +19,8 @@ SILENCE_SECONDS = 10.0
 _log = logging.getLogger("hextasks.storage")
 
 # A session that has waited for its client for so long is abandoned: its client, or the network, has failed. It is ended
-# if it is this migration, or holds the migration lock for which this one waits.
+# if it is this migration, or holds the migration lock for which this one waits; and if it is the watch of another
+# migration, known by this very statement: in the middle of it, it keeps an index of that one from being finished.
 _PROGRESS = Statement(
     name="migration_progress",
     sql="""
@@ -32,7 +33,10 @@ _PROGRESS = Statement(
         (
             SELECT bool_or(pg_terminate_backend(pid)) FROM pg_stat_activity
             WHERE wait_event = 'ClientRead' AND state_change < clock_timestamp() - make_interval(secs => $2)
-                AND usename = current_user AND (pid = $1 OR pid IN (SELECT pid FROM lock_holder))
+                AND usename = current_user AND datname = current_database() AND (
+                    pid = $1 OR pid IN (SELECT pid FROM lock_holder)
+                    OR (state = 'active' AND left(query, 200) = left(current_query(), 200))
+                )
         ) AS has_ended,
         (
             SELECT concat_ws(

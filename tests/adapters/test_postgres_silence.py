@@ -33,6 +33,7 @@ END_OTHERS = """
     SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
+VERSION_TABLE = "CREATE TABLE hextasks_version (version_num varchar(32) PRIMARY KEY)"
 SLOW_DDL = """
     CREATE FUNCTION dawdle() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.8); END';
     CREATE EVENT TRIGGER slow ON ddl_command_end WHEN TAG IN ('CREATE FUNCTION') EXECUTE FUNCTION dawdle()
@@ -136,7 +137,7 @@ async def test_one_that_waits_for_a_table_lets_requests_pass_and_names_the_sessi
 ) -> None:
     monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", DEADLINE_SECONDS)
     monkeypatch.setattr(session, "TABLE_LOCK_PAUSE_SECONDS", 0.1)
-    await other.execute("CREATE TABLE hextasks_version (version_num varchar(32) PRIMARY KEY)")
+    await other.execute(VERSION_TABLE)
     async with other.transaction():
         await other.execute("LOCK TABLE hextasks_version")
         with pytest.raises(MigrationTimeout, match="application psql of ada"):
@@ -157,6 +158,16 @@ async def test_a_migration_whose_client_has_vanished_is_ended_by_the_next_one(
     assert (await schema_state(empty)).is_current
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError)):
         await other.execute("COMMIT")
+
+
+async def test_so_is_the_watch_of_one_whose_client_has_vanished(empty: Database, other: asyncpg.Connection) -> None:
+    await other.execute(VERSION_TABLE)
+    watching = migration_watch._PROGRESS.sql.replace(
+        "FROM pg_stat_activity WHERE", "FROM hextasks_version, pg_stat_activity WHERE"
+    )
+    await other.prepare(watching)  # begins a transaction, with its locks, which the driver ends with its next message
+    await migrate(empty)
+    assert (await schema_state(empty)).is_current
 
 
 async def test_or_by_the_server(empty_url: str, empty: Database) -> None:
