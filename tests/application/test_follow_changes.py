@@ -113,6 +113,7 @@ async def test_a_slow_consumer_receives_what_has_happened_meanwhile_in_one_page(
         assert (await next_page(pages)).changes == meanwhile
 
 
+@pytest.mark.slow
 async def test_an_empty_page_comes_after_a_time_without_changes(fragile: Fragile, signal: ChangeSignal) -> None:
     follow = FollowChanges(tasks=fragile, signal=signal)
     async with aclosing(follow(actor="ada", user_id="ada", idle_seconds=0.05)) as pages:
@@ -136,6 +137,7 @@ async def test_an_older_state_that_is_noticed_late_brings_no_page(fragile: Fragi
         assert len((await waiting).changes) == 1
 
 
+@pytest.mark.slow
 async def test_all_listeners_are_polled_together_and_nothing_is_polled_without_any(
     fragile: Fragile, signal: ChangeSignal
 ) -> None:
@@ -156,6 +158,7 @@ async def test_all_listeners_are_polled_together_and_nothing_is_polled_without_a
     assert fragile.polled == []
 
 
+@pytest.mark.slow
 async def test_an_unavailable_storage_only_delays(fragile: Fragile, signal: ChangeSignal) -> None:
     follow = FollowChanges(tasks=fragile, signal=signal)
     writer = create(fragile, signal)
@@ -175,6 +178,7 @@ async def test_an_unavailable_storage_only_delays(fragile: Fragile, signal: Chan
         assert (await waiting).changes == (both[1],)
 
 
+@pytest.mark.slow
 async def test_the_lag_is_the_time_since_the_last_successful_poll(fragile: Fragile, signal: ChangeSignal) -> None:
     loop = asyncio.get_running_loop()
     assert signal.lag() == 0
@@ -189,6 +193,7 @@ async def test_the_lag_is_the_time_since_the_last_successful_poll(fragile: Fragi
     assert signal.lag() == 0
 
 
+@pytest.mark.slow
 async def test_a_fault_of_polling_neither_ends_it_nor_hides_changes(fragile: Fragile, signal: ChangeSignal) -> None:
     async with aclosing(FollowChanges(tasks=fragile, signal=signal)(actor="ada", user_id="ada")) as pages:
         await next_page(pages)
