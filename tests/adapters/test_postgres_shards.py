@@ -105,8 +105,9 @@ def test_a_form_that_citus_refuses_is_detected(sql: str, fault: str) -> None:
     assert fault in " ".join(faults(sql))
 
 
-async def test_a_key_that_is_stored_again_meanwhile_is_not_purged(database: Database) -> None:
+async def test_a_key_that_is_stored_again_meanwhile_is_not_purged(server: Server) -> None:
     """Read as old, it was purged by another process, and stored again by its user before this one deletes it."""
+    database = patient(await migrated(server))
 
     class Distributed(Executor):
         timeout = database.timeout
@@ -130,6 +131,7 @@ async def test_a_key_that_is_stored_again_meanwhile_is_not_purged(database: Data
     yesterday = datetime.now(UTC) - timedelta(days=1)
     assert await purge(Distributed(), removed_before=yesterday, keys_before=yesterday, limit=10) == 1
     assert [row["key"] for row in await fetch(database, "SELECT key FROM idempotency_keys")] == ["again"]
+    await database.close()
 
 
 @pytest.mark.skipif(not IS_USED, reason="needs a Citus cluster: pytest -p tests.citus")
