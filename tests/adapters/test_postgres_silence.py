@@ -170,8 +170,9 @@ async def test_so_is_the_watch_of_one_whose_client_has_vanished(empty: Database,
     assert (await schema_state(empty)).is_current
 
 
-async def test_or_by_the_server(empty_url: str, empty: Database) -> None:
+async def test_or_by_the_server(empty_url: str, empty: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its locks on tables would stop all requests, even if nothing migrates again."""
+    monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", 2.0)  # long enough to see the session first
     sessions = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
     async with wired(empty_url) as (wire, url):
         database = Database(url, PoolSettings(timeout=0.5))
