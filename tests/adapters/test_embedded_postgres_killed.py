@@ -81,7 +81,7 @@ def test_every_acknowledged_write_survives_repeated_kills(folder: Path) -> None:
     with EmbeddedPostgres(folder).running() as url, closing(asyncio.new_event_loop()) as loop:
         query(url, "CREATE TABLE kept (value int)")
         acknowledged: set[int] = set()
-        for first in (0, 1000, 2000):
+        for first in (0, 1_000_000, 2_000_000):
             written = loop.run_until_complete(write_until_cut_off(url, first, lambda: kill_server(folder)))
             assert len(written) >= 100
             acknowledged |= set(written)
