@@ -35,7 +35,7 @@ END_OTHERS = """
 """
 VERSION_TABLE = "CREATE TABLE hextasks_version (version_num varchar(32) PRIMARY KEY)"
 SLOW_DDL = """
-    CREATE FUNCTION dawdle() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.8); END';
+    CREATE FUNCTION dawdle() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); END';
     CREATE EVENT TRIGGER slow ON ddl_command_end WHEN TAG IN ('CREATE FUNCTION') EXECUTE FUNCTION dawdle()
 """
 
@@ -112,10 +112,13 @@ async def test_a_migration_that_is_cancelled_while_the_wire_is_silent_ends(empty
         await database.close()
 
 
-async def test_a_statement_of_a_migration_may_take_longer_than_a_silence(empty_url: str, empty: Database) -> None:
+async def test_a_statement_of_a_migration_may_take_longer_than_a_silence(
+    empty_url: str, empty: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", 1.5)
     async with empty.connection() as connection:
         await connection.execute(SLOW_DDL)
-    database = Database(empty_url, PoolSettings(timeout=0.5))
+    database = Database(empty_url, PoolSettings(timeout=1.5))
     await migrate(database)
     assert (await schema_state(empty)).is_current
     await database.close()

@@ -89,7 +89,7 @@ async def test_it_gives_up_where_the_total_time_does_not_suffice(
     unsteady.faults.extend(["lose request"] * 1000)
     with pytest.raises(NoResponse, match="did not respond") as none:
         await hasty.create("Buy milk")
-    assert isinstance(none.value.__cause__, httpx.RemoteProtocolError)
+    assert isinstance(none.value.__cause__, httpx.RemoteProtocolError | TimeoutError)  # within an attempt or between
     assert len(unsteady.requests) > 1
     unsteady.faults.clear()
 
