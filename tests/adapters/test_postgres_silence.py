@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 
 import asyncpg
@@ -87,9 +88,11 @@ async def test_a_start_ends_whenever_the_wire_goes_silent_and_succeeds_when_it_i
         for moment in {*range(0, pieces, pieces // 8), *range(pieces - 8, pieces)}:
             storage = await new_storage(0.3)
             wire.cut_after = moment
-            began = time.monotonic()
-            with pytest.raises(StorageUnavailable):
+            began, has_started = time.monotonic(), False
+            with suppress(StorageUnavailable):
                 await storage.start()
+                has_started = True
+            assert not has_started or moment >= pieces - 8, "at the end fewer pieces may be left, as some come together"
             assert time.monotonic() - began < DEADLINE_SECONDS, f"after {moment} of {pieces}"
             wire.restore(and_deliver=False)
             await until(partial(is_ready, storage), DEADLINE_SECONDS)
