@@ -28,19 +28,7 @@ class RestoresBackups(contract.RepositoryCase):
                 user.epoch = epoch if user.counter else user.epoch
 
 
-class TestRepository(
-    contract.TaskContract,
-    contract.ListContract,
-    contract.SearchContract,
-    contract.StateContract,
-    contract.UserContract,
-    contract.PurgeContract,
-    contract.BatchContract,
-    contract.KeyContract,
-    contract.MoveContract,
-    contract.ForgetContract,
-    contract.RaceContract,
-):
+class TestRepository(contract.ShortContract):
     pass
 
 

@@ -70,14 +70,5 @@ async def tasks(
                 yield PostgresTaskRepository(executor, coalescing=None)
 
 
-class TestBorrowed(
-    contract.TaskContract,
-    contract.ListContract,
-    contract.StateContract,
-    contract.UserContract,
-    contract.PurgeContract,
-    contract.BatchContract,
-    contract.KeyContract,
-    contract.RaceContract,
-):
+class TestBorrowed(contract.ShortContract):
     pass

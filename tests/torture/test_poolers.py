@@ -47,17 +47,7 @@ async def tasks(pooled: Database) -> TaskRepository:
     return PostgresTaskRepository(await emptied(pooled))
 
 
-class TestPooled(
-    contract.TaskContract,
-    contract.ListContract,
-    contract.SearchContract,
-    contract.StateContract,
-    contract.UserContract,
-    contract.PurgeContract,
-    contract.BatchContract,
-    contract.KeyContract,
-    contract.RaceContract,
-):
+class TestPooled(contract.ShortContract):
     pass
 
 

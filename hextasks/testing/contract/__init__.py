@@ -42,27 +42,28 @@ __all__ = [
     "RepositoryCase",
     "RepositoryContract",
     "SearchContract",
+    "ShortContract",
     "StateContract",
     "TaskContract",
     "UserContract",
 ]
 
 
-class RepositoryContract(
+class ShortContract(
     TaskContract,
     ListContract,
     SearchContract,
     StateContract,
     UserContract,
-    ChangeContract,
     PurgeContract,
     BatchContract,
     KeyContract,
     MoveContract,
     ForgetContract,
     RaceContract,
-    ConcurrencyContract,
-    FollowerContract,
-    HistoryContract,
 ):
+    """The part that takes seconds: a few calls in each test."""
+
+
+class RepositoryContract(ShortContract, ChangeContract, ConcurrencyContract, FollowerContract, HistoryContract):
     """The whole contract."""
