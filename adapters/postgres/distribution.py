@@ -75,10 +75,7 @@ async def distribute(database: Database) -> Distribution:
             )
         state = await schema_state(database)
         if not state.is_current:
-            raise DatabaseNotReady(
-                f"the database is at revision {state.current or 'none'}, this version needs {state.head}. "
-                "Run: hextasks migrate"
-            )
+            raise DatabaseNotReady(state.difference)
         from adapters.postgres.distribution_session import distribute_tables  # loads Alembic, which takes a while
 
         return await distribute_tables(database)

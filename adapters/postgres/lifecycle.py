@@ -87,10 +87,7 @@ class PostgresStorage:
                 )
             if not self._migrates:
                 schema = f" with DATABASE_SCHEMA={self.database.schema}" if self.database.schema else ""
-                raise DatabaseNotReady(
-                    f"the database is at revision {found.schema.current or 'none'}, this version needs "
-                    f"{found.schema.head}. Run: hextasks migrate{schema}"
-                )
+                raise DatabaseNotReady(f"{found.schema.difference}{schema}")
             await self.migrate()
             found = await self.examine()
         if found.distribution:

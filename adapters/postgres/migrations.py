@@ -68,6 +68,12 @@ class SchemaState:
         return self.current is not None and self.current > self.head
 
     @property
+    def difference(self) -> str:
+        """What an operator has to know of a schema that this code cannot use yet."""
+        needed = f"this version needs {self.head}. Run: hextasks migrate"
+        return f"the database is at revision {self.current or 'none'}, {needed}"
+
+    @property
     def is_compatible(self) -> bool:
         """Whether this code works on the database: it is current, or newer and its last migration says so."""
         return self.is_current or (self.is_newer and (self.compatible_from or "9999") <= self.head)

@@ -145,7 +145,7 @@ class Pool:
     async def _acquire_slot(self, *, at_once: bool) -> PooledConnection | None:
         """Wait until one more connection may be in use; return an idle one, or None when it has to be opened."""
         settings = self._settings
-        if self._in_use < settings.size + (settings.max_overflow if at_once else 0):
+        if self._in_use < (self.limit if at_once else settings.size):
             self._in_use += 1
             return self._idle.pop() if self._idle else None
         loop = asyncio.get_running_loop()
@@ -162,7 +162,7 @@ class Pool:
             overflow_timer.cancel()
 
     def _allow_overflow(self, waiter: "asyncio.Future[PooledConnection | None]") -> None:
-        if not waiter.done() and self._in_use < self._settings.size + self._settings.max_overflow:
+        if not waiter.done() and self._in_use < self.limit:
             self._in_use += 1
             waiter.set_result(None)
 

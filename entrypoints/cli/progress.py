@@ -2,7 +2,6 @@
 
 import sys
 import time
-from types import TracebackType
 from typing import Self
 
 EVERY_SECONDS = 0.1
@@ -32,6 +31,6 @@ class Progress:
             bar = f"{'█' * int(share * BAR_WIDTH):░<{BAR_WIDTH}} {share:4.0%}  "
         print(f"\r{bar}{count} tasks", end="\x1b[K", file=sys.stderr, flush=True)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._is_shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -8,7 +8,6 @@ import gc
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -138,16 +137,15 @@ def _metrics_folder() -> Iterator[Path]:
 
     Raises StartError.
     """
+    parent = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     try:
-        folder = tempfile.mkdtemp(prefix="hextasks-metrics-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None)
+        made = tempfile.TemporaryDirectory(prefix="hextasks-metrics-", dir=parent, ignore_cleanup_errors=True)
     except OSError as error:
         raise StartError(
             f"no folder for the metrics of several processes: {error}; set TMPDIR, or METRICS=false"
         ) from error
-    try:
+    with made as folder:
         yield Path(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def server_config(app: object, workers: int = 1, *, reload: bool = False) -> uvicorn.Config:

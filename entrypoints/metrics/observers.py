@@ -25,6 +25,13 @@ CAPACITY_CODES = ("overloaded", "rate_limited", "shutting_down")
 ACCESS_CODES = frozenset({"token_missing", "token_invalid", "token_expired", "forbidden"})
 
 
+def _observe(numbers: list[float], buckets: tuple[float, ...], started: float) -> None:
+    """Add the time since `started` to the numbers of a histogram."""
+    seconds = perf_counter() - started
+    numbers[bisect_left(buckets, seconds)] += 1
+    numbers[-1] += seconds
+
+
 class Series(dict[Any, list[float]]):
     """The series of one metric, by what tells them apart where they are counted."""
 
@@ -52,7 +59,6 @@ class RequestMetrics:
         self._rejected = Series(REQUESTS_REJECTED)
         self._access = Series(ACCESS_REJECTED)
         self._replays = Series(REPLAYS)
-        self._bounds = REQUEST_DURATION.buckets
         self._replays.begin((), ())
         for code in CAPACITY_CODES:  # so that the first rejection is an increase
             self._rejected.begin(code, (code,))
@@ -61,10 +67,7 @@ class RequestMetrics:
         """Count a request."""
         code = exchange.problem_code
         key = (exchange.method, exchange.route, exchange.status, code)
-        numbers = self._durations.get(key) or self._other(key)
-        seconds = perf_counter() - exchange.started
-        numbers[bisect_left(self._bounds, seconds)] += 1
-        numbers[-1] += seconds
+        _observe(self._durations.get(key) or self._other(key), REQUEST_DURATION.buckets, exchange.started)
         if exchange.is_replayed:
             self._replays[()][0] += 1
         if code is None:
@@ -94,15 +97,12 @@ class StatementMetrics:
 
     def __init__(self) -> None:
         self._durations = Series(STATEMENT_DURATION)
-        self._bounds = STATEMENT_DURATION.buckets
 
     def finished(self, statement: "Statement", started: float, error: BaseException | None) -> None:
         """Count a statement."""
         key = (statement.name, "" if error is None else type(driver_error(error)).__name__)
         numbers = self._durations.get(key) or self._durations.begin(key, ("postgresql", *key))
-        seconds = perf_counter() - started
-        numbers[bisect_left(self._bounds, seconds)] += 1
-        numbers[-1] += seconds
+        _observe(numbers, STATEMENT_DURATION.buckets, started)
 
     def samples(self) -> Iterator[Sample]:
         """Yield the numbers of now."""
