@@ -20,7 +20,7 @@ _OF_POSTGRES = "(nspname LIKE 'pg\\_%' OR nspname = 'information_schema')"
 _COUNT_TABLES = f"""
     SELECT count(*) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE relkind IN ('r', 'p') AND NOT {_OF_POSTGRES}
-"""  # noqa: S608
+"""  # noqa: S608  # constants only
 # Everything is dropped, and not only what the backup has: that of an older version lacks tables that exist now.
 _BEGIN = f"""
     SET client_min_messages = error;
@@ -33,7 +33,7 @@ _BEGIN = f"""
     END $$;
     CREATE SCHEMA public AUTHORIZATION pg_database_owner;
     GRANT USAGE ON SCHEMA public TO public;
-"""  # noqa: S608
+"""  # noqa: S608  # constants only
 _PSQL = ("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1")
 _RESTRICTIONS = (b"\\restrict ", b"\\unrestrict ")
 _PART_BYTES = 65_536
@@ -68,7 +68,7 @@ def restore(url: str, path: Path, *, finish: str) -> None:
     key = secrets.token_hex(16)
     with _programs() as programs:
         psql = programs.start(*_PSQL, "--output=/dev/null", f"--dbname={url}", stdin=subprocess.PIPE)
-        assert psql.stdin  # noqa: S101
+        assert psql.stdin  # noqa: S101  # for type checkers
         try:
             with psql.stdin as script, gzip.open(path) as file:
                 script.write(f"{_BEGIN}\\restrict {key}\n".encode())
@@ -128,7 +128,9 @@ class _Programs:
     ) -> "subprocess.Popen[bytes]":
         """Start a program."""
         program = [str(self._binaries / command[0]), *command[1:]]
-        process = subprocess.Popen(program, stdin=stdin, stdout=stdout, stderr=self._errors, env=ENVIRONMENT)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603  # the wheel's own binaries
+            program, stdin=stdin, stdout=stdout, stderr=self._errors, env=ENVIRONMENT
+        )
         self._started.append(process)
         return process
 

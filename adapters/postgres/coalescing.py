@@ -165,7 +165,7 @@ class Coalescer:
     async def _run(self, calls: list[Call]) -> None:
         """Carry out calls, and let those that wait for them follow."""
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101
+        assert task is not None  # noqa: S101  # for type checkers
         outcomes: Sequence[Any] = ()
         # A single call takes a third less time alone, and on distributed tables half. But a write would wait for locks,
         # and must not hold up calls of other users.
@@ -176,7 +176,7 @@ class Coalescer:
             CALLERS.set(callers_of([call.callers for call in calls]))
         try:
             if not is_alone:
-                assert self._together is not None  # noqa: S101
+                assert self._together is not None  # noqa: S101  # for type checkers
                 self.statements += 1
                 self.calls += len(calls)
                 outcomes = await self._together(calls, max(call.deadline for call in calls))

@@ -17,7 +17,7 @@ _RENEW = Statement(
         epoch = 1 + (hashtextextended(task_counters.user_id, $3) & ((1::bigint << 47) - 1)), {_MOVED}
     FROM batch WHERE task_counters.user_id = batch.user_id
     RETURNING task_counters.user_id
-    """,  # noqa: S608
+    """,  # noqa: S608  # constants only
 )
 """An update of distributed tables may call no random(), so the epochs are hashes with a random seed."""
 
@@ -31,7 +31,7 @@ DO $$ DECLARE counters regclass; BEGIN
         WHERE relname = 'task_counters' AND relkind IN ('r', 'p') AND attname = 'epoch'
     LOOP EXECUTE format('UPDATE %s SET epoch = DEFAULT, {_MOVED}', counters); END LOOP;
 END $$
-"""  # noqa: S608
+"""  # noqa: S608  # constants only
 """Renews the epochs of all users within a transaction that restores a backup. Raises an error without such a table.
 
 It finds the table in any schema. Before revision 0003 there were no epochs, and that migration makes new ones.
@@ -61,7 +61,7 @@ WRITES_PER_SECOND = 2**20
 
 
 async def begin_counter(database: Database, user_id: str) -> None:
-    """Let the counter of a user who has none begin above all numbers that another database may have given.
+    """Begin the counter of a user without one, above all numbers that another database may have given.
 
     For an import, whose tasks keep their ids: a client would take a version with a number that it knows for the content
     that it knows. Raises StorageUnavailable.

@@ -28,7 +28,7 @@ class Statement:
     def compiled(cls, name: str, clause: ClauseElement, *, is_read: bool = False) -> Self:
         """Compile a Core expression. Raises TypeError when a value, rather than a parameter, is bound."""
         compiled = clause.compile(dialect=DIALECT)
-        assert isinstance(compiled, SQLCompiler)  # noqa: S101
+        assert isinstance(compiled, SQLCompiler)  # noqa: S101  # for type checkers
         parameters = tuple(compiled.positiontup or ())
         if bound := {parameter for parameter in parameters if compiled.binds[parameter].value is not None}:
             raise TypeError(f"values bound at compile time: {bound}")

@@ -52,7 +52,7 @@ COMMANDS = {
         "add tasks that export has written; those that exist are kept",
         ("hextasks import ada ada.ndjson", "hextasks import ada --replace ada.ndjson"),
         {
-            "user": {"metavar": "USER", "help": "the id of the user who gets the tasks, whoever had them"},
+            "user": {"metavar": "USER", "help": "the id of the user who becomes the owner of the tasks"},
             "file": {"metavar": "FILE", "nargs": "?", "help": "the file to read; without one, or -, standard input"},
             "--replace": {
                 "action": "store_true",
