@@ -60,8 +60,8 @@ class ImportTasks:
     async def __call__(self, *, actor: str, user_id: str, tasks: Iterable[Task], replace: bool = False) -> Imported:
         """Add the tasks that the user does not have, and return what became of each.
 
-        The user becomes the owner of all tasks, which get new versions. A task that exists with other values is kept, or
-        replaced with `replace`; one with another `created_at` is kept in any case, and one that was deleted here stays
+        The user becomes the owner of all tasks, which get new versions. A task that exists with other values stays, or
+        is replaced with `replace`; one with another `created_at` stays in any case, and one that was deleted here stays
         deleted, as long as its deletion is kept. Tasks are written in batches of 500, each all or none: after an error
         repeat the call.
 
