@@ -18,9 +18,12 @@ pytestmark = pytest.mark.database
 
 
 async def end_the_active(url: str, query: str = "%pg_sleep(60)%") -> None:
-    """Wait for a statement, and end the connection that it runs on."""
+    """Wait until a statement waits within its execution, and end the connection that it runs on."""
     other = patient(url)
-    end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query LIKE $1 AND state = 'active'"
+    end = """
+        SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+        WHERE query LIKE $1 AND state = 'active' AND wait_event_type IN ('Timeout', 'Lock')
+    """
 
     async def ended() -> bool:
         return bool(await fetch(other, f"{end} AND pid <> pg_backend_pid()", query))
