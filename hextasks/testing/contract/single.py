@@ -1,7 +1,7 @@
 """The contract of the TaskRepository port for one task."""
 
 from dataclasses import FrozenInstanceError, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,6 +19,9 @@ from hextasks import (
 )
 from hextasks.testing.contract.calls import LATER, NOW, a_task, add, save, walk
 from hextasks.testing.contract.case import RepositoryCase
+
+MOMENTS = (datetime(2, 1, 1, microsecond=1, tzinfo=UTC), datetime(9998, 12, 31, 23, 59, 59, 999_998, tzinfo=UTC))
+"""At the ends of what a task may have."""
 
 
 class TaskContract(RepositoryCase):
@@ -40,6 +43,19 @@ class TaskContract(RepositoryCase):
             completed_at=LATER + timedelta(microseconds=1),
             version=2,
         )
+
+    @pytest.mark.parametrize("moment", MOMENTS)
+    async def test_times_are_in_utc_to_the_microsecond(self, tasks: TaskRepository, moment: datetime) -> None:
+        task = a_task(now=moment)
+        done = task.apply(TaskChange(is_completed=True), now=task.created_at)
+        assert done.updated_at - done.created_at == datetime.resolution
+        stored = await add(tasks, done)
+        assert stored == replace(done, version=1)
+        for found in (await tasks.get("ada", task.id), *(await tasks.list("ada", PageRequest())).tasks):
+            assert found == stored
+            for time in (found.created_at, found.updated_at, found.completed_at):
+                assert time
+                assert time.tzinfo is UTC
 
     async def test_each_user_may_use_an_id_once(self, tasks: TaskRepository) -> None:
         task = await add(tasks, a_task())
