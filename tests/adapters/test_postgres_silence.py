@@ -182,18 +182,19 @@ async def test_or_by_the_server(empty_url: str, empty: Database, monkeypatch: py
     sessions = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
     async with wired(empty_url) as (wire, url):
         database = Database(url, PoolSettings(timeout=0.5))
-        migration = session.migration_session(database)
-        migrating = await migration.__aenter__()
-        await migrating.execute(text("CREATE TABLE half_done ()"))
-        assert len(await fetch(empty, sessions)) == 1
-        wire.cut()
 
         async def is_ended() -> bool:
             return not await fetch(empty, sessions)
 
-        await until(is_ended, DEADLINE_SECONDS)
+        async def migrate_until_ended() -> None:
+            async with session.migration_session(database) as migrating:
+                await migrating.execute(text("CREATE TABLE half_done ()"))
+                assert len(await fetch(empty, sessions)) == 1
+                wire.cut()
+                await until(is_ended, DEADLINE_SECONDS)
+
         with pytest.raises(TimeoutError):
-            await migration.__aexit__(None, None, None)
+            await migrate_until_ended()
         await database.close()
 
 
