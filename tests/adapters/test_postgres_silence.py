@@ -73,12 +73,13 @@ async def test_a_start_ends_whenever_the_wire_goes_silent_and_succeeds_when_it_i
         async def new_storage(seconds: float) -> PostgresStorage:
             async with empty.connection() as connection:
                 await connection.fetch(END_OTHERS)  # which the silent wire left behind
-                await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-            if not migrates:
-                await migrate(empty)
+                if migrates:
+                    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
             wire.forwarded = 0
             return PostgresStorage(url, PoolSettings(timeout=seconds), migrates=migrates)
 
+        if not migrates:
+            await migrate(empty)
         storage = await new_storage(DEADLINE_SECONDS)
         with monkeypatch.context() as patch:
             patch.setattr(migration_watch, "HEARTBEAT_SECONDS", DEADLINE_SECONDS)  # their number differs
