@@ -27,7 +27,7 @@ class PoolExecutor(StatementExecutor):
         super().__init__(timeout=timeout, schema=schema)
         self._pool = pool
 
-    async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
+    async def _fetch_once(self, sql: str, arguments: Sequence[Any], _deadline: float) -> list[asyncpg.Record]:
         async with self._pool.acquire(timeout=self.timeout) as connection:  # a time limit for its release as well
             rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
             return rows
@@ -42,7 +42,7 @@ class EngineExecutor(StatementExecutor):
         _check_driver(engine)
         self._engine = engine
 
-    async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
+    async def _fetch_once(self, sql: str, arguments: Sequence[Any], _deadline: float) -> list[asyncpg.Record]:
         async with self._engine.connect() as connection:
             driver = await _driver_of(connection)
             while driver.is_closed():  # the pool may have several from before a restart of the server
@@ -79,7 +79,7 @@ class TransactionExecutor(StatementExecutor):
         self._transaction = transaction
         self._one_at_a_time = asyncio.Lock()
 
-    async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
+    async def _fetch_once(self, sql: str, arguments: Sequence[Any], _deadline: float) -> list[asyncpg.Record]:
         async with self._one_at_a_time:
             driver = await self._driver()
             remedy = _EXAMINE

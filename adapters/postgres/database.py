@@ -58,8 +58,8 @@ class Database(StatementExecutor):
         async with self.connection(at_once=True) as other, asyncio.timeout(self.timeout):
             return await are_shared(connection, other)
 
-    async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
-        lent = self.pool.take() or await self.pool.acquire()
+    async def _fetch_once(self, sql: str, arguments: Sequence[Any], deadline: float) -> list[asyncpg.Record]:
+        lent = self.pool.take() or await self.pool.acquire(deadline)
         try:
             rows: list[asyncpg.Record] = await lent.connection.fetch(sql, *arguments)
         except BaseException as error:
@@ -76,8 +76,9 @@ class Database(StatementExecutor):
         """
         loop = self._running_loop()
         with storage_errors:
-            with Deadline(loop, loop.time() + self.timeout):
-                lent = await self.pool.acquire(at_once=at_once)
+            deadline = loop.time() + self.timeout
+            with Deadline(loop, deadline):
+                lent = await self.pool.acquire(deadline, at_once=at_once)
             try:
                 yield lent.connection
             except BaseException as error:

@@ -60,16 +60,18 @@ class StatementExecutor(Executor):
         loop = self._running_loop()
         sql = self._sql(statement)
         started = perf_counter()
+        if deadline is None:
+            deadline = loop.time() + self.timeout
         try:
-            with storage_errors, Deadline(loop, loop.time() + self.timeout if deadline is None else deadline):
+            with storage_errors, Deadline(loop, deadline):
                 rows: list[asyncpg.Record] | None = None
                 try:
-                    rows = await self._fetch_once(sql, arguments)
+                    rows = await self._fetch_once(sql, arguments, deadline)
                 except Exception as error:
                     if fault(error) not in (_READ_RUNS_AGAIN if statement.is_read else DID_NOTHING):
                         raise
                 if rows is None:
-                    rows = await self._fetch_once(sql, arguments)
+                    rows = await self._fetch_once(sql, arguments, deadline)
         except BaseException as error:
             self._notify(statement, started, error)
             raise
@@ -81,8 +83,8 @@ class StatementExecutor(Executor):
             observer.finished(statement, started, error)
 
     @abstractmethod
-    async def _fetch_once(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
-        """Run SQL text and return its rows. Raises the driver's errors."""
+    async def _fetch_once(self, sql: str, arguments: Sequence[Any], deadline: float, /) -> list[asyncpg.Record]:
+        """Run SQL text and return its rows. Raises the driver's errors. The caller ends it at the deadline."""
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()

@@ -98,8 +98,9 @@ class Watch:
                     break
                 self._note(rows[0]["blocked_by"])
             answered_at = loop.time()
-        self.has_lost = True
-        self._connection.terminate()
+        if not self._connection.is_closed():  # as by the migration itself, when a statement has failed
+            self.has_lost = True
+            self._connection.terminate()
 
     def _note(self, blocked_by: str | None) -> None:
         if blocked_by and blocked_by != self.blocked_by:

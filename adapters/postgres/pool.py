@@ -61,8 +61,8 @@ class PooledConnection:
 class Pool:
     """Connections to one database, for one event loop.
 
-    Up to `size` are kept. A caller that finds all of them in use waits, first come, first served; after half of the
-    time limit one more is opened for it, up to `max_overflow`. Every connection that was lent has to be released.
+    Up to `size` are kept. A caller that finds all of them in use waits, first come, first served; once half of its time
+    is over, one more is opened for it, up to `max_overflow`. Every connection that was lent has to be released.
     """
 
     def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]], settings: PoolSettings) -> None:
@@ -88,12 +88,14 @@ class Pool:
         lent.lent_at = now
         return lent
 
-    async def acquire(self, *, at_once: bool = False) -> PooledConnection:
+    async def acquire(self, deadline: float, *, at_once: bool = False) -> PooledConnection:
         """Lend a live connection, waiting for it, pinging or opening it as needed.
 
-        `at_once` opens one beyond `size` without waiting first. Raises what opening raises; has no time limit.
+        The deadline is that of the caller's statement, of the event loop's clock. It tells how long the caller has
+        waited before, and ends nothing here. `at_once` opens one beyond `size` without waiting first. Raises what
+        opening raises.
         """
-        lent = await self._acquire_slot(at_once=at_once)
+        lent = await self._acquire_slot(deadline, at_once=at_once)
         try:
             if lent is None or not await self._is_alive(lent):
                 lent = None
@@ -142,7 +144,7 @@ class Pool:
         """Terminate the connections that are not in use now, and the others as soon as they are released."""
         self._renew(inf)
 
-    async def _acquire_slot(self, *, at_once: bool) -> PooledConnection | None:
+    async def _acquire_slot(self, deadline: float, *, at_once: bool) -> PooledConnection | None:
         """Wait until one more connection may be in use; return an idle one, or None when it has to be opened."""
         settings = self._settings
         if self._in_use < (self.limit if at_once else settings.size):
@@ -151,7 +153,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[PooledConnection | None] = loop.create_future()
         self._waiters.append(waiter)
-        overflow_timer = loop.call_later(settings.timeout / 2, self._allow_overflow, waiter)
+        overflow_timer = loop.call_at(deadline - settings.timeout / 2, self._allow_overflow, waiter)
         try:
             return await waiter
         except asyncio.CancelledError:

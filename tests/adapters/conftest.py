@@ -51,7 +51,7 @@ async def restricted_url(empty_url: str, owner: asyncpg.Connection) -> AsyncIter
 
 @pytest.fixture
 async def small(url: str) -> AsyncIterator[Database]:
-    database = Database(url, PoolSettings(size=1, max_overflow=1, timeout=0.5))
+    database = Database(url, PoolSettings(size=1, max_overflow=1, timeout=1.0))
     yield database
     await database.close()
 

@@ -91,7 +91,7 @@ async def test_a_waiting_caller_gets_the_connection_beyond_the_size_before_it_is
 
 
 async def test_beyond_all_bounds_callers_are_rejected_in_time(small: Database, count: Count) -> None:
-    async with small.connection(), small.connection():
+    async with small.connection(), small.connection(at_once=True):
         began = time.monotonic()
         with pytest.raises(StorageUnavailable):
             await backend(small)

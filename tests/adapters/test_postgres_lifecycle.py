@@ -52,7 +52,7 @@ async def test_otherwise_it_is_unavailable_until_it_is_migrated(
 
 async def test_concurrent_checks_share_one_that_is_bounded_in_time(server: Server) -> None:
     url = await server.new_database()
-    storage = PostgresStorage(url, PoolSettings(timeout=0.5), migrates=True)
+    storage = PostgresStorage(url, PoolSettings(timeout=DATABASE_TIMEOUT_SECONDS), migrates=True)
     await storage.start()
     fresh = PostgresStorage(url, PoolSettings(timeout=0.5), migrates=True)
     async with storage.database.connection() as connection, connection.transaction():

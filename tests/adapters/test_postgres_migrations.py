@@ -113,13 +113,13 @@ async def test_many_processes_migrate_at_once_and_none_fails(server: Server) -> 
 
 
 async def test_waiting_for_the_lock_is_bounded(empty: Database, empty_url: str) -> None:
-    hasty = Database(empty_url, PoolSettings(timeout=0.3))  # applies to requests, not to migrations
+    hasty = Database(empty_url, PoolSettings(timeout=1.0))  # applies to requests, not to migrations
     async with empty.connection() as holder, holder.transaction():
         await holder.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
         with pytest.raises(MigrationTimeout):
             await upgrade(hasty, lock_timeout=0.2)
         waiting = asyncio.create_task(upgrade(hasty, lock_timeout=30))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.2)
         assert not waiting.done()
     await waiting
     await hasty.close()

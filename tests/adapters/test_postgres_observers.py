@@ -25,12 +25,12 @@ class Noted(list[tuple[str, type[BaseException] | None]]):
 
 async def test_each_statement_is_observed_once(server_url: str) -> None:
     noted, more = Noted(), Noted()
-    database = Database(server_url, PoolSettings(size=1, max_overflow=0, timeout=0.5), observers=(noted, more))
+    database = Database(server_url, PoolSettings(size=1, max_overflow=0, timeout=20), observers=(noted, more))
     await database.fetch(NOW)
     with pytest.raises(asyncpg.DivisionByZeroError):
         await database.fetch(BROKEN)
     with pytest.raises(StorageUnavailable):
-        await database.fetch(SLOW)
+        await database.fetch(SLOW, deadline=asyncio.get_running_loop().time() + 0.5)
     with pytest.raises(StorageUnavailable):
         await database.fetch(END)  # which runs twice
     async with database.connection():

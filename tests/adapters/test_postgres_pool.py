@@ -6,11 +6,12 @@ import time
 import pytest
 
 import adapters.postgres.pool as module
-from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, migrate
+from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, Statement, migrate
 from adapters.postgres.pool import PoolCounts
 from application import PageRequest, StorageUnavailable, TaskContended
 from hextasks.testing.contract.calls import LATER, a_task, add
 from tests.databases import Server, patient
+from tests.patience import DEADLINE_SECONDS
 from tests.sql import fetch
 from tests.wires import wired
 
@@ -53,6 +54,15 @@ async def test_it_tells_how_it_is_used(server_url: str) -> None:
         assert pool.counts() == PoolCounts(in_use=1, idle=0, waiting=1)
     await waiting[1]
     assert pool.counts() == PoolCounts(in_use=0, idle=1, waiting=0)
+    await database.close()
+
+
+async def test_a_statement_whose_time_is_half_over_waits_no_longer_for_a_connection(url: str) -> None:
+    """As that of a write that runs alone after it has shared one, for which it has waited before."""
+    database = Database(url, PoolSettings(size=1, max_overflow=1, timeout=3 * DEADLINE_SECONDS))
+    async with database.connection():
+        deadline = asyncio.get_running_loop().time() + DEADLINE_SECONDS
+        assert await database.fetch(Statement(name="test", sql="SELECT 1"), deadline=deadline)
     await database.close()
 
 

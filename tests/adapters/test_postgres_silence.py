@@ -73,12 +73,13 @@ async def test_a_start_ends_whenever_the_wire_goes_silent_and_succeeds_when_it_i
         async def new_storage(seconds: float) -> PostgresStorage:
             async with empty.connection() as connection:
                 await connection.fetch(END_OTHERS)  # which the silent wire left behind
-                await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-            if not migrates:
-                await migrate(empty)
+                if migrates:
+                    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
             wire.forwarded = 0
             return PostgresStorage(url, PoolSettings(timeout=seconds), migrates=migrates)
 
+        if not migrates:
+            await migrate(empty)
         storage = await new_storage(DEADLINE_SECONDS)
         with monkeypatch.context() as patch:
             patch.setattr(migration_watch, "HEARTBEAT_SECONDS", DEADLINE_SECONDS)  # their number differs
@@ -155,6 +156,17 @@ async def test_one_that_waits_for_a_table_lets_requests_pass_and_names_the_sessi
     assert (await schema_state(empty)).is_current
 
 
+async def test_one_that_has_ended_by_itself_is_not_lost(empty: Database) -> None:
+    """As after the time limit of a lock, for which the migration is tried again."""
+    connection = await empty.connect()
+    watch = migration_watch.Watch(empty, connection)
+    await watch.begin()
+    connection.terminate()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await watch._run()
+    assert not watch.has_lost
+
+
 async def test_a_migration_whose_client_has_vanished_is_ended_by_the_next_one(
     empty: Database, other: asyncpg.Connection
 ) -> None:
@@ -182,18 +194,19 @@ async def test_or_by_the_server(empty_url: str, empty: Database, monkeypatch: py
     sessions = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
     async with wired(empty_url) as (wire, url):
         database = Database(url, PoolSettings(timeout=0.5))
-        migration = session.migration_session(database)
-        migrating = await migration.__aenter__()
-        await migrating.execute(text("CREATE TABLE half_done ()"))
-        assert len(await fetch(empty, sessions)) == 1
-        wire.cut()
 
         async def is_ended() -> bool:
             return not await fetch(empty, sessions)
 
-        await until(is_ended, DEADLINE_SECONDS)
+        async def migrate_until_ended() -> None:
+            async with session.migration_session(database) as migrating:
+                await migrating.execute(text("CREATE TABLE half_done ()"))
+                assert len(await fetch(empty, sessions)) == 1
+                wire.cut()
+                await until(is_ended, DEADLINE_SECONDS)
+
         with pytest.raises(TimeoutError):
-            await migration.__aexit__(None, None, None)
+            await migrate_until_ended()
         await database.close()
 
 

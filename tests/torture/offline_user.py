@@ -1,4 +1,7 @@
-"""A user of the offline client: `python -m tests.torture.offline_user FILE URL USER TOKEN [LONGEST_PAUSE_SECONDS]`."""
+"""A user of the offline client: `python -m tests.torture.offline_user FILE URL USER TOKEN [LONGEST_PAUSE_SECONDS]`.
+
+Prints a line when it has made its first change.
+"""
 
 import asyncio
 import random
@@ -13,6 +16,8 @@ MANY = 200
 
 async def main(path: str, url: str, user: str, token: str, longest_pause: str = "0.2") -> None:
     replica = Replica(path, url, user, lambda: token)
+    replica.create(f"created {uuid4()}")
+    print("changed", flush=True)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(replica.run())
         tasks.create_task(use(replica, float(longest_pause)))

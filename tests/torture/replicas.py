@@ -61,7 +61,9 @@ async def replicas(folder: Path, postgres: OwnPostgres, *, seconds: float, pause
 
     def start(file: Path) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.torture.offline_user", file, service.address, user, token], cwd=ROOT
+            [sys.executable, "-m", "tests.torture.offline_user", file, service.address, user, token],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
         )
 
     kills = {"replica": 0, "service": 0, "postgres": 0}
@@ -70,8 +72,10 @@ async def replicas(folder: Path, postgres: OwnPostgres, *, seconds: float, pause
         served = await stack.enter_async_context(service.running())
         await equal(files, service.address, user, token)
         processes = [start(file) for file in files]
-        over = time.monotonic() + seconds
         try:
+            for process in processes:
+                await asyncio.to_thread(wait_for_a_change, process)
+            over = time.monotonic() + seconds
             for victim in cycle(kills):
                 await asyncio.sleep(random.uniform(pause / 4, pause))
                 if time.monotonic() > over:
@@ -112,11 +116,17 @@ def new_file(file: Path) -> Path:
     return file
 
 
+def wait_for_a_change(process: "subprocess.Popen[bytes]") -> None:
+    """Wait until a replica has made its first change, or has ended."""
+    assert process.stdout
+    process.stdout.readline()
+
+
 def killed(process: "subprocess.Popen[bytes]") -> list[str]:
     """Kill a process, and return the fault if it has ended by itself."""
     status = process.poll()
     process.kill()
-    process.wait()
+    process.communicate()
     return [] if status is None else [f"a replica ended with status {status}"]
 
 

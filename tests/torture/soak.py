@@ -116,9 +116,9 @@ class _Run:
     @contextmanager
     def _offline_users(self) -> Iterator[None]:
         command = [sys.executable, "-m", "tests.torture.offline_user"]
+        arguments = (self._address, self._offline, self._token, USER_PAUSE_SECONDS)
         users = [
-            subprocess.Popen([*command, file, self._address, self._offline, self._token, USER_PAUSE_SECONDS], cwd=ROOT)
-            for file in self._files
+            subprocess.Popen([*command, file, *arguments], cwd=ROOT, stdout=subprocess.PIPE) for file in self._files
         ]
         try:
             yield
