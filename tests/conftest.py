@@ -164,8 +164,9 @@ async def empty_schema_database(schema_database: Database) -> Database:
 async def emptied(database: Database) -> Database:
     """Delete every row, which for few rows takes a tenth of the time of TRUNCATE."""
     async with database.connection() as connection:
-        for table in metadata.tables:
-            await connection.execute(f"DELETE FROM {database.schema or 'public'}.{table}")
+        await connection.execute(
+            ";".join(f"DELETE FROM {database.schema or 'public'}.{table}" for table in metadata.tables)
+        )
     return database
 
 
