@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
@@ -96,25 +97,32 @@ def pytest_collection() -> None:
 def pytest_collection_finish() -> None:
     """Do not measure processes that tests start, unless they ask for it: coverage slows their start."""
     os.environ.pop(COVERAGE, None)
-    sys.settrace(MEASURE)
     gc.freeze()
     gc.enable()
 
 
+@contextmanager
+def measuring() -> Iterator[None]:
+    """Measure this thread in the block. What is measured takes twice the time, so pytest itself is not."""
+    sys.settrace(MEASURE)
+    try:
+        yield
+    finally:
+        sys.settrace(None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    with measuring():
+        return (yield)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Do not measure the thread of a test if it is only the client: a measured thread takes twice the time.
-
-    The service, in a thread of its own, is measured.
-    """
-    if not item.get_closest_marker("service") and not item.get_closest_marker("unmeasured"):
+    """Do not measure the thread of a test if it is only the client. The service is in a thread of its own."""
+    is_client = item.get_closest_marker("service") or item.get_closest_marker("unmeasured")
+    with nullcontext() if is_client else measuring():
         return (yield)
-    measure: Any = sys.gettrace()
-    sys.settrace(None)
-    try:
-        return (yield)
-    finally:
-        sys.settrace(measure)
 
 
 def pytest_report_header() -> str:
@@ -164,8 +172,9 @@ async def empty_schema_database(schema_database: Database) -> Database:
 async def emptied(database: Database) -> Database:
     """Delete every row, which for few rows takes a tenth of the time of TRUNCATE."""
     async with database.connection() as connection:
-        for table in metadata.tables:
-            await connection.execute(f"DELETE FROM {database.schema or 'public'}.{table}")
+        await connection.execute(
+            ";".join(f"DELETE FROM {database.schema or 'public'}.{table}" for table in metadata.tables)
+        )
     return database
 
 

@@ -5,14 +5,14 @@ from importlib import import_module
 
 import adapters.postgres
 from adapters.postgres import Statement
-from adapters.postgres.shared_statements import SharedStatements
+from adapters.postgres.shared_statements import shared_statements
 from adapters.postgres.statements import page_statement
 
 EITHER = (False, True)
 PAGES = [
     page_statement(c, after=after, search=search) for c in (None, *EITHER) for after in EITHER for search in EITHER
 ]
-SHARED = SharedStatements(one_user=True)
+SHARED = shared_statements(one_user=True)
 
 
 def statements() -> dict[str, Statement]:

@@ -14,7 +14,7 @@ from adapters.postgres.coalescing import Coalescer, Direct
 from adapters.postgres.errors import DID_NOTHING, copied, fault
 from adapters.postgres.executor import Executor
 from adapters.postgres.operations import Operation, added, read, written
-from adapters.postgres.shared_statements import SharedStatements
+from adapters.postgres.shared_statements import shared_statements
 from adapters.postgres.statement import Statement
 from adapters.postgres.statements import ADD, GET, REMOVE, SAVE
 from application import StorageUnavailable, TaskAlreadyExists
@@ -40,7 +40,7 @@ class Calls:
         """
         self._database = database
         one_user = coalescing == "user"
-        shared = SharedStatements(one_user=one_user)
+        shared = shared_statements(one_user=one_user)
         self._get = Operation(GET, shared.get, read, one_user=one_user)
         self.add = Operation(ADD, shared.add, added, one_user=one_user)
         self.save = Operation(SAVE, shared.save, written, one_user=one_user)

@@ -16,6 +16,7 @@ The planner does not see how many elements an array has, and tasks are found thr
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -177,3 +178,9 @@ class SharedStatements:
         rejected = select(wanted.c.user_id, wanted.c.id, wanted.c.stored_version, *nothing, null(), false())
         rejected = rejected.where(is_possible.is_not(true()))
         return Statement.compiled(name, carried_out.add_cte(moved.cte("moved")).union_all(rejected))
+
+
+@cache
+def shared_statements(*, one_user: bool) -> SharedStatements:
+    """Return the statements for many users or for one, compiled at the first call."""
+    return SharedStatements(one_user=one_user)

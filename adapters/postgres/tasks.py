@@ -14,7 +14,7 @@ from adapters.postgres.forget_statements import forget
 from adapters.postgres.operations import arguments_of
 from adapters.postgres.purge_statements import purge
 from adapters.postgres.rows import applied, beside_counter, change, outcome_of_write, states
-from adapters.postgres.shared_statements import SharedStatements
+from adapters.postgres.shared_statements import shared_statements
 from adapters.postgres.statements import ADD, ALL_STATES, CHANGES, RECALL, REMOVE, SAVE, STATES, page_statement
 from adapters.postgres.tables import idempotency_keys
 from application import (
@@ -42,7 +42,7 @@ MAX_RACES = 8
 """Attempts to carry out many writes while other processes write the same tasks."""
 MAX_NUMBER = 2**63 - 1
 
-_GET_MANY = SharedStatements(one_user=True).get
+_GET_MANY = shared_statements(one_user=True).get
 _arguments_of_add = arguments_of(ADD)
 _arguments_of_save = arguments_of(SAVE)
 

@@ -40,6 +40,7 @@ class CountingList(list[Any]):
 
 
 @pytest.mark.slow
+@pytest.mark.unmeasured
 async def test_a_page_of_50_among_many_touches_no_more_than_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = MemoryTaskRepository()
     made = [await add(tasks, a_task(now=NOW + timedelta(seconds=n))) for n in range(MANY)]

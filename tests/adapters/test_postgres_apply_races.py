@@ -63,6 +63,7 @@ class Failures:
         monkeypatch.setattr(database, "fetch", fetching)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("mode", "other"), [pair for pair in product(MODES, MODES) if pair[0] <= pair[1]])
 async def test_no_write_is_lost_and_none_is_done_in_part(
     databases: tuple[Database, Database], mode: Coalescing, other: Coalescing
@@ -160,6 +161,7 @@ async def is_waiting(database: Database) -> bool:
     return bool((await fetch(database, waiting))[0][0])
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("mode", "other"), [("all", "all"), ("user", "off")])
 async def test_of_duplicates_in_two_processes_one_is_carried_out(
     databases: tuple[Database, Database], mode: Coalescing, other: Coalescing

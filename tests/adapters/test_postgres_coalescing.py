@@ -145,6 +145,7 @@ async def test_each_call_of_a_statement_is_rejected_for_its_own_reason(tasks: Po
 MODES: list[Coalescing] = ["all", "user", "off"]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("mode", "other"), [pair for pair in product(MODES, MODES) if pair[0] <= pair[1]])
 async def test_numbers_are_committed_in_order(
     url: str, database: Database, mode: Coalescing, other: Coalescing
@@ -183,6 +184,7 @@ FROM task_counters JOIN tasks USING (user_id) GROUP BY user_id, value
 """
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("mode", "other"), [("all", "all"), ("all", "off"), ("user", "user")])
 async def test_two_processes_lose_no_update(url: str, database: Database, mode: Coalescing, other: Coalescing) -> None:
     """All write to few tasks of few users: each version is given once, and each save follows the one that it read."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from adapters.postgres import Database, DatabaseNotReady, Distribution, PostgresStorage, distribute, migrate
-from adapters.postgres.shared_statements import SharedStatements
+from adapters.postgres.shared_statements import shared_statements
 from adapters.postgres.tables import metadata
 from hextasks.testing.contract.calls import a_task, add
 from tests.citus import IS_USED
@@ -100,7 +100,7 @@ async def mixes_users(url: str) -> bool:
             await asyncio.gather(*(add(storage.tasks, a_task(user_id=user)) for user in ("ada", "grace")))
     finally:
         await storage.close()
-    return SharedStatements(one_user=False).add.sql in sent
+    return shared_statements(one_user=False).add.sql in sent
 
 
 async def test_a_service_sends_no_statements_for_several_users(url: str, cluster: Database, tmp_path: Path) -> None:

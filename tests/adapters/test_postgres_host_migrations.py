@@ -85,6 +85,7 @@ class Host:
         return config
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("schema", [None, "hextasks"])
 @pytest.mark.parametrize("is_first", [True, False], ids=["the host first", "hextasks first"])
 async def test_a_host_migrates_up_and_down_beside_us(

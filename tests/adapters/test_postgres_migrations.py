@@ -135,6 +135,7 @@ async def test_a_database_of_newer_code_is_left_alone(empty: Database) -> None:
     assert not (await schema_state(empty)).is_current
 
 
+@pytest.mark.unmeasured
 @settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )

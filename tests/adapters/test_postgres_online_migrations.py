@@ -163,6 +163,7 @@ def is_building(database: Database) -> Callable[[], Awaitable[bool]]:
     return is_waiting
 
 
+@pytest.mark.unmeasured
 async def test_no_write_waits_for_a_migration(used: Database, empty_url: str, other: asyncpg.Connection) -> None:
     before = await idle_rows(used)
     async with writing(empty_url) as writers:

@@ -64,6 +64,7 @@ async def is_ready(storage: PostgresStorage) -> bool:
     return True
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("migrates", [True, False])
 async def test_a_start_ends_whenever_the_wire_goes_silent_and_succeeds_when_it_is_restored(
     empty_url: str, empty: Database, monkeypatch: pytest.MonkeyPatch, migrates: bool

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.postgres import Coalescing, Database, PostgresTaskRepository
 from adapters.postgres.forget_statements import FORGET, FORGET_COUNTER
-from adapters.postgres.shared_statements import SharedStatements
+from adapters.postgres.shared_statements import shared_statements
 from adapters.postgres.statement import Statement
 from adapters.postgres.statements import ADD, GET, REMOVE, SAVE, page_statement
 from adapters.postgres.tables import metadata
@@ -20,7 +20,7 @@ from tests.tenancy import generic_plan, judge
 
 pytestmark = pytest.mark.database
 
-ALL, USER = SharedStatements(one_user=False), SharedStatements(one_user=True)
+ALL, USER = shared_statements(one_user=False), shared_statements(one_user=True)
 SENT: dict[Coalescing, list[Statement]] = {
     "off": [ADD, SAVE, GET, REMOVE],
     "user": [ADD, SAVE, GET, REMOVE],  # a call that is not shared has its own statement

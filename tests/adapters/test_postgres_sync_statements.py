@@ -17,7 +17,7 @@ from adapters.ids import Uuid7Ids
 from adapters.postgres import Coalescing, Database, PoolSettings, PostgresTaskRepository, migrate
 from adapters.postgres.apply_statement import APPLY, apply_arguments, decode_result, encode_result
 from adapters.postgres.purge_statements import PURGE_KEYS, PURGE_REMOVALS
-from adapters.postgres.shared_statements import SharedStatements
+from adapters.postgres.shared_statements import shared_statements
 from adapters.postgres.statement import Statement
 from adapters.postgres.statements import ALL_STATES, CHANGES, RECALL, page_statement
 from application import (
@@ -39,7 +39,7 @@ from tests.tenancy import generic_plan
 
 pytestmark = pytest.mark.database
 
-GET_MANY = SharedStatements(one_user=True).get
+GET_MANY = shared_statements(one_user=True).get
 FIRST_PAGE = page_statement(None, after=False, search=False)
 TASKS, REMOVALS = 120_000, 30_000
 """Of ada. In the order of their numbers, tasks come first, then deletions."""

@@ -3,7 +3,7 @@
 Examples are objects, which are encoded with the document: Litestar would remove the fields of a mapping that are null.
 """
 
-from dataclasses import dataclass
+from typing import Any, Self
 
 from litestar.datastructures import ResponseHeader
 from litestar.openapi.datastructures import ResponseSpec
@@ -34,9 +34,9 @@ ETAG, LINK, LOCATION, SYNC_TOKEN, REPLAYED = (
 def reading(*headers: Parameter, body: Struct | None = None) -> type[Operation]:
     """Describe an operation whose handler reads these headers itself; `body` is an example of its body."""
 
-    @dataclass
     class Reading(Operation):
-        def __post_init__(self) -> None:
+        def __init__(self, **fields: Any) -> None:
+            super().__init__(**fields)
             self.parameters = [*(self.parameters or ()), *headers]
             if body and isinstance(self.request_body, RequestBody):
                 self.request_body.content["application/json"].example = body
@@ -44,16 +44,23 @@ def reading(*headers: Parameter, body: Struct | None = None) -> type[Operation]:
     return Reading
 
 
+class _Spec(ResponseSpec):
+    """Is never copied: Litestar would copy it with each router, which takes longer than all else of a start."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
 def success(description: str, body: Struct | None = None, *, status: int = 200) -> dict[int, ResponseSpec]:
     """Describe a successful response by an example of its body; None means that it has none."""
-    spec = ResponseSpec(type(body) if body else None, description=description, generate_examples=False)
+    spec = _Spec(type(body) if body else None, description=description, generate_examples=False)
     spec.examples = [Example(value=body)] if body else None
     return {status: spec}
 
 
 def success_stream(description: str, example: str) -> dict[int, ResponseSpec]:
     """Describe a response of server-sent events."""
-    spec = ResponseSpec(str, description=description, media_type="text/event-stream", generate_examples=False)
+    spec = _Spec(str, description=description, media_type="text/event-stream", generate_examples=False)
     spec.examples = [Example(value=example)]
     return {200: spec}
 
@@ -64,7 +71,7 @@ def errors(*codes: str) -> dict[int, ResponseSpec]:
     for code in (*codes, *ANY):
         by_status.setdefault(KINDS[code].status, []).append(code)
     return {
-        status: ResponseSpec(
+        status: _Spec(
             Problem,
             description=". ".join(f"`{code}`: {KINDS[code].title}" for code in same),
             media_type=PROBLEM_MEDIA_TYPE,
