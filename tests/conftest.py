@@ -59,6 +59,8 @@ REPOSITORIES = [
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder that the processes of this run share, and trace none of them."""
+    if config.getoption("numprocesses", None):  # the tests run in other processes, and this one only waits for them
+        sys.settrace(None)
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         del os.environ[name]
     if RUN_FOLDER not in os.environ:

@@ -16,10 +16,15 @@ import sys
 import traceback
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 
 ROOT = Path(__file__).parents[2]
+MODULES = (
+    *("adapters.embedded_postgres", "adapters.memory", "adapters.postgres", "entrypoints.cli.commands"),
+    *("entrypoints.cli.serve", "uvicorn.loops.uvloop", "anyio._backends._asyncio"),
+)
 DESCRIPTORS = 1024
 NUMBER_SIZE = 20
 _one_request = Lock()
@@ -143,14 +148,18 @@ def _ended(arguments: list[str]) -> int:
     return status
 
 
-if __name__ == "__main__":
-    import adapters.embedded_postgres
-    import adapters.memory
-    import adapters.postgres  # noqa: F401  # loaded before the forks
-    import entrypoints.cli.commands
-    import entrypoints.cli.serve
-    import entrypoints.container
-    import entrypoints.http.app  # noqa: F401
+def _load() -> None:
+    """Load the modules of all commands, and what only an application loads, by making one that is not used."""
+    for module in MODULES:
+        import_module(module)
+    from entrypoints.container import Container
+    from entrypoints.http.app import create_app
+    from entrypoints.settings import Settings
 
+    create_app(Container(settings=Settings(database_url="postgresql://unused@127.0.0.1:1/x", jwt_secret="x" * 32)))
+
+
+if __name__ == "__main__":
+    _load()
     gc.freeze()
     _serve(socket.socket(fileno=int(sys.argv[1])))

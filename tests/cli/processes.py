@@ -1,6 +1,5 @@
 """The command as an operator runs it: in a process and a folder of its own, with the given settings and no others."""
 
-import json
 import os
 import re
 import signal
@@ -91,19 +90,24 @@ def _command(arguments: list[str], cwd: Path, settings: dict[str, str]) -> subpr
     return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
 
 
-def hextasks_each(*arguments: str, runs: list[tuple[Path, dict[str, str]]]) -> list[subprocess.CompletedProcess[str]]:
-    """Run a command to its end in each of several folders with settings, all at once, unmeasured."""
-    process = subprocess.run(
-        [sys.executable, "-m", "tests.cli.forks", *arguments],
-        input=json.dumps([(str(folder), environment(**settings)) for folder, settings in runs]),
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        timeout=SERVER_DEADLINE_SECONDS,
-    )
-    return [subprocess.CompletedProcess(arguments, *result) for result in json.loads(process.stdout)]
+def forked(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that prints little to its end, as a fork of a loaded process, unmeasured."""
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        Fork(arguments, cwd, environment(**settings), log.fileno()) as process,
+    ):
+        try:
+            status = process.wait(SERVER_DEADLINE_SECONDS)
+        finally:
+            end_group(process)
+        log.seek(0)
+        return subprocess.CompletedProcess(arguments, status, process.stdout.read(), log.read())
+
+
+def forked_each(*arguments: str, runs: list[tuple[Path, dict[str, str]]]) -> list[subprocess.CompletedProcess[str]]:
+    """Run a command to its end in each of several folders with settings, all at once."""
+    with ThreadPoolExecutor(len(runs)) as threads:
+        return list(threads.map(lambda run: forked(*arguments, cwd=run[0], **run[1]), runs))
 
 
 def end_group(process: subprocess.Popen[str] | Fork) -> None:
@@ -197,9 +201,9 @@ def serving(
     """Serve on a free port until the end of the block, unless it was stopped before. `options` are the command's.
 
     The log goes to the descriptor `stderr`, or is shown if the service fails. `limit` are arguments of `ulimit`.
-    With none of these, a service of one process is a fork of a loaded one.
+    With none of these, the process is a fork of a loaded one.
     """
-    is_fork = not (stderr or limit or options or settings.get("WEB_CONCURRENCY", "1") != "1")
+    is_fork = not (stderr or limit or options)
     settings = {"PORT": "0", **settings}
     with (
         tempfile.TemporaryFile("w+") as log,  # not a pipe, which fills up when it is not read

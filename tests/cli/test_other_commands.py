@@ -16,7 +16,7 @@ from adapters.postgres.dsn import connect_arguments
 from entrypoints.cli import COMMANDS, counted, main
 from entrypoints.settings import Settings
 from entrypoints.start import StartError, with_kept_secret, with_secret
-from tests.cli.processes import command, hextasks, said, serving
+from tests.cli.processes import command, forked, hextasks, said, serving
 from tests.databases import Server
 
 SECRET = "a secret that is thirty-two bytes"
@@ -105,7 +105,7 @@ class TestMigrate:
         assert command("migrate", cwd=tmp_path, DATABASE_URL=database_url).returncode == 0
         connection = await asyncpg.connect(**connect_arguments(database_url))
         await connection.execute("UPDATE hextasks_version SET version_num = '9999', compatible_from = '9999'")
-        for run, name in ((command, "migrate"), (hextasks, "serve")):
+        for run, name in ((command, "migrate"), (forked, "serve")):
             refused = run(name, cwd=tmp_path, DATABASE_URL=database_url, PORT="0")
             assert refused.returncode == 1
             assert "newer version" in said(refused)

@@ -22,7 +22,7 @@ from tests.cli.processes import (
     end_group,
     ended,
     environment,
-    hextasks,
+    forked,
     serving,
     started,
 )
@@ -102,13 +102,13 @@ def test_a_token_from_the_command_is_accepted(served: Served, home: Path, user: 
 
 
 def test_doctor_and_migrate_succeed_beside_it_and_leave_it_running(served: Served, home: Path) -> None:
-    found = hextasks("doctor", cwd=home)
+    found = forked("doctor", cwd=home)
     assert (found.returncode, found.stderr) == (0, "")
     lines = found.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["ok"] * 5
     for line, words in zip(lines, ["settings", "token key", "database", "privileges", "migrations"], strict=True):
         assert words in line
-    migrated = hextasks("migrate", cwd=home)
+    migrated = forked("migrate", cwd=home)
     assert (migrated.returncode, migrated.stderr) == (0, "")
     assert "already" in migrated.stdout
     assert served.add(title := a_title()).status_code == 201

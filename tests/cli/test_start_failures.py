@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from adapters.embedded_postgres import EmbeddedPostgres
-from tests.cli.processes import command, hextasks_each, said
+from tests.cli.processes import command, forked_each, said
 from tests.embedded_servers import end_servers, query, with_cluster
 from tests.patience import eventually
 
@@ -98,7 +98,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, guarded: str) -> dict[str, 
         port = str(other.getsockname()[1])
         runs["PORT"] = (folder / "taken", {"PORT": port})
         runs["ADMIN_PORT"] = (folder / "taken", {"ADMIN_PORT": port})
-        ran = hextasks_each("serve", runs=[(cwd, {"PORT": "0", **settings}) for cwd, settings in runs.values()])
+        ran = forked_each("serve", runs=[(cwd, {"PORT": "0", **settings}) for cwd, settings in runs.values()])
     assert all(f"port {port}" in each.stderr for each in ran[-2:])
     assert list((folder / "taken").iterdir()) == []
     return dict(zip(runs, ran, strict=True))

@@ -13,7 +13,7 @@ import pytest
 from adapters.postgres import Database, migrate
 from adapters.postgres.dsn import connect_arguments
 from adapters.postgres.privileges import NEEDED
-from tests.cli.processes import command, hextasks, said
+from tests.cli.processes import command, forked, said
 from tests.databases import Server, patient
 from tests.http.wire import assert_problem
 from tests.services import SECRET, Client, running_service
@@ -126,7 +126,7 @@ async def test_a_start_is_rejected_and_doctor_prints_the_grant(
 ) -> None:
     settings = {"DATABASE_URL": restricted.url, "ENVIRONMENT": "production", "JWT_SECRET": SECRET, "PORT": "0"}
     await restricted.execute(f"REVOKE ALL {place} FROM {restricted.role}")
-    rejected = hextasks("serve", cwd=tmp_path, **settings)
+    rejected = forked("serve", cwd=tmp_path, **settings)
     assert (rejected.returncode, "Traceback" in rejected.stderr) == (1, False)
     found = command("doctor", cwd=tmp_path, **settings)
     assert found.returncode == 1

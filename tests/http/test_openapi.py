@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 
+from adapters.tokens import issue_token
 from domain import TASK_FIELDS, InvalidText
-from tests.browser import Browser, needs_chromium
+from tests.browser import Browser, Tab, needs_chromium
 from tests.fields import REJECTED, RULES
 from tests.http.wire import STATUS, dereferenced, raw
-from tests.services import Service, running_service
+from tests.services import SECRET, Service, running_service
 
 ANY = {414, 431, 500, 503}
 ALWAYS = ANY | {400, 401, 403}
@@ -55,6 +56,16 @@ def document(service: Service) -> Any:
     assert "json" in answer.headers["content-type"]
     assert len(answer.content) < 60_000
     return dereferenced(answer.json())
+
+
+@pytest.fixture(scope="module")
+def docs(service: Service, browser: Browser) -> Iterator[Tab]:
+    """The page with the documentation, which takes a second to load."""
+    tab = browser.open(f"{service.url}/docs")
+    tab.until("document.querySelectorAll('.opblock').length", len(OPERATIONS))
+    yield tab
+    assert not tab.errors
+    tab.close()
 
 
 def resolved(document: Any, schema: Any) -> Any:
@@ -201,32 +212,22 @@ class TestPage:
         assert not re.findall(r"""(?:https?:)?//[\w-]+\.[\w.-]+""", page.text)
 
     @needs_chromium
-    def test_a_token_fills_in_its_user(self, service: Service, browser: Browser) -> None:
-        with service.client("auth0|Zoë") as zoe:
-            tab = browser.open(f"{service.url}/docs")
-            tab.until("document.querySelectorAll('.opblock').length", len(OPERATIONS))
-            token = zoe.headers["Authorization"].removeprefix("Bearer ")
-            tab.evaluate("document.querySelector('.btn.authorize').click()")
-            tab.until("Boolean(document.querySelector('.auth-container input'))")
-            tab.evaluate("document.querySelector('.auth-container input').focus()")
-            tab.type(token)
-            tab.evaluate("document.querySelector('.auth-btn-wrapper .authorize').click()")
-            tab.evaluate("document.querySelector('#operations-tasks-listTasks .opblock-summary-control').click()")
-            shown = "document.querySelector('#operations-tasks-listTasks [placeholder=user_id]')?.value"
-            tab.until(shown, "auth0|Zoë")
-            assert not tab.errors
-            tab.close()
-
-    @needs_chromium
-    def test_a_browser_shows_the_operations(self, service: Service, browser: Browser) -> None:
-        tab = browser.open(f"{service.url}/docs")
-        tab.until("document.querySelectorAll('.opblock').length", len(OPERATIONS))
-        page = tab.evaluate("document.documentElement.outerHTML")
-        assert not tab.errors
-        tab.close()
+    def test_a_browser_shows_the_operations(self, docs: Tab) -> None:
+        page = docs.evaluate("document.documentElement.outerHTML")
         shown = re.findall(r'class="opblock opblock-(\w+)', page)
         assert sorted(shown) == sorted(method for _, method in OPERATIONS)
         for words in ("View all personal tasks", "Create a task", "Complete a task", "Authorize"):
             assert words in page
         for loaded in re.findall(r"""<(?:script|img|link|iframe)[^>]*?(?:src|href)="([^"]*)""", page):
             assert loaded.startswith(("/", "data:", "./")), loaded
+
+    @needs_chromium
+    def test_a_token_fills_in_its_user(self, docs: Tab) -> None:
+        docs.evaluate("document.querySelector('.btn.authorize').click()")
+        docs.until("Boolean(document.querySelector('.auth-container input'))")
+        docs.evaluate("document.querySelector('.auth-container input').focus()")
+        docs.type(issue_token(SECRET, "auth0|Zoë"))
+        docs.evaluate("document.querySelector('.auth-btn-wrapper .authorize').click()")
+        docs.evaluate("document.querySelector('#operations-tasks-listTasks .opblock-summary-control').click()")
+        shown = "document.querySelector('#operations-tasks-listTasks [placeholder=user_id]')?.value"
+        docs.until(shown, "auth0|Zoë")

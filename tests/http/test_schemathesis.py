@@ -16,6 +16,8 @@ from tests.databases import STORAGES
 from tests.services import SECRET, Service
 
 HERE = Path(__file__).parent
+TABLES = HERE.parents[1] / ".hypothesis" / "unicode_data"
+"""The tables of characters that Hypothesis has made for these tests, which takes it a second."""
 
 
 # On PostgreSQL alone, to which odd input is a matter, too; that memory behaves alike is what the contract suite proves.
@@ -26,6 +28,9 @@ def test_the_service_conforms_to_its_document(service: Service, tmp_path: Path) 
         for user in ("owner", "stranger")
     ]
     (tmp_path / "tokens.json").write_text(json.dumps({"auth": users}))
+    TABLES.mkdir(parents=True, exist_ok=True)
+    (tmp_path / ".hypothesis").mkdir()
+    (tmp_path / ".hypothesis" / "unicode_data").symlink_to(TABLES)
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
         f"--config-file={HERE / 'schemathesis.toml'}",
