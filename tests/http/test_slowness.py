@@ -109,7 +109,7 @@ def test_a_request_behind_an_unread_response_is_read_when_the_response_has_been(
     with hasty.client() as ada, connected(hasty) as connection:
         request = post(ada, b'{"title": "patient"}', 20)
         connection.sendall(asset * 8 + request[:-rest])
-        time.sleep(1.5 * hasty.app.limits.request_seconds)
+        time.sleep(3 * hasty.app.limits.request_seconds)
         received = 0
         while received < 8 * size and (more := connection.recv(1 << 20)):
             received += len(more)
