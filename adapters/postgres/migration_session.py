@@ -164,10 +164,10 @@ async def _session(connection: asyncpg.Connection) -> AsyncIterator[AsyncConnect
     async with engine.connect() as session:
         try:
             yield session
-        except BaseException:
-            connection.terminate()  # the server rolls back, and no response is waited for
+            await session.rollback()  # fails if the connection was lost in a transaction
+        finally:
+            connection.terminate()  # to close it would wait for the server without a limit
             await session.invalidate()
-            raise
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -85,7 +85,7 @@ async def test_a_start_ends_whenever_the_wire_goes_silent_and_succeeds_when_it_i
         with monkeypatch.context() as patch:
             patch.setattr(migration_watch, "HEARTBEAT_SECONDS", DEADLINE_SECONDS)  # their number differs
             await storage.start()
-        pieces = wire.forwarded - 2  # of the end of a connection, for which nothing waits
+        pieces = wire.forwarded
         await storage.close()
         for moment in {*range(0, pieces, pieces // 8), *range(pieces - 8, pieces)}:
             storage = await new_storage(0.3)
@@ -114,6 +114,16 @@ async def test_a_migration_that_is_cancelled_while_the_wire_is_silent_ends(empty
         migration.cancel()
         await asyncio.wait([migration], timeout=DEADLINE_SECONDS)
         assert migration.cancelled()
+        await database.close()
+
+
+async def test_the_end_of_a_migration_waits_for_no_response(empty_url: str) -> None:
+    async with wired(empty_url) as (wire, url):
+        database = patient(url)
+        async with asyncio.timeout(DEADLINE_SECONDS), session.migration_session(database) as migrating:
+            await migrating.execute(text("CREATE TABLE done ()"))
+            await migrating.commit()
+            wire.cut()
         await database.close()
 
 
