@@ -173,7 +173,7 @@ class TestBlocked:
         self, transaction: Transaction, ada: UserTasks, outside: UserTasks, other: AsyncConnection, pool: Any
     ) -> None:
         await order(transaction, ada)
-        async with open_tasks(transaction, timeout=0.05) as tasks:
+        async with open_tasks(transaction, timeout=0.5) as tasks:  # of the undoing, too
             with pytest.raises(StorageUnavailable):
                 await tasks.of(ada.user_id).create("Buy milk")
         await other.commit()
