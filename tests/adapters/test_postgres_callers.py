@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from adapters.postgres import Database, PostgresTaskRepository, Statement
+from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, Statement
 from adapters.postgres.callers import CALLERS, CallerObserver
 from hextasks.testing.contract.calls import a_task, add
 from tests.databases import Server, migrated
+from tests.patience import DATABASE_TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.database
 Result = TypeVar("Result")
@@ -31,7 +32,8 @@ async def noted() -> Noted:
 
 @pytest.fixture
 async def tasks(server: Server, noted: Noted) -> AsyncIterator[PostgresTaskRepository]:
-    database = Database(await migrated(server), observers=(noted,))
+    settings = PoolSettings(timeout=DATABASE_TIMEOUT_SECONDS)
+    database = Database(await migrated(server), settings, observers=(noted,))
     yield PostgresTaskRepository(database)
     await database.close()
 

@@ -34,7 +34,7 @@ async def test_two_schemas_in_one_database_are_two_services(empty_url: str, owne
         assert in_green.get("/health/ready").status_code == 200
     in_other = "SELECT epoch, value FROM green.task_counters"
     before = await owner.fetch(in_other)
-    database = Database(empty_url, schema="blue")
+    database = patient(empty_url, "blue")
     assert await renew_epochs(database) == 1
     assert await owner.fetch(in_other) == before
     await alembic(database, command.check)
@@ -97,7 +97,7 @@ async def test_a_database_has_one_schema(empty_url: str) -> None:
     for schema in ("", "Blue", "1st", "blue-green", 'b"l', "blue.green", "pg_blue", "b" * 64, "blau\n", "bläu"):
         with pytest.raises(ValueError, match="1 to 63 lower-case letters"):
             Database(empty_url, schema=schema)
-    database = Database(empty_url, schema="select")  # a reserved word
+    database = patient(empty_url, "select")  # a reserved word
     with pytest.raises(ValueError, match="has its schema"):
         await migrate(database, schema="blue")
     with pytest.raises(TypeError, match="not NoneType"):
