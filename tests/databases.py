@@ -50,7 +50,7 @@ def running_server() -> Iterator[str]:
         with tempfile.TemporaryDirectory() as name:
             folder = with_cluster(Path(name))
             with (folder / "data" / "postgresql.auto.conf").open("a") as settings:
-                settings.write("fsync = off\nfull_page_writes = off\nautovacuum = off\n")  # it need not survive for long
+                settings.write("fsync = off\nfull_page_writes = off\nautovacuum = off\n")  # it lives minutes
             with EmbeddedPostgres(folder).running() as url:
                 yield url
 
