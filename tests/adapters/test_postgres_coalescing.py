@@ -156,7 +156,7 @@ async def test_numbers_are_committed_in_order(
         PostgresTaskRepository(database, coalescing=mode),
         PostgresTaskRepository(another, coalescing=other),
     ]
-    written = asyncio.Event()
+    written, looked = asyncio.Event(), asyncio.Event()
 
     async def look() -> int:
         looks = 0
@@ -164,11 +164,15 @@ async def test_numbers_are_committed_in_order(
             for row in await fetch(database, SEEN):
                 assert row["numbers"] == [*range(1, row["value"] + 1)], row["user_id"]
             looks += 1
+            if looks > 3:
+                looked.set()
         return looks
 
     async def write(tasks: PostgresTaskRepository, user: str) -> None:
-        for _ in range(12):
+        for _ in range(11):
             await tasks.add(a_task(user_id=user))
+        await asyncio.wait([asyncio.create_task(looked.wait()), looking], return_when=asyncio.FIRST_COMPLETED)
+        await tasks.add(a_task(user_id=user))
 
     looking = asyncio.create_task(look())
     await asyncio.gather(*(write(tasks, user) for tasks in repositories for user in USERS for _ in range(4)))
