@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -89,11 +89,15 @@ async def test_a_statement_cancelled_after_its_preparation_holds_no_lock(source:
 
 
 async def test_lost_connections_are_replaced(source: Any, ada: UserTasks, pool: "asyncpg.Pool[Any]") -> None:
+    opened: list[asyncpg.Connection] = []
+    if isinstance(source, AsyncEngine):
+        event.listen(source.sync_engine, "connect", lambda adapted, _: opened.append(adapted.driver_connection))
     await asyncio.gather(*(ada.list() for _ in range(5)))
     await pool.execute(f"SELECT pg_terminate_backend(pid) {SESSIONS}", OURS)
 
     async def is_over() -> bool:
-        is_noticed = isinstance(source, AsyncEngine) or source.get_size() == 0
+        is_engine = isinstance(source, AsyncEngine)
+        is_noticed = all(each.is_closed() for each in opened) if is_engine else source.get_size() == 0
         return is_noticed and not await pool.fetchval(f"SELECT count(*) {SESSIONS}", OURS)
 
     await until(is_over)
