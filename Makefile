@@ -30,7 +30,7 @@ serve: $(SERVED)  ## Run the service; settings come from the environment and .en
 test: $(READY)  ## Run every test and check the coverage
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory .clients/.ready || echo 'Without the tools, the tests of tests/http/test_clients.py are skipped'; fi
 	@rm -f .coverage*
-	.venv/bin/coverage run -m pytest -n 3 --dist worksteal $(PYTEST_ARGS)
+	.venv/bin/coverage run -m pytest -n 4 --dist worksteal $(PYTEST_ARGS)
 	@.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report --include='domain/*,application/*' --fail-under=100
 	.venv/bin/coverage report --omit='domain/*,application/*' --fail-under=90

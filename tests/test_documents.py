@@ -141,7 +141,7 @@ def test_the_second_command_of_the_quick_start_runs_every_test() -> None:
     second = blocks("README.md", "shell")[1]
     command, environment = [*second.split(), "--dry-run"], {"PATH": os.environ["PATH"]}
     dry = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    assert re.search(r"-m pytest -n 3 --dist worksteal\s*$", dry.stdout, re.MULTILINE), "with nothing deselected"
+    assert re.search(r"-m pytest -n 4 --dist worksteal\s*$", dry.stdout, re.MULTILINE), "with nothing deselected"
     assert second.strip() in (ROOT / ".ci/run").read_text().splitlines()
 
 
