@@ -1,16 +1,14 @@
 """Opens connections: to the host that accepts writes, with prepared statements only where a pooler keeps them."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
 import asyncpg
 
 from adapters.postgres.dsn import connect_arguments, each_host
-
-HEAD_START_SECONDS = 0.25
-"""How long a host may take to answer before the next one is tried, too."""
+from adapters.postgres.hosts import Hosts
 
 # A pooler answers with a process number of its own, because several processes of the server serve one connection. A
 # simple query, so that nothing is prepared; its result is the command tag.
@@ -28,23 +26,21 @@ KEEPS = "a pooler that keeps prepared statements"
 KEEPS_NONE = "a pooler that keeps no prepared statements"
 PROBES = 5
 
-_Arguments = dict[str, Any]
-
 
 class Connector:
     """Opens connections to the database of one URL."""
 
-    def __init__(self, url: str, *, timeout: float) -> None:
+    def __init__(self, url: str, *, timeout: float, on_move: Callable[[float], None]) -> None:
         """Take a URL as providers show it, and the seconds that opening may take unless the URL has them.
 
-        Raises ValueError for any other URL.
+        `on_move` is that of the Hosts. Raises ValueError for any other URL.
         """
         # Statements stay prepared as long as their connection is open. By default asyncpg forgets them after five
         # minutes, which costs two round trips for each.
         arguments = {"max_cached_statement_lifetime": 0, "server_settings": _TIMES, **connect_arguments(url)}
         arguments["timeout"] = self._timeout = arguments.get("timeout") or timeout
-        self._hosts = each_host(arguments)
-        """The arguments for each host; the one that was connected last stands first."""
+        self._hosts = Hosts(each_host(arguments), on_move)
+        self._options: dict[str, int] = {}
         self._examines = "statement_cache_size" not in arguments
         self.pooler = "" if arguments.get("statement_cache_size", 1) else KEEPS_NONE
         """The pooler that the last connection leads through, in words; empty if there is none."""
@@ -52,13 +48,13 @@ class Connector:
     async def connect(self) -> asyncpg.Connection:
         """Open a connection. Raises the driver's errors, and TimeoutError."""
         async with asyncio.timeout(self._timeout):
-            connection = await self._open()
+            connection = await self._hosts.connect(**self._options)
             try:
                 if self._examines and not await self._keeps_statements(connection):
                     connection.terminate()
                     self._examines = False
-                    self._hosts = [{**host, "statement_cache_size": 0} for host in self._hosts]
-                    return await self._open()
+                    self._options = {"statement_cache_size": 0}
+                    return await self._hosts.connect(**self._options)
                 if not self.pooler:  # behind one, sessions may have the settings of other clients
                     await connection.set_type_codec(
                         "timestamptz", schema="pg_catalog", encoder=datetime.isoformat, decoder=datetime.fromisoformat
@@ -67,13 +63,6 @@ class Connector:
             except BaseException:
                 connection.terminate()
                 raise
-
-    async def _open(self) -> asyncpg.Connection:
-        if len(self._hosts) == 1:
-            return await asyncpg.connect(**self._hosts[0])
-        connection, chosen = await _connect_first(self._hosts)
-        self._hosts = sorted(self._hosts, key=lambda host: host["dsn"] != chosen["dsn"])
-        return connection
 
     async def _keeps_statements(self, connection: asyncpg.Connection) -> bool:
         """Return whether what is prepared on a connection stays there.
@@ -98,37 +87,3 @@ async def are_shared(first: asyncpg.Connection, second: asyncpg.Connection) -> b
     """
     seen = [await connection.fetchval("SELECT pg_backend_pid()") for connection in (first, second) * PROBES]
     return len({*seen[::2]}) > 1 or not {*seen[::2]}.isdisjoint(seen[1::2])
-
-
-async def _connect_first(hosts: list[_Arguments]) -> tuple[asyncpg.Connection, _Arguments]:
-    """Connect to the first host that fits, and return its arguments, too. Raises the error of a host that is at fault.
-
-    The next host is tried as soon as one fails, or after its head start: a machine without power refuses nothing.
-    """
-    waiting = [*reversed(hosts)]
-    attempts: dict[asyncio.Task[asyncpg.Connection], _Arguments] = {}
-    failure: BaseException | None = None
-    try:
-        while waiting or attempts:
-            if waiting:
-                host = waiting.pop()
-                attempts[asyncio.create_task(asyncpg.connect(**host))] = host
-            head_start = HEAD_START_SECONDS if waiting else None
-            done, _ = await asyncio.wait(attempts, timeout=head_start, return_when=asyncio.FIRST_COMPLETED)
-            for attempt in done:
-                host = attempts.pop(attempt)
-                error = attempt.exception()
-                if not error:
-                    return attempt.result(), host
-                if not failure or not isinstance(error, asyncpg.TargetServerAttributeNotMatched):  # a sound standby
-                    failure = error
-        raise failure or AssertionError("there is no host")
-    finally:
-        for attempt in attempts:
-            attempt.add_done_callback(_discard)
-            attempt.cancel()
-
-
-def _discard(attempt: "asyncio.Task[asyncpg.Connection]") -> None:
-    if not attempt.cancelled() and not attempt.exception():
-        attempt.result().terminate()

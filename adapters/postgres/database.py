@@ -39,7 +39,7 @@ class Database(StatementExecutor):
         pool = pool or PoolSettings()
         super().__init__(timeout=pool.timeout, schema=schema, observers=observers)
         self.schema = schema
-        self._connector = Connector(url, timeout=pool.timeout)
+        self._connector = Connector(url, timeout=pool.timeout, on_move=lambda began: self.pool.renew(began))
         self.pool = Pool(self.connect, pool)
 
     async def connect(self) -> asyncpg.Connection:

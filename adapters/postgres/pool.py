@@ -122,7 +122,7 @@ class Pool:
                 isinstance(error, asyncpg.ReadOnlySQLTransactionError)
                 and lent.lent_at > self._renewed_at + RENEWAL_PAUSE_SECONDS
             ):
-                self._renew(lent.lent_at)
+                self.renew(lent.lent_at)
             if isinstance(error, asyncio.CancelledError):
                 task = asyncio.get_running_loop().create_task(self._clean(lent))
                 self._cleaning.add(task)
@@ -142,7 +142,15 @@ class Pool:
 
     def close(self) -> None:
         """Terminate the connections that are not in use now, and the others as soon as they are released."""
-        self._renew(inf)
+        self.renew(inf)
+
+    def renew(self, opened_before: float) -> None:
+        """Have every connection that was opened before a time replaced before its next use."""
+        self._renewed_at = max(self._renewed_at, opened_before)
+        old = [lent for lent in self._idle if lent.opened_at < self._renewed_at]
+        self._idle = [lent for lent in self._idle if lent.opened_at >= self._renewed_at]
+        for lent in old:
+            lent.connection.terminate()
 
     async def _acquire_slot(self, deadline: float, *, at_once: bool) -> PooledConnection | None:
         """Wait until one more connection may be in use; return an idle one, or None when it has to be opened."""
@@ -222,16 +230,8 @@ class Pool:
                 if lent.opened_at >= self._renewed_at:  # no connection was lost meanwhile
                     return True
             except TimeoutError:
-                self._renew(now)  # a server that stopped answering does so on the other connections, too
+                self.renew(now)  # a server that stopped answering does so on the other connections, too
             except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
                 pass
         lent.connection.terminate()  # without a handshake, to which a lost server would not respond
         return False
-
-    def _renew(self, opened_before: float) -> None:
-        """Have every connection that was opened before a time replaced before its next use."""
-        self._renewed_at = max(self._renewed_at, opened_before)
-        old = [lent for lent in self._idle if lent.opened_at < self._renewed_at]
-        self._idle = [lent for lent in self._idle if lent.opened_at >= self._renewed_at]
-        for lent in old:
-            lent.connection.terminate()

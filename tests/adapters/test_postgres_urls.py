@@ -1,10 +1,8 @@
 """Database URLs as providers show them, and the resulting arguments for asyncpg."""
 
-import socket
 import ssl
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -14,8 +12,6 @@ from adapters.postgres import Database, PoolSettings
 from adapters.postgres.dsn import _KNOWN, connect_arguments, each_host
 from adapters.postgres.statement import Statement
 from application import StorageUnavailable
-from tests.databases import patient
-from tests.wires import wired
 
 
 @pytest.mark.parametrize(
@@ -147,28 +143,3 @@ async def test_the_driver_takes_whatever_is_not_rejected(
     with pytest.raises(StorageUnavailable):  # there is no server
         await database.fetch(Statement(name="nothing", sql="SELECT 1", is_read=True))
     await database.close()
-
-
-@pytest.mark.database
-async def test_of_several_hosts_one_that_accepts_writes_is_chosen(server_url: str) -> None:
-    async with wired(server_url) as (_, url):
-        user, _, host = urlsplit(url).netloc.rpartition("@")
-        database = patient(urlsplit(url)._replace(netloc=f"{user}@127.0.0.1:1,{host}").geturl())
-        connection = await database.connect()
-        assert await connection.fetchval("SHOW transaction_read_only") == "off"
-        await connection.close()
-
-
-@pytest.mark.database
-async def test_a_silent_host_is_left_out_once_another_one_has_answered(server_url: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.setblocking(False)
-        async with wired(server_url) as (_, url):
-            user, _, host = urlsplit(url).netloc.rpartition("@")
-            hosts = f"127.0.0.1:{silent.getsockname()[1]},{host}"
-            database = patient(urlsplit(url)._replace(netloc=f"{user}@{hosts}").geturl())
-            for _ in range(2):
-                await (await database.connect()).close()
-        silent.accept()[0].close()
-        with pytest.raises(BlockingIOError):
-            silent.accept()
