@@ -18,8 +18,8 @@ _IS_DIRECT = "SELECT WHERE pg_backend_pid() = {pid}"
 _NAME = "hextasks_pooler"
 _IS_RENAMED = "SELECT NOT EXISTS (SELECT FROM pg_prepared_statements WHERE name = $1)"
 
-# How a session writes times as text: as `datetime.fromisoformat` reads them. To read them takes a quarter of the time
-# that the driver takes for their binary form, and the server writes them as fast.
+# How a session writes times as text: as `datetime.fromisoformat` reads them, faster than the driver reads their binary
+# form (docs/explanation/performance.md).
 _TIMES = {"TimeZone": "UTC", "DateStyle": "ISO"}
 
 KEEPS = "a pooler that keeps prepared statements"

@@ -59,7 +59,7 @@ class Database(StatementExecutor):
             return await are_shared(connection, other)
 
     async def _fetch_once(self, sql: str, arguments: Sequence[Any], deadline: float) -> list[asyncpg.Record]:
-        lent = self.pool.take() or await self.pool.acquire(deadline)
+        lent = self.pool.take() or await self.pool.acquire(deadline - self.timeout / 2)
         try:
             rows: list[asyncpg.Record] = await lent.connection.fetch(sql, *arguments)
         except BaseException as error:
@@ -78,7 +78,7 @@ class Database(StatementExecutor):
         with storage_errors:
             deadline = loop.time() + self.timeout
             with Deadline(loop, deadline):
-                lent = await self.pool.acquire(deadline, at_once=at_once)
+                lent = await self.pool.acquire(deadline - self.timeout / 2, at_once=at_once)
             try:
                 yield lent.connection
             except BaseException as error:

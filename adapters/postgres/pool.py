@@ -88,14 +88,13 @@ class Pool:
         lent.lent_at = now
         return lent
 
-    async def acquire(self, deadline: float, *, at_once: bool = False) -> PooledConnection:
+    async def acquire(self, overflow_at: float, *, at_once: bool = False) -> PooledConnection:
         """Lend a live connection, waiting for it, pinging or opening it as needed.
 
-        The deadline is that of the caller's statement, of the event loop's clock. It tells how long the caller has
-        waited before, and ends nothing here. `at_once` opens one beyond `size` without waiting first. Raises what
+        One beyond `size` is opened when `overflow_at` has come, by the event loop's clock, or `at_once`. Raises what
         opening raises.
         """
-        lent = await self._acquire_slot(deadline, at_once=at_once)
+        lent = await self._acquire_slot(overflow_at, at_once=at_once)
         try:
             if lent is None or not await self._is_alive(lent):
                 lent = None
@@ -152,7 +151,7 @@ class Pool:
         for lent in old:
             lent.connection.terminate()
 
-    async def _acquire_slot(self, deadline: float, *, at_once: bool) -> PooledConnection | None:
+    async def _acquire_slot(self, overflow_at: float, *, at_once: bool) -> PooledConnection | None:
         """Wait until one more connection may be in use; return an idle one, or None when it has to be opened."""
         settings = self._settings
         if self._in_use < (self.limit if at_once else settings.size):
@@ -161,7 +160,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[PooledConnection | None] = loop.create_future()
         self._waiters.append(waiter)
-        overflow_timer = loop.call_at(deadline - settings.timeout / 2, self._allow_overflow, waiter)
+        overflow_timer = loop.call_at(overflow_at, self._allow_overflow, waiter)
         try:
             return await waiter
         except asyncio.CancelledError:

@@ -11,7 +11,7 @@ import pytest
 from adapters.postgres.dsn import connect_arguments, each_host
 from adapters.postgres.hosts import Hosts
 from tests.databases import patient
-from tests.patience import until
+from tests.patience import DEADLINE_SECONDS, until
 from tests.wires import Wire, free_port, wired
 
 pytestmark = pytest.mark.database
@@ -69,7 +69,7 @@ async def test_one_that_comes_back_while_a_connection_is_opened_is_left_out(
     old.restore(and_deliver=True)
     connections.append(await late)
     old.cut()
-    assert [await one.fetchval("SELECT 1") for one in connections[1:]] == [1, 1]
+    assert [await one.fetchval("SELECT 1", timeout=DEADLINE_SECONDS) for one in connections[1:]] == [1, 1]
     for one in connections:
         one.terminate()
 
