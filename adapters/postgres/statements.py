@@ -82,11 +82,14 @@ def _next_number(*conditions: Any) -> CTE:
 
 
 def _add() -> Statement:
+    # Both are judged in one snapshot: while another transaction removes the task, its deletion is not visible yet.
+    exists_already = exists(select(1).select_from(tasks).where(*_this_task))
     was_removed = exists(
         select(1).where(task_tombstones.c.user_id == _given["user_id"], task_tombstones.c.task_id == _given["id"])
     )
     first = postgresql.insert(task_counters).from_select(
-        [task_counters.c.user_id, task_counters.c.value], select(_given["user_id"], ONE).where(~was_removed)
+        [task_counters.c.user_id, task_counters.c.value],
+        select(_given["user_id"], ONE).where(~exists_already, ~was_removed),
     )
     counter = (
         first.on_conflict_do_update(
