@@ -108,5 +108,9 @@ class Calls:
             return [None] * len(calls)
         except asyncpg.PostgresError:  # because of one of the calls
             return [None] * len(calls)
+        except Exception:  # a row cannot be decoded, for example one with the time -infinity
+            if not operation.together.is_read:
+                raise  # it may have been carried out
+            return [None] * len(calls)
         found = {(row["user_id"], row["id"]): row for row in rows}
         return [operation.outcome(found.get((call.user_id, call.task_id))) for call in calls]
