@@ -59,8 +59,8 @@ class Calls:
             searches = Direct(self._search, timeout=database.timeout)
         else:
             writes = shared_calls(self._run_together if self._is_shared else None, self._run_alone)
-            # One user's searches, which may each read all of the user's tasks, run one after another.
-            searches = coalescer(None, self._search, is_read=True, mixes_users=False)
+            # One user's searches, which may each read all of the user's tasks, run one after another, as writes do.
+            searches = coalescer(None, self._search, mixes_users=False)
         self.write, self._searched = writes.call, searches.call
         kinds = {"read": self._reads, "write": writes}
         self.coalescers = {kind: each for kind, each in kinds.items() if isinstance(each, Coalescer)}
@@ -73,7 +73,10 @@ class Calls:
         return self._get_alone(user_id, task_id)
 
     def search(self, statement: Statement, user_id: str, arguments: Sequence[Any]) -> Awaitable[list[asyncpg.Record]]:
-        """Return the rows of a statement, of which one runs at a time for each user. Raises StorageUnavailable."""
+        """Return the rows of a statement, of which one runs at a time for each user.
+
+        Raises TaskContended after a long wait for others, and StorageUnavailable.
+        """
         return self._searched(statement, user_id, NO_ID, tuple(arguments))
 
     async def _get_alone(self, user_id: str, task_id: UUID) -> asyncpg.Record | None:
