@@ -119,8 +119,8 @@ def _remove() -> Statement:
     removed_at = bindparam("removed_at", type_=task_tombstones.c.removed_at.type)
     row = select(_given["user_id"], gone.c.id, counter.c.value, removed_at)
     tombstone = insert(task_tombstones).from_select([*task_tombstones.c], row)
-    buried = tombstone.returning(task_tombstones.c.version).cte("buried")
-    return Statement.compiled("task_remove", select(buried.c.version, counter.c.epoch))
+    tombstones = tombstone.returning(task_tombstones.c.version).cte("tombstones")
+    return Statement.compiled("task_remove", select(tombstones.c.version, counter.c.epoch))
 
 
 @cache
