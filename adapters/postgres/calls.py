@@ -13,7 +13,7 @@ from adapters.postgres.call_queue import Call
 from adapters.postgres.coalescing import Coalescer, Direct
 from adapters.postgres.errors import DID_NOTHING, copied, fault
 from adapters.postgres.executor import Executor
-from adapters.postgres.operations import Operation, added, read, written
+from adapters.postgres.operations import SharedOperation, added, read, written
 from adapters.postgres.shared_statements import shared_statements
 from adapters.postgres.statement import Statement
 from adapters.postgres.statements import ADD, GET, REMOVE, SAVE
@@ -41,11 +41,11 @@ class Calls:
         self._database = database
         one_user = coalescing == "user"
         shared = shared_statements(one_user=one_user)
-        self._get = Operation(GET, shared.get, read, one_user=one_user)
-        self.add = Operation(ADD, shared.add, added, one_user=one_user)
-        self.save = Operation(SAVE, shared.save, written, one_user=one_user)
-        self.remove = Operation(REMOVE, shared.remove, written, one_user=one_user)
-        self.apply = Operation(APPLY, APPLY, written, one_user=False)
+        self._get = SharedOperation(GET, shared.get, read, one_user=one_user)
+        self.add = SharedOperation(ADD, shared.add, added, one_user=one_user)
+        self.save = SharedOperation(SAVE, shared.save, written, one_user=one_user)
+        self.remove = SharedOperation(REMOVE, shared.remove, written, one_user=one_user)
+        self.apply = SharedOperation(APPLY, APPLY, written, one_user=False)
         self._is_shared = coalescing in ("all", "user")
         # One user at a time needs many statements at once, for which the pool has a bound of its own.
         most_under_way, enough = (sys.maxsize, 1) if one_user else (MOST_UNDER_WAY, ENOUGH_CALLS)
@@ -88,7 +88,7 @@ class Calls:
 
     async def _run_alone(self, call: Call) -> Any:
         """Run an operation's own statement, which waits for locks. None means that no row was read or written."""
-        operation: Operation = call.operation
+        operation: SharedOperation = call.operation
         try:
             rows = await self._database.fetch(operation.alone, call.arguments, deadline=call.deadline)
         except asyncpg.UniqueViolationError:
@@ -102,7 +102,7 @@ class Calls:
         return rows if operation is self.apply else rows[0] if rows else None
 
     async def _run_together(self, calls: Sequence[Call], deadline: float) -> Sequence[Any]:
-        operation: Operation = calls[0].operation
+        operation: SharedOperation = calls[0].operation
         try:
             rows = await self._database.fetch(operation.together, operation.arguments(calls), deadline=deadline)
         except StorageUnavailable as error:
