@@ -30,8 +30,8 @@ OPTIONS: dict[str, Any] = {
     "version_table": VERSION_TABLE,
     # CREATE INDEX CONCURRENTLY runs in none, and a lock on one table must not be kept while the next is waited for.
     "transaction_per_migration": True,
-    # Other tables beside ours are the host's.
     "on_version_apply": record,
+    # Other tables beside ours are the host's.
     "include_name": lambda name, kind, _: kind != "table" or name in TABLES,
 }
 
@@ -62,7 +62,7 @@ def print_sql() -> None:
 
 
 async def run_on_database_of_environment() -> None:
-    """Run it on the database of DATABASE_URL, in the schema of DATABASE_SCHEMA."""
+    """Run the alembic command on the database of DATABASE_URL, in the schema of DATABASE_SCHEMA."""
     if not (url := os.environ.get("DATABASE_URL")):
         raise CommandError(
             "set DATABASE_URL in the environment. For .env or the embedded PostgreSQL run: hextasks migrate"

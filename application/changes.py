@@ -38,21 +38,21 @@ class ChangePage:
         if len(changes) <= limit:
             return cls(changes=tuple(changes), next=state, has_more=False)
         page = tuple(changes[:limit])
-        next_ = replace(state, number=page[-1].version, walk=walk(since, state))
+        next_ = replace(state, number=page[-1].version, began=began(since, state))
         return cls(changes=page, next=next_, has_more=True)
 
     def steps(self, since: State) -> Iterator[tuple[Change, State]]:
         """Yield each change with the state after it, from which one can go on. `since` is the state before the page."""
-        began = self.next.walk if self.has_more else walk(since, self.next)
+        start = self.next.began if self.has_more else began(since, self.next)
         for change in self.changes[:-1]:
-            yield change, State(epoch=self.next.epoch, number=change.version, walk=began)
+            yield change, State(epoch=self.next.epoch, number=change.version, began=start)
         for change in self.changes[-1:]:
             yield change, self.next
 
 
-def walk(since: State, state: State) -> int:
+def began(since: State, state: State) -> int:
     """Return the number at which the first synchronization began that `since` is part of; 0 if it is part of none."""
-    return state.number if since == NOTHING else since.walk
+    return state.number if since == NOTHING else since.began
 
 
 def check_since(since: State, state: State, *, purged_to: int) -> None:
@@ -60,6 +60,6 @@ def check_since(since: State, state: State, *, purged_to: int) -> None:
 
     Raises StateExpired.
     """
-    newest = max(since.number, since.walk)
+    newest = max(since.number, since.began)
     if since != NOTHING and (since.epoch != state.epoch or newest > state.number or purged_to > newest):
         raise StateExpired

@@ -64,9 +64,9 @@ class IdempotencyKeyReused(ApplicationError):
 
 
 class TaskContended(ApplicationError):
-    """Concurrent writes of the same user took too long, or conflicted too often. Nothing was written."""
+    """Concurrent writes or searches of the same user took too long, or conflicted too often. Nothing was written."""
 
-    sentence = "Concurrent writes of the same user took too long; nothing was written."
+    sentence = "Concurrent requests of the same user took too long; nothing was written."
 
 
 class StorageUnavailable(ApplicationError):

@@ -19,7 +19,7 @@ class ListTasks:
     ) -> TaskPage:
         """Return a page. If the user's state still is the `known` one, it has that state and no tasks.
 
-        Raises NotOwner, StorageUnavailable.
+        Raises NotOwner, TaskContended for a text, StorageUnavailable.
         """
         only_own_tasks(actor=actor, user_id=user_id)
         return await self.tasks.list(user_id, page or PageRequest(), known=known)

@@ -19,7 +19,8 @@ class TaskRepository(Protocol):
     Each user has one counter with an epoch. Every write that changes something takes that user's next number, strictly
     greater than all before and never given twice in one epoch, though one may be left out, and the task carries the
     number of its last change as `version`. Numbers become visible in their order. A rejected write changes nothing.
-    A write raises TaskContended when too many writes of the same user are queued before it.
+    A write raises TaskContended when too many writes of the same user are queued before it; so does a search, which is
+    `list` with a text, behind other searches.
 
     Every method raises StorageUnavailable when the storage cannot be reached or does not respond in time; a read is
     then safe to repeat, a write may or may not have happened. It raises InvalidTask when a task's id is not a UUID.

@@ -27,7 +27,7 @@ class State:
     """48 random bits, chosen when the counter is made and whenever a backup was restored."""
     number: int
     """The number of the last change."""
-    walk: int = 0
+    began: int = 0
     """Between the pages of a first synchronization: the number of the last change before it; otherwise 0.
 
     Deletions up to that number concern tasks that the client never received.
@@ -36,7 +36,7 @@ class State:
     def __str__(self) -> str:
         """Return the token."""
         token = f"{self.epoch:012x}-{self.number}"
-        return f"{token}-{self.walk}" if self.walk else token
+        return f"{token}-{self.began}" if self.began else token
 
     @classmethod
     def parse(cls, token: str) -> Self:
@@ -44,8 +44,8 @@ class State:
         found = _TOKEN.fullmatch(token)
         if not found:
             raise InvalidState("sync_token_malformed", "Not a token of this service.", field="since")
-        epoch, number, walk = found.groups(default="0")
-        return cls(epoch=int(epoch, 16), number=int(number), walk=int(walk))
+        epoch, number, began = found.groups(default="0")
+        return cls(epoch=int(epoch, 16), number=int(number), began=int(began))
 
 
 NOTHING = State(epoch=0, number=0)

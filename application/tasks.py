@@ -114,7 +114,8 @@ class UserTasks:
     async def list(self, page: PageRequest | None = None, *, known: State | None = None) -> TaskPage:
         """Return a page of the tasks, newest first; without a request, the first 50.
 
-        If the user's state still is the `known` one, it has that state and no tasks. Raises StorageUnavailable.
+        If the user's state still is the `known` one, it has that state and no tasks. Raises TaskContended for a text,
+        StorageUnavailable.
         """
         return await self._tasks.list(actor=self.user_id, user_id=self.user_id, page=page, known=known)
 

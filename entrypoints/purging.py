@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from application import Purge, StorageUnavailable
+from application.purge import PURGE_BATCH
 
 INTERVAL_SECONDS = 300.0
 """On average. It is random, so that processes that were started together do not purge together."""
@@ -14,6 +15,8 @@ PAUSE_SECONDS = 0.1
 """Between two batches."""
 BUSY_PAUSE_SECONDS = 5.0
 """Between two batches while the service is not quiet, which a client that sends slowly can prevent."""
+FULL_PAUSE_SECONDS = 0.5
+"""Instead, after a full batch: the purge has to keep up with the writes, also under steady load."""
 
 _log = logging.getLogger("hextasks.storage")
 
@@ -41,8 +44,9 @@ async def _run(purge: Purge, check: Callable[[], Awaitable[None]], is_quiet: Cal
         pause = 0.0
         try:
             await check()
-            if await purge() > 0:
-                pause = PAUSE_SECONDS if is_quiet() else BUSY_PAUSE_SECONDS
+            if (purged := await purge()) > 0:
+                busy_pause = FULL_PAUSE_SECONDS if purged >= PURGE_BATCH else BUSY_PAUSE_SECONDS
+                pause = PAUSE_SECONDS if is_quiet() else busy_pause
         except StorageUnavailable:
             continue  # readiness reports it
         except Exception:

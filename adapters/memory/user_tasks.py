@@ -10,7 +10,7 @@ from uuid import UUID
 from adapters.memory.change_log import ChangeLog
 from adapters.memory.ordered import OrderedPlaces, place_of
 from application import NOTHING, Applied, ChangePage, Once, PageRequest, State, TaskPage
-from application.changes import check_since, walk
+from application.changes import began, check_since
 from domain import Task, search_key
 
 _ID_BITS = (1 << 128) - 1
@@ -95,7 +95,7 @@ class UserTasks:
         """Return a page of changes. Raises StateExpired."""
         state = self.state
         check_since(since, state, purged_to=self.purged_to)
-        found = self.log.after(since.number, limit + 1, removals_after=walk(since, state))
+        found = self.log.after(since.number, limit + 1, removals_after=began(since, state))
         return ChangePage.cut(found, limit=limit, since=since, state=state)
 
     def forget(self, task_id: UUID) -> None:

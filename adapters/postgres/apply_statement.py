@@ -96,7 +96,7 @@ APPLY = Statement(
         ) AS stored
         WHERE numbered.kind = 'keep'
     ),
-    buried AS (
+    tombstones AS (
         INSERT INTO task_tombstones (user_id, task_id, version, removed_at)
         SELECT $1, id, number, {_N["now"]}::timestamptz FROM gone
     ),

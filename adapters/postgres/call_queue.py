@@ -119,7 +119,7 @@ class CallQueue:
         return calls
 
     def is_behind(self, call: Call) -> bool:
-        """Whether a write that waits does so for others of its user."""
+        """Whether a call waits for others of its user, which reads do not have to."""
         return not self._is_read and (call.lane.is_under_way or call.lane.waiting[0] is not call)
 
     def _take_from(self, lane: Lane, calls: list[Call]) -> None:

@@ -13,7 +13,7 @@ from adapters.postgres.call_queue import Call
 from adapters.postgres.coalescing import Coalescer, Direct
 from adapters.postgres.errors import DID_NOTHING, copied, fault
 from adapters.postgres.executor import Executor
-from adapters.postgres.operations import Operation, added, read, written
+from adapters.postgres.operations import SharedOperation, added, read, written
 from adapters.postgres.shared_statements import shared_statements
 from adapters.postgres.statement import Statement
 from adapters.postgres.statements import ADD, GET, REMOVE, SAVE
@@ -41,11 +41,11 @@ class Calls:
         self._database = database
         one_user = coalescing == "user"
         shared = shared_statements(one_user=one_user)
-        self._get = Operation(GET, shared.get, read, one_user=one_user)
-        self.add = Operation(ADD, shared.add, added, one_user=one_user)
-        self.save = Operation(SAVE, shared.save, written, one_user=one_user)
-        self.remove = Operation(REMOVE, shared.remove, written, one_user=one_user)
-        self.apply = Operation(APPLY, APPLY, written, one_user=False)
+        self._get = SharedOperation(GET, shared.get, read, one_user=one_user)
+        self.add = SharedOperation(ADD, shared.add, added, one_user=one_user)
+        self.save = SharedOperation(SAVE, shared.save, written, one_user=one_user)
+        self.remove = SharedOperation(REMOVE, shared.remove, written, one_user=one_user)
+        self.apply = SharedOperation(APPLY, APPLY, written, one_user=False)
         self._is_shared = coalescing in ("all", "user")
         # One user at a time needs many statements at once, for which the pool has a bound of its own.
         most_under_way, enough = (sys.maxsize, 1) if one_user else (MOST_UNDER_WAY, ENOUGH_CALLS)
@@ -59,8 +59,8 @@ class Calls:
             searches = Direct(self._search, timeout=database.timeout)
         else:
             writes = shared_calls(self._run_together if self._is_shared else None, self._run_alone)
-            # One user's searches, which may each read all of the user's tasks, run one after another.
-            searches = coalescer(None, self._search, is_read=True, mixes_users=False)
+            # One user's searches, which may each read all of the user's tasks, run one after another, as writes do.
+            searches = coalescer(None, self._search, mixes_users=False)
         self.write, self._searched = writes.call, searches.call
         kinds = {"read": self._reads, "write": writes}
         self.coalescers = {kind: each for kind, each in kinds.items() if isinstance(each, Coalescer)}
@@ -73,7 +73,10 @@ class Calls:
         return self._get_alone(user_id, task_id)
 
     def search(self, statement: Statement, user_id: str, arguments: Sequence[Any]) -> Awaitable[list[asyncpg.Record]]:
-        """Return the rows of a statement, of which one runs at a time for each user. Raises StorageUnavailable."""
+        """Return the rows of a statement, of which one runs at a time for each user.
+
+        Raises TaskContended after a long wait for others, and StorageUnavailable.
+        """
         return self._searched(statement, user_id, NO_ID, tuple(arguments))
 
     async def _get_alone(self, user_id: str, task_id: UUID) -> asyncpg.Record | None:
@@ -85,7 +88,7 @@ class Calls:
 
     async def _run_alone(self, call: Call) -> Any:
         """Run an operation's own statement, which waits for locks. None means that no row was read or written."""
-        operation: Operation = call.operation
+        operation: SharedOperation = call.operation
         try:
             rows = await self._database.fetch(operation.alone, call.arguments, deadline=call.deadline)
         except asyncpg.UniqueViolationError:
@@ -99,7 +102,7 @@ class Calls:
         return rows if operation is self.apply else rows[0] if rows else None
 
     async def _run_together(self, calls: Sequence[Call], deadline: float) -> Sequence[Any]:
-        operation: Operation = calls[0].operation
+        operation: SharedOperation = calls[0].operation
         try:
             rows = await self._database.fetch(operation.together, operation.arguments(calls), deadline=deadline)
         except StorageUnavailable as error:
@@ -107,6 +110,10 @@ class Calls:
                 return [copied(error) for _ in calls]
             return [None] * len(calls)
         except asyncpg.PostgresError:  # because of one of the calls
+            return [None] * len(calls)
+        except Exception:  # a row cannot be decoded, for example one with the time -infinity
+            if not operation.together.is_read:
+                raise  # it may have been carried out
             return [None] * len(calls)
         found = {(row["user_id"], row["id"]): row for row in rows}
         return [operation.outcome(found.get((call.user_id, call.task_id))) for call in calls]

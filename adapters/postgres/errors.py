@@ -29,8 +29,8 @@ DID_NOTHING = frozenset({Fault.REJECTED, Fault.UNSENT})
 _BY_SQLSTATE = {
     "08": Fault.LOST,  # connection exception
     "25006": Fault.REJECTED,  # read-only transaction: the server was demoted; a new connection reaches its successor
-    "26000": Fault.UNSENT,  # no such prepared statement, or
-    "42P05": Fault.UNSENT,  # another one of that name: a pooler has begun to share connections
+    "26000": Fault.UNSENT,  # the prepared statement does not exist: a pooler has begun to share connections
+    "42P05": Fault.UNSENT,  # a prepared statement with this name exists: the same
     "28": Fault.UNAVAILABLE,  # invalid authorization: a wrong or rotated password
     "3D000": Fault.UNAVAILABLE,  # the database does not exist
     "40": Fault.REJECTED,  # transaction rollback: deadlock, serialization failure

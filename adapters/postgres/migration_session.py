@@ -5,6 +5,7 @@ no time limit. Instead the database is asked all the time whether the session st
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -43,7 +44,7 @@ _NEEDS_A_SESSION = (
     "a migration needs a connection of its own, but this pooler shares connections; run with the DATABASE_URL of the "
     "database itself, or of a pooler in session mode: hextasks migrate"
 )
-_one_at_a_time = asyncio.Lock()  # alembic keeps its context in module globals
+_one_at_a_time = threading.Lock()  # for all event loops, because alembic keeps its context in module globals
 
 
 async def upgrade(database: Database, lock_timeout: float) -> None:
@@ -94,11 +95,11 @@ async def migration_session(
     the schema, TimeoutError when the database stops responding, and the driver's own errors, those of the block
     included.
     """
-    async with _one_at_a_time:
+    async with _alone_in_process():
         connection = await database.connect()
         watch = Watch(database, connection)
         try:
-            if await database.shares(connection):  # and with it the lock and the settings
+            if await database.shares(connection):  # the migration lock and the settings would be shared, too
                 raise DatabaseNotReady(_NEEDS_A_SESSION)
             async with watch.running():
                 await watch.begin()
@@ -120,6 +121,16 @@ async def migration_session(
             raise cause from None
         finally:
             connection.terminate()
+
+
+@asynccontextmanager
+async def _alone_in_process() -> AsyncIterator[None]:
+    while not _one_at_a_time.acquire(blocking=False):  # noqa: ASYNC110  # an Event belongs to one event loop
+        await asyncio.sleep(LOCK_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        _one_at_a_time.release()
 
 
 async def _take_lock(connection: asyncpg.Connection, seconds: float, watch: Watch) -> None:

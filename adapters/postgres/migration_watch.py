@@ -59,7 +59,7 @@ class Watch:
         self.pid: int | None = None
         """The server process of the session, once it is known."""
         self.has_lost = False
-        """Whether the connection was terminated."""
+        """Whether the watch has terminated the connection, because the migration made no progress."""
         self.blocked_by = "another session"
         """The session that held the lock for which this one waited last."""
         self._database = database
@@ -98,7 +98,7 @@ class Watch:
                     break
                 self._note(rows[0]["blocked_by"])
             answered_at = loop.time()
-        if not self._connection.is_closed():  # as by the migration itself, when a statement has failed
+        if not self._connection.is_closed():  # the migration ends it itself when a statement has failed
             self.has_lost = True
             self._connection.terminate()
 

@@ -1,4 +1,7 @@
-"""Observers, which are notified of each statement at its end."""
+"""Observers, which are notified of each statement that `Executor.fetch` runs, at its end.
+
+Not of the one that examines the database for readiness, which no request waits for.
+"""
 
 from typing import Protocol
 

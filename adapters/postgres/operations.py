@@ -15,7 +15,7 @@ from domain import Task
 Outcome: TypeAlias = asyncpg.Record | ApplicationError | None
 
 
-class Operation:
+class SharedOperation:
     """The statements of an operation: the one for a single call, and the one for many."""
 
     __slots__ = ("_order", "_user_place", "alone", "outcome", "together")

@@ -82,11 +82,14 @@ def _next_number(*conditions: Any) -> CTE:
 
 
 def _add() -> Statement:
+    # Both are judged in one snapshot: while another transaction removes the task, its deletion is not visible yet.
+    exists_already = exists(select(1).select_from(tasks).where(*_this_task))
     was_removed = exists(
         select(1).where(task_tombstones.c.user_id == _given["user_id"], task_tombstones.c.task_id == _given["id"])
     )
     first = postgresql.insert(task_counters).from_select(
-        [task_counters.c.user_id, task_counters.c.value], select(_given["user_id"], ONE).where(~was_removed)
+        [task_counters.c.user_id, task_counters.c.value],
+        select(_given["user_id"], ONE).where(~exists_already, ~was_removed),
     )
     counter = (
         first.on_conflict_do_update(
@@ -116,8 +119,8 @@ def _remove() -> Statement:
     removed_at = bindparam("removed_at", type_=task_tombstones.c.removed_at.type)
     row = select(_given["user_id"], gone.c.id, counter.c.value, removed_at)
     tombstone = insert(task_tombstones).from_select([*task_tombstones.c], row)
-    buried = tombstone.returning(task_tombstones.c.version).cte("buried")
-    return Statement.compiled("task_remove", select(buried.c.version, counter.c.epoch))
+    tombstones = tombstone.returning(task_tombstones.c.version).cte("tombstones")
+    return Statement.compiled("task_remove", select(tombstones.c.version, counter.c.epoch))
 
 
 @cache

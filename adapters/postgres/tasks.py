@@ -159,7 +159,7 @@ class PostgresTaskRepository(TaskRepository):
         values = {
             "user_id": user_id,
             "number": since.number,
-            "removals_after": MAX_NUMBER if since == NOTHING else max(since.number, since.walk),
+            "removals_after": MAX_NUMBER if since == NOTHING else max(since.number, since.began),
             "limit": limit + 1,
         }
         rows = await self._database.fetch(CHANGES, CHANGES.arguments(values))

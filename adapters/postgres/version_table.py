@@ -63,7 +63,10 @@ async def record_earlier_revision(connection: asyncpg.Connection, schema: str | 
 
 
 def record_compatible_from(migration: "MigrationContext", revision: str) -> None:
-    """Record it beside the revision, in the transaction of a migration. The lock for the column is taken once."""
+    """Record `compatible_from` beside the revision, in the transaction of a migration.
+
+    The lock for the column is taken once.
+    """
     has_column = text(f"SELECT jsonb_exists(to_jsonb(v), 'compatible_from') FROM {VERSION_TABLE} AS v")  # noqa: S608
     if migration.as_sql or not (migration.connection and migration.connection.scalar(has_column)):
         migration.execute(f"ALTER TABLE {VERSION_TABLE} ADD COLUMN IF NOT EXISTS compatible_from varchar(32)")

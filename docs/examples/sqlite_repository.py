@@ -46,7 +46,7 @@ CHANGES = """
 SELECT version, document FROM tasks WHERE user_id = :user_id AND version > :since
 UNION ALL
 SELECT version, json_object('id', id, 'version', version) FROM tombstones
-WHERE user_id = :user_id AND version > max(:since, :walk)
+WHERE user_id = :user_id AND version > max(:since, :began)
 ORDER BY version LIMIT :limit
 """
 NEWER_THAN_ALL = ("~", "~")  # sorts after every time and every id
@@ -147,8 +147,8 @@ class SqliteTaskRepository(TaskRepository):
             state = self.tables.state(user_id)
             floor = self.tables.rows("SELECT max(purged_to) FROM counters WHERE user_id = ?", user_id)
             check_since(since, state, purged_to=floor[0][0] or 0)
-            walk = state.number if since == NOTHING else since.walk
-            named = {"user_id": user_id, "since": since.number, "walk": walk, "limit": limit + 1}
+            began = state.number if since == NOTHING else since.began
+            named = {"user_id": user_id, "since": since.number, "began": began, "limit": limit + 1}
             changes = [change_of(document) for _, document in self.tables.rows(CHANGES, named)]
             return ChangePage.cut(changes, limit=limit, since=since, state=state)
 

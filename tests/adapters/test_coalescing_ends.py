@@ -3,11 +3,15 @@
 import asyncio
 import gc
 import weakref
+from collections.abc import Sequence
+from typing import Any, get_args
 from uuid import UUID
 
+import asyncpg
 import pytest
 
-from application import StorageUnavailable, TaskContended
+from adapters.postgres import Coalescing, Executor, PostgresTaskRepository, Statement
+from application import PageRequest, StorageUnavailable, TaskContended
 from tests.adapters.coalesced import ADD, SAVE, Statements, outcomes
 
 
@@ -127,6 +131,31 @@ class TestDeadlines:
         assert [type(outcome) for outcome in await outcomes(*calls)] == [StorageUnavailable] * 2
         statements.end()
         await asyncio.sleep(0)
+
+    @pytest.mark.parametrize("coalescing", get_args(Coalescing))
+    async def test_a_search_queued_behind_the_same_user_raises_task_contended(self, coalescing: Coalescing) -> None:
+        database = StalledDatabase()
+        tasks = PostgresTaskRepository(database, coalescing=coalescing)
+        searches = [tasks.list(user, PageRequest(text="tea")) for user in ("ada", "ada", "grace", "ada")]
+        found = await asyncio.gather(*searches, return_exceptions=True)
+        assert [type(each) for each in found] == [StorageUnavailable, TaskContended, StorageUnavailable, TaskContended]
+        assert database.searches == 2
+        database.recovered.set()
+
+
+class StalledDatabase(Executor):
+    timeout = 0.1
+
+    def __init__(self) -> None:
+        self.recovered = asyncio.Event()
+        self.searches = 0
+
+    async def fetch(
+        self, statement: Statement, arguments: Sequence[Any] = (), *, deadline: float | None = None
+    ) -> list[asyncpg.Record]:
+        self.searches += 1
+        await self.recovered.wait()
+        return []
 
 
 @pytest.mark.slow

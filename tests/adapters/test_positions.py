@@ -13,7 +13,7 @@ from adapters.positions import MemoryPositions, SqlitePositions
 from application import PositionsInUse, PositionStore, Progress, SeenTask, State, TaskDeleted, TaskEvent
 from application.events import TaskRenamed
 
-STATE = State(epoch=2**48 - 1, number=7, walk=9)
+STATE = State(epoch=2**48 - 1, number=7, began=9)
 MILK, BREAD = UUID(int=1), UUID(int=2)
 SEEN = {
     MILK: SeenTask(title="e\u0301 \U0001f600 '; --", is_completed=True),

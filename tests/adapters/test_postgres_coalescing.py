@@ -104,6 +104,17 @@ class TestAStatementThatFails:
         saved = await asyncio.gather(*(save(tasks, renamed(task)) for task in stored))
         assert [task.version for task in saved] == [2, 2, 2]
 
+    @pytest.mark.parametrize("mode", ["all", "user", "off"])
+    async def test_a_row_that_cannot_be_decoded_fails_the_reads_of_it_only(
+        self, database: Database, mode: Coalescing
+    ) -> None:
+        tasks = PostgresTaskRepository(database, coalescing=mode)
+        bad, good, other = [await add(tasks, a_task(user_id=user)) for user in ("ada", "ada", "grace")]
+        await fetch(database, "UPDATE tasks SET created_at = '-infinity' WHERE id = $1", bad.id)
+        failed, *found = await outcomes(*(tasks.get(task.user_id, task.id) for task in (bad, good, other)))
+        assert isinstance(failed, ValueError)
+        assert found == [good, other]
+
 
 async def before_update(database: Database, action: str, user: str) -> None:
     """Create a trigger that acts when a task of a user is updated."""

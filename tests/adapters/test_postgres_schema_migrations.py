@@ -1,5 +1,6 @@
 """A schema of its own: everything that names a table names the one in that schema, whatever the search path is."""
 
+import asyncio
 from uuid import uuid4
 
 import asyncpg
@@ -44,6 +45,17 @@ async def test_two_schemas_in_one_database_are_two_services(empty_url: str, owne
         await PostgresTaskRepository(database).get("ada", uuid4())
     await database.close()
     assert await owner.fetch(RELATIONS) == []
+
+
+async def test_event_loops_in_several_threads_migrate_at_once(empty_url: str, owner: asyncpg.Connection) -> None:
+    async def migrate_all(*schemas: str) -> None:
+        await asyncio.gather(*(migrate(empty_url, schema=schema) for schema in schemas))
+
+    await asyncio.gather(
+        *(asyncio.to_thread(asyncio.run, migrate_all(*schemas)) for schemas in (("blue", "green"), ("red", "white")))
+    )
+    tables = "SELECT schemaname FROM pg_tables WHERE tablename = 'tasks' ORDER BY 1"
+    assert [schema for (schema,) in await owner.fetch(tables)] == ["blue", "green", "red", "white"]
 
 
 async def test_every_statement_names_the_schema(empty_url: str) -> None:

@@ -227,11 +227,11 @@ async def test_one_can_go_on_after_each_change_of_a_page(tasks: TaskRepository) 
     for change, state in page.steps(NOTHING):
         rest = await tasks.changes("ada", since=state, limit=10)
         assert [*rest.changes] == [task for task in all_tasks if task.version > change.version]
-        assert state.walk == 6
+        assert state.began == 6
     last = await tasks.changes("ada", since=page.next, limit=4)
     *_, (_, end) = last.steps(page.next)
     assert end == last.next
-    assert end.walk == 0
+    assert end.began == 0
 
 
 async def test_a_listener_that_leaves_does_not_disturb_another_of_the_same_user(

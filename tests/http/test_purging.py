@@ -118,3 +118,20 @@ async def test_a_busy_service_goes_on_until_nothing_old_is_left(monkeypatch: pyt
     once = PurgeOne(tasks=tasks, clock=SystemClock(), keep_removals=timedelta(), keep_keys=timedelta())
     async with purging.purging(once, check=READY.check, is_quiet=lambda: False):
         await until(is_purged)
+
+
+async def test_a_busy_service_keeps_up_with_its_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purging, "BUSY_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr(purging, "FULL_PAUSE_SECONDS", 0.01)
+    batches = [PURGE_BATCH, PURGE_BATCH, 1]
+
+    class PurgeBatch(Purge):
+        async def __call__(self) -> int:
+            return batches.pop(0)
+
+    async def is_purged() -> bool:
+        return not batches
+
+    tasks = PurgeBatch(tasks=MemoryTaskRepository(), clock=SystemClock())
+    async with purging.purging(tasks, check=READY.check, is_quiet=lambda: False):
+        await until(is_purged)

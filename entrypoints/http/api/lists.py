@@ -117,4 +117,4 @@ def _known_state(tags: list[str], digest: int) -> State | None:
         if tag.endswith(end):
             with suppress(InvalidState):
                 states.append(State.parse(tag.removeprefix("W/")[1 : -len(end)]))
-    return max((state for state in states if not state.walk), key=lambda state: state.number, default=None)
+    return max((state for state in states if not state.began), key=lambda state: state.number, default=None)

@@ -76,7 +76,7 @@ class ChangeContract(RepositoryCase):
         await tasks.remove("ada", gone.id, removed_at=LATER)
         first = await since(tasks, NOTHING, 1)
         assert first.changes == (made[0],)
-        assert first.next.walk == 5
+        assert first.next.began == 5
         for task in made[:2]:
             await tasks.remove("ada", task.id, removed_at=LATER)
         rest = [change for page in await pages(tasks, first.next, 1) for change in page.changes]
@@ -101,7 +101,7 @@ class ChangeContract(RepositoryCase):
             await since(tasks, page.next)
 
     @pytest.mark.parametrize(
-        "changed", [{"epoch": 5}, {"number": 4}, {"epoch": 0, "number": 3}, {"number": 4, "walk": 9}], ids=str
+        "changed", [{"epoch": 5}, {"number": 4}, {"epoch": 0, "number": 3}, {"number": 4, "began": 9}], ids=str
     )
     async def test_a_state_of_another_epoch_or_ahead_is_expired(
         self, tasks: TaskRepository, changed: dict[str, Any]

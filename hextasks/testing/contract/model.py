@@ -125,19 +125,19 @@ class ModelRepository(TaskRepository):
     async def changes(self, user_id: str, *, since: State, limit: int) -> ChangePage:
         state = self.state(user_id)
         is_first = since == NOTHING
-        walk = state.number if is_first else since.walk
+        began = state.number if is_first else since.began
         if not is_first and (
             since.epoch != state.epoch
-            or max(since.number, since.walk) > state.number
-            or self.floors[user_id] > max(since.number, since.walk)
+            or max(since.number, since.began) > state.number
+            or self.floors[user_id] > max(since.number, since.began)
         ):
             raise StateExpired
         removals = [removal for (owner, _), (removal, _) in self.removals.items() if owner == user_id]
-        found: list[Change] = [*self._tasks_of(user_id), *(each for each in removals if each.version > walk)]
+        found: list[Change] = [*self._tasks_of(user_id), *(each for each in removals if each.version > began)]
         found = sorted((each for each in found if each.version > since.number), key=lambda change: change.version)
         if len(found) <= limit:
             return ChangePage(changes=tuple(found), next=state, has_more=False)
-        next_ = State(epoch=state.epoch, number=found[limit - 1].version, walk=walk)
+        next_ = State(epoch=state.epoch, number=found[limit - 1].version, began=began)
         return ChangePage(changes=tuple(found[:limit]), next=next_, has_more=True)
 
     async def states(self, user_ids: Collection[str]) -> dict[str, State]:
