@@ -34,7 +34,7 @@ class Database(StatementExecutor):
         """Prepare a pool for a URL as providers show it. Raises ValueError for any other, or for a bad schema.
 
         `schema` has the tables; without one, those of the role's search path are used. `observers` are notified of each
-        statement.
+        statement that `fetch` runs.
         """
         pool = pool or PoolSettings()
         super().__init__(timeout=pool.timeout, schema=schema, observers=observers)
