@@ -46,9 +46,8 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def is_unchanged(request: StrictRequest, version: int) -> bool:
-    """Return whether If-None-Match names this version, so that the task need not be sent again."""
-    tags = known_tags(request)
+def is_unchanged(tags: list[str], version: int) -> bool:
+    """Return whether the tags in If-None-Match name this version, so that the task need not be sent again."""
     return "*" in tags or _names(tags, version)
 
 
