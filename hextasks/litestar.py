@@ -24,29 +24,24 @@ from urllib.parse import quote
 from click import Group
 from litestar import Litestar, Request, Response, Router
 from litestar.config.app import AppConfig
-from litestar.exceptions import ValidationException
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.plugins import CLIPlugin, InitPlugin
 from litestar.types import ExceptionHandlersMap, Guard
 
-from adapters.tokens import Keys, KeysUnavailable, TokenError
+from adapters.tokens import Keys
 from application import Tasks
-from domain import HextasksError
 from entrypoints.container import Container
 from entrypoints.http.api.access import AccessControl, Callers, Lease, TokenCallers
-from entrypoints.http.api.errors import InvalidInput, problem_response
-from entrypoints.http.api.rate_limit import RateLimited
+from entrypoints.http.api.errors import API_ERRORS, problem_response
 from entrypoints.http.api.tasks import SECURITY, tasks_router
 from entrypoints.http.app import UNUSED_SETTINGS, cors_config, open_storage, rate_limit
 from entrypoints.http.docs.document import COMPONENTS
 from entrypoints.http.mounted import MountedLayer, ending_on_signal
 from entrypoints.http.problems import Problem
-from entrypoints.http.server.admission import Admission, UserOverShare
+from entrypoints.http.server.admission import Admission
 from entrypoints.http.server.exchange import SCOPE_KEY, Exchange
 from entrypoints.http.server.limits import ServerLimits
-from entrypoints.http.server.streams import TooManyStreams
 from entrypoints.settings import Settings, SettingsError
 from entrypoints.start import prepared, with_secret
 from entrypoints.storage import ReadyStorage, Storage
@@ -56,11 +51,6 @@ __all__ = ["Settings", "SettingsError", "TasksPlugin", "UserOf", "create_app"]
 UserOf: TypeAlias = Callable[[Request[Any, Any, Any]], str | Awaitable[str]]
 """Returns the id of a request's user, unique within the storage, or raises an error that the application handles."""
 
-_OWN_ERRORS = (
-    *(HextasksError, InvalidInput, TokenError, KeysUnavailable, RateLimited, TooManyStreams, UserOverShare),
-    *(ValidationException, RequestEntityTooLarge),
-)
-
 
 def _problem(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """Return the response for an error, which a middleware of the application's may raise before ours has run."""
@@ -69,7 +59,7 @@ def _problem(request: Request[Any, Any, Any], error: Exception) -> Response[Prob
     return problem_response(request, error)
 
 
-_HANDLERS: ExceptionHandlersMap = dict.fromkeys(_OWN_ERRORS, _problem)
+_HANDLERS: ExceptionHandlersMap = dict.fromkeys(API_ERRORS, _problem)
 """Other errors, as those of the application's guards, are left to the application's handlers."""
 
 
