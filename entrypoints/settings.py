@@ -1,7 +1,6 @@
 """The settings: read from the environment and `.env`, checked before anything starts."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -10,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from adapters.tokens import TEST_SECRET, SharedSecret
+from domain.rules import FORBIDDEN
 from entrypoints.environment import SettingsError, misspelt_names, read_dotenv
 from entrypoints.origins import is_origin
 from entrypoints.setting_examples import DATABASE_URL_EXAMPLE, EXAMPLES
@@ -19,7 +19,6 @@ __all__ = ["DATABASE_URL_EXAMPLE", "EMBEDDED_CONNECTIONS", "Settings", "Settings
 EMBEDDED_CONNECTIONS = 200
 _DATABASE_SCHEMES = ("postgresql://", "postgres://", "postgresql+asyncpg://")
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
@@ -196,7 +195,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
 def _decoded(name: str, value: str) -> Any:
     """Return what to convert for a value. Raises SettingsError."""
-    if _CONTROL.search(value.replace("\n", "") if name == "JWT_SECRET" else value):
+    if FORBIDDEN.search(value.replace("\n", "") if name == "JWT_SECRET" else value):
         raise _error(name, "must be UTF-8 text without control characters")
     match name:
         case "CORS_ORIGINS":
