@@ -35,16 +35,19 @@ from entrypoints.container import Container
 from entrypoints.http.api.access import AccessControl, Callers, Lease, TokenCallers
 from entrypoints.http.api.errors import API_ERRORS, problem_response
 from entrypoints.http.api.tasks import SECURITY, tasks_router
-from entrypoints.http.app import UNUSED_SETTINGS, cors_config, open_storage, rate_limit
+from entrypoints.http.app import UNUSED_SETTINGS
+from entrypoints.http.cors import cors_config
 from entrypoints.http.docs.document import COMPONENTS
+from entrypoints.http.limits import rate_limit
 from entrypoints.http.mounted import MountedLayer, ending_on_signal
 from entrypoints.http.problems import Problem
 from entrypoints.http.server.admission import Admission
 from entrypoints.http.server.exchange import SCOPE_KEY, Exchange
 from entrypoints.http.server.limits import ServerLimits
+from entrypoints.purging import is_low_load
 from entrypoints.settings import Settings, SettingsError
 from entrypoints.start import prepared, with_secret
-from entrypoints.storage import ReadyStorage, Storage
+from entrypoints.storage import ReadyStorage, Storage, open_storage
 
 __all__ = ["Settings", "SettingsError", "TasksPlugin", "UserOf", "create_app"]
 
@@ -151,7 +154,11 @@ class TasksPlugin(InitPlugin):
     @asynccontextmanager
     async def _running(self, _: Litestar) -> AsyncIterator[None]:
         keys = self._keys.running() if self._keys else nullcontext()
-        storage = open_storage(self._storage, self._tasks.purge, is_quiet=lambda: self._admission.in_progress < 10)
+
+        def is_quiet() -> bool:
+            return is_low_load(self._admission.in_progress, self._settings.max_concurrent_requests)
+
+        storage = open_storage(self._storage, self._tasks.purge, is_quiet=is_quiet)
         with ending_on_signal(self._admission.streams):
             async with storage, keys:
                 yield
