@@ -17,7 +17,7 @@ from entrypoints.setting_examples import DATABASE_URL_EXAMPLE, EXAMPLES
 __all__ = ["DATABASE_URL_EXAMPLE", "EMBEDDED_CONNECTIONS", "Settings", "SettingsError"]
 
 EMBEDDED_CONNECTIONS = 200
-_DATABASE_SCHEMES = ("postgresql://", "postgres://", "postgresql+asyncpg://")
+DATABASE_SCHEMES = ("postgresql://", "postgres://", "postgresql+asyncpg://")
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
@@ -140,7 +140,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
     def _broken_rules(self) -> Iterator[SettingsError]:
         """Yield an error for each broken rule that the types cannot express."""
-        if self.database_url not in (None, "memory://") and not self.database_url.startswith(_DATABASE_SCHEMES):
+        if self.database_url not in (None, "memory://") and not self.database_url.startswith(DATABASE_SCHEMES):
             yield _error("DATABASE_URL", "must start with postgresql:// or be memory://")
         if self.database_schema:
             from adapters.postgres.tables import SCHEMA_RULE, is_schema_name  # SQLAlchemy loads slowly
