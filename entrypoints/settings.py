@@ -152,7 +152,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         if self.admin_port and self.admin_port == self.port:
             yield _error("ADMIN_PORT", "must differ from PORT")
         yield from self._broken_key_rules()
-        # An update runs up to three statements: a read, a write, and a read for the reason of a rejection.
+        # An update runs up to three statements: a read, a write, and a read for the reason of a rejection. With several
+        # tags in If-Match it is one more, and while others change the task, each attempt is two more.
         if self.database_timeout * 3 >= self.request_timeout:
             yield _error("DATABASE_TIMEOUT", "must be less than a third of REQUEST_TIMEOUT")
         connections = self.web_concurrency * (self.database_pool_size + self.database_max_overflow)
@@ -228,7 +229,7 @@ def _conversion_error(name: str) -> SettingsError:
     """Return the error for a value that cannot be converted to the type of its setting."""
     field = next(field for field in msgspec.structs.fields(Settings) if field.encode_name == name)
     kind = msgspec.inspect.type_info(field.type)
-    match kind.types[0] if isinstance(kind, msgspec.inspect.UnionType) else kind:  # with None
+    match kind.types[0] if isinstance(kind, msgspec.inspect.UnionType) else kind:  # an optional setting
         case msgspec.inspect.IntType(ge=least, le=most):
             rule = f"a whole number from {least} to {most}"
         case msgspec.inspect.FloatType(gt=above, ge=least, le=most):
