@@ -72,7 +72,7 @@ class TaskContended(ApplicationError):
 class StorageUnavailable(ApplicationError):
     """The storage could not be reached or did not respond in time; a write may or may not have happened."""
 
-    sentence = "The storage is unavailable."
+    sentence = "The database is unavailable."
 
 
 class StorageNotMigrated(StorageUnavailable):

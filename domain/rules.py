@@ -5,8 +5,10 @@ from dataclasses import KW_ONLY, dataclass
 
 from domain.errors import InvalidText
 
-# Unicode category Cc, and the surrogates, which are valid in UTF-16 only.
-_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+CONTROL = r"\x00-\x1f\x7f-\x9f"
+"""The control characters (Unicode category Cc), in a class of a pattern, one of JSON Schema's, too."""
+FORBIDDEN = re.compile(rf"[{CONTROL}\ud800-\udfff]")
+"""These and the surrogates, which are valid in UTF-16 only."""
 _REASONS = {
     "not_text": "must be text",
     "empty": "must not be empty",
@@ -43,7 +45,7 @@ class TextRule:
         if len(text) > self.max_length:
             raise self._error("too_long")
         # Printable text has no character of Unicode's category "Other". This is the fast way for most texts.
-        if not text.isprintable() and (found := _FORBIDDEN.search(text)):
+        if not text.isprintable() and (found := FORBIDDEN.search(text)):
             if found[0] >= "\ud800":
                 raise self._error("surrogate")
             raise self._error("control_character")

@@ -1,10 +1,12 @@
 """Logging on standard error, one line per record, without secrets, titles and error messages of the database."""
 
+import asyncio
 import atexit
 import logging
 import os
 import time
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
@@ -64,46 +66,77 @@ def configure_logging(level: str, form: Literal["auto", "json", "console"]) -> L
 class _Repetition(NamedTuple):
     logged_at: float
     suppressed: int
+    code: str
+    error: type[BaseException]
 
 
 class FailureLog:
-    """Logs why requests failed: one line per kind of failure and second, with the number suppressed since the last."""
+    """Logs why requests failed: one line per kind of failure and second, with the number suppressed since the last.
+
+    When the failures of a kind have ended, a line `failures_suppressed` has the number since the last. That takes a
+    running event loop.
+    """
 
     def __init__(self, logger: logging.Logger, *, every: float = 1.0) -> None:
         """Log to `logger`, each kind at most every so many seconds."""
         self._logger = logger
         self._every = every
         self._kinds: dict[object, _Repetition] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """That on which the next report is due."""
 
     def expected(self, code: str, error: BaseException, **fields: object) -> None:
         """Log a rejection or an outage that the service foresees: a warning without a stack, one kind per code."""
-        if self._is_due(code, fields):
+        if self._is_due(code, code, error, fields):
             fields["error"] = describe(error, with_stack=False)
             self._logger.warning(code, extra={"fields": fields})
 
     def unexpected(self, code: str, error: BaseException, **fields: object) -> None:
         """Log a fault of the service: an error with its stack, one kind per type and stack."""
-        if self._is_due((type(error), *_stack(error)), fields):
+        if self._is_due((type(error), *_stack(error)), code, error, fields):
             self._logger.error(code, exc_info=error, extra={"fields": fields})
 
-    def _is_due(self, kind: object, fields: dict[str, object]) -> bool:
+    def _is_due(self, kind: object, code: str, error: BaseException, fields: dict[str, object]) -> bool:
         """Return whether to log a failure of a kind now; add the number suppressed to the fields of its line."""
         now = time.monotonic()
         before = self._kinds.pop(kind, None)
         if before and now < before.logged_at + self._every:
-            self._kinds[kind] = _Repetition(before.logged_at, before.suppressed + 1)
+            self._kinds[kind] = before._replace(suppressed=before.suppressed + 1)
+            self._report_later()
             return False
         if before and before.suppressed:
             fields["suppressed"] = before.suppressed
-        self._kinds[kind] = _Repetition(now, 0)
+        self._kinds[kind] = _Repetition(now, 0, code, type(error))
         if len(self._kinds) > MAX_KINDS:
-            del self._kinds[next(iter(self._kinds))]
+            self._report(self._kinds.pop(next(iter(self._kinds))))
         return True
+
+    def _report_later(self) -> None:
+        with suppress(RuntimeError):  # there is no loop
+            loop = asyncio.get_running_loop()
+            if loop is not self._loop:
+                self._loop = loop
+                loop.call_later(2 * self._every, self._report_ended)
+
+    def _report_ended(self) -> None:
+        """Report the kinds of which no failure has followed."""
+        self._loop = None
+        for kind, each in self._kinds.items():
+            if each.suppressed and time.monotonic() < each.logged_at + 2 * self._every:
+                self._report_later()
+            else:
+                self._report(each)
+                self._kinds[kind] = each._replace(suppressed=0)
+
+    def _report(self, kind: _Repetition) -> None:
+        if kind.suppressed:
+            fields = {"code": kind.code, "error": {"type": _name(kind.error)}, "suppressed": kind.suppressed}
+            self._logger.warning("failures_suppressed", extra={"fields": fields})
 
 
 def describe(error: BaseException, *, with_stack: bool) -> dict[str, Any]:
     """Return the error's type, stack and SQLSTATE without its message: a database's may repeat a whole row."""
-    described: dict[str, Any] = {"type": f"{type(error).__module__}.{type(error).__qualname__}"}
+    described: dict[str, Any] = {"type": _name(type(error))}
     if with_stack:
         described["stack"] = _stack(error)
     if sqlstate := getattr(error, "sqlstate", None):
@@ -111,6 +144,10 @@ def describe(error: BaseException, *, with_stack: bool) -> dict[str, Any]:
     if cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
         described["cause"] = describe(cause, with_stack=with_stack)
     return described
+
+
+def _name(kind: type[BaseException]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _stack(error: BaseException) -> list[str]:

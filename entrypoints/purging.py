@@ -21,6 +21,11 @@ FULL_PAUSE_SECONDS = 0.5
 _log = logging.getLogger("hextasks.storage")
 
 
+def is_low_load(in_progress: int, capacity: int) -> bool:
+    """Return whether the requests in progress take at most a tenth of the capacity."""
+    return in_progress <= capacity // 10
+
+
 @asynccontextmanager
 async def purging(
     purge: Purge, *, check: Callable[[], Awaitable[None]], is_quiet: Callable[[], bool]

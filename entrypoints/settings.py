@@ -1,7 +1,6 @@
 """The settings: read from the environment and `.env`, checked before anything starts."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -10,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from adapters.tokens import TEST_SECRET, SharedSecret
+from domain.rules import FORBIDDEN
 from entrypoints.environment import SettingsError, misspelt_names, read_dotenv
 from entrypoints.origins import is_origin
 from entrypoints.setting_examples import DATABASE_URL_EXAMPLE, EXAMPLES
@@ -17,9 +17,8 @@ from entrypoints.setting_examples import DATABASE_URL_EXAMPLE, EXAMPLES
 __all__ = ["DATABASE_URL_EXAMPLE", "EMBEDDED_CONNECTIONS", "Settings", "SettingsError"]
 
 EMBEDDED_CONNECTIONS = 200
-_DATABASE_SCHEMES = ("postgresql://", "postgres://", "postgresql+asyncpg://")
+DATABASE_SCHEMES = ("postgresql://", "postgres://", "postgresql+asyncpg://")
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
@@ -141,7 +140,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
     def _broken_rules(self) -> Iterator[SettingsError]:
         """Yield an error for each broken rule that the types cannot express."""
-        if self.database_url not in (None, "memory://") and not self.database_url.startswith(_DATABASE_SCHEMES):
+        if self.database_url not in (None, "memory://") and not self.database_url.startswith(DATABASE_SCHEMES):
             yield _error("DATABASE_URL", "must start with postgresql:// or be memory://")
         if self.database_schema:
             from adapters.postgres.tables import SCHEMA_RULE, is_schema_name  # SQLAlchemy loads slowly
@@ -153,7 +152,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         if self.admin_port and self.admin_port == self.port:
             yield _error("ADMIN_PORT", "must differ from PORT")
         yield from self._broken_key_rules()
-        # An update runs up to three statements: a read, a write, and a read for the reason of a rejection.
+        # An update runs up to three statements: a read, a write, and a read for the reason of a rejection. With several
+        # tags in If-Match it is one more, and while others change the task, each attempt is two more.
         if self.database_timeout * 3 >= self.request_timeout:
             yield _error("DATABASE_TIMEOUT", "must be less than a third of REQUEST_TIMEOUT")
         connections = self.web_concurrency * (self.database_pool_size + self.database_max_overflow)
@@ -196,7 +196,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
 def _decoded(name: str, value: str) -> Any:
     """Return what to convert for a value. Raises SettingsError."""
-    if _CONTROL.search(value.replace("\n", "") if name == "JWT_SECRET" else value):
+    if FORBIDDEN.search(value.replace("\n", "") if name == "JWT_SECRET" else value):
         raise _error(name, "must be UTF-8 text without control characters")
     match name:
         case "CORS_ORIGINS":
@@ -229,7 +229,7 @@ def _conversion_error(name: str) -> SettingsError:
     """Return the error for a value that cannot be converted to the type of its setting."""
     field = next(field for field in msgspec.structs.fields(Settings) if field.encode_name == name)
     kind = msgspec.inspect.type_info(field.type)
-    match kind.types[0] if isinstance(kind, msgspec.inspect.UnionType) else kind:  # with None
+    match kind.types[0] if isinstance(kind, msgspec.inspect.UnionType) else kind:  # an optional setting
         case msgspec.inspect.IntType(ge=least, le=most):
             rule = f"a whole number from {least} to {most}"
         case msgspec.inspect.FloatType(gt=above, ge=least, le=most):

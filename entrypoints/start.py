@@ -74,7 +74,7 @@ def with_secret(settings: Settings) -> Settings:
 
 
 def with_kept_secret(settings: Settings) -> Settings:
-    """Do the same without generating a key. Raises StartError where none is kept, too."""
+    """Add the kept token key to settings without one. Raises StartError where none is kept, too."""
     if settings.jwt_secret or settings.key_source == "jwks" or secret_path(settings).exists():
         return with_secret(settings)
     raise StartError(f"no service has run with {settings.data_dir} yet. Run: hextasks serve; or set JWT_SECRET")

@@ -1,15 +1,19 @@
 """Storages: what the service needs of one beside its repository, and the one that the settings name."""
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from application import TaskRepository
+from application import Purge, StorageUnavailable, TaskRepository
+from entrypoints.purging import purging
 from entrypoints.settings import DATABASE_URL_EXAMPLE, Settings
-from entrypoints.start import StartError
+from entrypoints.start import StartError, describe_failure
 
 if TYPE_CHECKING:
     from adapters.postgres import PostgresStorage, StatementObserver
+
+_log = logging.getLogger("hextasks.storage")
 
 
 class Storage(Protocol):
@@ -25,7 +29,7 @@ class Storage(Protocol):
         ...
 
     async def check(self) -> None:
-        """Do the same if it could not be done at the start. Raises StorageUnavailable."""
+        """Do what `start` does, unless it has succeeded. Raises StorageUnavailable."""
         ...
 
     async def ping(self) -> None:
@@ -84,8 +88,25 @@ def postgres_storage(settings: Settings, observers: "tuple[StatementObserver, ..
 
 
 @asynccontextmanager
+async def open_storage(storage: Storage, purge: Purge, *, is_quiet: Callable[[], bool]) -> AsyncIterator[None]:
+    """Open a storage for the time of the block, and purge it. If it is unavailable, it is opened later."""
+    try:
+        try:
+            await storage.start()
+        except StorageUnavailable as error:  # requests are served as soon as the database is available
+            _log.warning("starting without the database, which is unavailable: %s", describe_failure(error))
+        async with purging(purge, check=storage.check, is_quiet=is_quiet):
+            yield
+    finally:
+        await storage.close()
+
+
+@asynccontextmanager
 async def opened_postgres(settings: Settings) -> AsyncIterator["PostgresStorage"]:
-    """Open that storage for one command. Raises StartError for what an operator has to correct."""
+    """Open the storage in the database of prepared settings, for one command.
+
+    Raises StartError for what an operator has to correct.
+    """
     from adapters.postgres import DatabaseNotReady
 
     storage = postgres_storage(settings)

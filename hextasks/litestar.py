@@ -24,42 +24,35 @@ from urllib.parse import quote
 from click import Group
 from litestar import Litestar, Request, Response, Router
 from litestar.config.app import AppConfig
-from litestar.exceptions import ValidationException
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.plugins import CLIPlugin, InitPlugin
 from litestar.types import ExceptionHandlersMap, Guard
 
-from adapters.tokens import Keys, KeysUnavailable, TokenError
+from adapters.tokens import Keys
 from application import Tasks
-from domain import HextasksError
 from entrypoints.container import Container
 from entrypoints.http.api.access import AccessControl, Callers, Lease, TokenCallers
-from entrypoints.http.api.errors import InvalidInput, problem_response
-from entrypoints.http.api.rate_limit import RateLimited
+from entrypoints.http.api.errors import API_ERRORS, problem_response
 from entrypoints.http.api.tasks import SECURITY, tasks_router
-from entrypoints.http.app import UNUSED_SETTINGS, cors_config, open_storage, rate_limit
+from entrypoints.http.app import UNUSED_SETTINGS
+from entrypoints.http.cors import cors_config
 from entrypoints.http.docs.document import COMPONENTS
+from entrypoints.http.limits import rate_limit
 from entrypoints.http.mounted import MountedLayer, ending_on_signal
 from entrypoints.http.problems import Problem
-from entrypoints.http.server.admission import Admission, UserOverShare
+from entrypoints.http.server.admission import Admission
 from entrypoints.http.server.exchange import SCOPE_KEY, Exchange
 from entrypoints.http.server.limits import ServerLimits
-from entrypoints.http.server.streams import TooManyStreams
+from entrypoints.purging import is_low_load
 from entrypoints.settings import Settings, SettingsError
 from entrypoints.start import prepared, with_secret
-from entrypoints.storage import ReadyStorage, Storage
+from entrypoints.storage import ReadyStorage, Storage, open_storage
 
 __all__ = ["Settings", "SettingsError", "TasksPlugin", "UserOf", "create_app"]
 
 UserOf: TypeAlias = Callable[[Request[Any, Any, Any]], str | Awaitable[str]]
 """Returns the id of a request's user, unique within the storage, or raises an error that the application handles."""
-
-_OWN_ERRORS = (
-    *(HextasksError, InvalidInput, TokenError, KeysUnavailable, RateLimited, TooManyStreams, UserOverShare),
-    *(ValidationException, RequestEntityTooLarge),
-)
 
 
 def _problem(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
@@ -69,7 +62,7 @@ def _problem(request: Request[Any, Any, Any], error: Exception) -> Response[Prob
     return problem_response(request, error)
 
 
-_HANDLERS: ExceptionHandlersMap = dict.fromkeys(_OWN_ERRORS, _problem)
+_HANDLERS: ExceptionHandlersMap = dict.fromkeys(API_ERRORS, _problem)
 """Other errors, as those of the application's guards, are left to the application's handlers."""
 
 
@@ -161,7 +154,11 @@ class TasksPlugin(InitPlugin):
     @asynccontextmanager
     async def _running(self, _: Litestar) -> AsyncIterator[None]:
         keys = self._keys.running() if self._keys else nullcontext()
-        storage = open_storage(self._storage, self._tasks.purge, is_quiet=lambda: self._admission.in_progress < 10)
+
+        def is_quiet() -> bool:
+            return is_low_load(self._admission.in_progress, self._settings.max_concurrent_requests)
+
+        storage = open_storage(self._storage, self._tasks.purge, is_quiet=is_quiet)
         with ending_on_signal(self._admission.streams):
             async with storage, keys:
                 yield

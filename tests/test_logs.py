@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from entrypoints import logs
 from entrypoints.log_writer import LogWriter, encode_json
 from entrypoints.logs import FailureLog, fields_of
-from tests.patience import eventually
+from tests.patience import eventually, until
 
 FILLING = b"x" * 1000 + b"\n"
 
@@ -197,6 +198,31 @@ class TestFailures:
             "internal_error",
             "internal_error",
         ]
+
+    async def test_the_end_of_a_storm_is_reported(self, failures: FailureLog, lines: Lines) -> None:
+        for n in range(1000):
+            failures.expected("storage_unavailable", outage())
+            failures.unexpected("internal_error", fault(n))
+
+        async def has_been_counted() -> bool:
+            for code in ("storage_unavailable", "internal_error"):
+                told = [line for line in lines.lines if line["message"] == code]
+                rest = [line for line in lines.lines if line.get("code") == code]
+                if len(told) + sum(line.get("suppressed", 0) for line in (*told, *rest)) < 1000:
+                    return False
+            return True
+
+        await until(has_been_counted)
+
+    def test_a_kind_beyond_the_bound_costs_no_number(self, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(logs, "MAX_KINDS", 1)
+        failures = FailureLog(logging.getLogger("hextasks.test"), every=3600)
+        for code in ("overloaded", "overloaded", "overloaded", "storage_unavailable"):
+            failures.expected(code, outage())
+        assert [line["message"] for line in lines.lines] == ["overloaded", "failures_suppressed", "storage_unavailable"]
+        told = lines.lines[1]
+        assert (told["level"], told["code"], told["suppressed"]) == ("WARNING", "overloaded", 2)
+        assert told["error"] == {"type": f"{__name__}.Outage"}
 
     @pytest.mark.slow
     def test_kinds_are_bounded(self, failures: FailureLog, lines: Lines) -> None:

@@ -30,7 +30,7 @@ _CHOICES = {
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::\d*)?")
 _FORM = "postgresql://user:password@host:port/database"
 _ENCODE = "percent-encode the special characters of user and password"
-_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
+SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 
 
 def connect_arguments(url: str) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def connect_arguments(url: str) -> dict[str, Any]:
         ports = [urlsplit(f"//{host}").port for host in parts.netloc.rpartition("@")[2].split(",")]
     except ValueError:  # its message may repeat the password
         raise ValueError(f"not a URL of the form {_FORM}; {_ENCODE}") from None
-    if parts.scheme not in _SCHEMES:
+    if parts.scheme not in SCHEMES:
         raise ValueError(f"not a URL of the form {_FORM}")
     if (
         parts.fragment

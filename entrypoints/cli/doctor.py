@@ -46,7 +46,7 @@ def _findings() -> Iterator[Finding]:
     if not errors:
         yield Finding("settings", f"valid, for {settings.environment}")
     at_fault = {error.name or "" for error in errors}
-    if "" not in at_fault:  # which is that of a file that cannot be read
+    if "" not in at_fault:  # "" stands for a file that cannot be read
         yield from _traces()
     if not any(name.startswith("JWT_") for name in at_fault):
         yield _token_key(settings)

@@ -1,6 +1,5 @@
 """The composition of the ASGI application."""
 
-import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,19 +9,18 @@ from typing import TYPE_CHECKING, Any
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 
-from application import Purge, StorageUnavailable
 from entrypoints.container import Container
 from entrypoints.http.api.access import AccessControl, TokenCallers
 from entrypoints.http.api.documented import ERROR_CODES, SCHEMAS
 from entrypoints.http.api.errors import EXCEPTION_HANDLERS
 from entrypoints.http.api.health import health_router
 from entrypoints.http.api.options import options_handler
-from entrypoints.http.api.rate_limit import RateLimit
 from entrypoints.http.api.tasks import tasks_router
+from entrypoints.http.cors import cors_config
 from entrypoints.http.docs.document import openapi_document
 from entrypoints.http.docs.index import index_router
 from entrypoints.http.docs.page import docs_router
-from entrypoints.http.limits import server_limits
+from entrypoints.http.limits import rate_limit, server_limits
 from entrypoints.http.page.routes import page_router
 from entrypoints.http.server.asgi import App
 from entrypoints.http.server.layer import ExchangeLayer
@@ -30,15 +28,13 @@ from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.observers import RequestObserver
 from entrypoints.metrics.app import MetricsApp
 from entrypoints.metrics.service import ServiceMetrics
-from entrypoints.purging import purging
+from entrypoints.purging import is_low_load
 from entrypoints.settings import Settings
-from entrypoints.start import describe_failure
-from entrypoints.storage import Storage
+from entrypoints.storage import Storage, open_storage
 
 if TYPE_CHECKING:
     from entrypoints.traces.requests import Traces
 
-_log = logging.getLogger("hextasks.storage")
 UNUSED_SETTINGS = Settings(database_url="memory://", jwt_secret=secrets.token_urlsafe(32))
 """For routes that are described and not served. Should a server ignore that they refuse to start, no token is valid."""
 
@@ -61,7 +57,7 @@ def create_app(
     limits = limits or server_limits(settings)
 
     def is_quiet() -> bool:
-        return layer.admission.in_progress <= limits.max_concurrent_requests // 10
+        return is_low_load(layer.admission.in_progress, limits.max_concurrent_requests)
 
     app: App = create_litestar(container, cors, max_body_size=limits.body_bytes, is_quiet=is_quiet)
     if traces:
@@ -101,7 +97,7 @@ def create_litestar(
     return Litestar(
         [
             *api_routers(container),
-            # Development starts sooner.
+            # In development the reference is made at its first request, so that the start is faster.
             docs_router(api_document, user_claim=settings.jwt_user_claim, is_made_now=settings.in_production),
             *pages,
             options_handler("/*"),  # `OPTIONS *` is about the server as a whole
@@ -113,20 +109,6 @@ def create_litestar(
         openapi_config=None,
         logging_config=None,
     )
-
-
-@asynccontextmanager
-async def open_storage(storage: Storage, purge: Purge, *, is_quiet: Callable[[], bool]) -> AsyncIterator[None]:
-    """Open a storage for the time of the block, and purge it. If it is unavailable, it is opened later."""
-    try:
-        try:
-            await storage.start()
-        except StorageUnavailable as error:  # requests are served as soon as the database is available
-            _log.warning("starting without the database, which is unavailable: %s", describe_failure(error))
-        async with purging(purge, check=storage.check, is_quiet=is_quiet):
-            yield
-    finally:
-        await storage.close()
 
 
 def api_routers(container: Container) -> list[Router]:
@@ -143,28 +125,3 @@ def api_routers(container: Container) -> list[Router]:
 def api_document() -> dict[str, Any]:
     """Return the OpenAPI document, generated from routers that are not served. It depends on no setting."""
     return openapi_document(api_routers(Container(settings=UNUSED_SETTINGS)), SCHEMAS, ERROR_CODES)
-
-
-def rate_limit(settings: Settings) -> RateLimit | None:
-    """Return the rate limit of users according to the settings, if there is one."""
-    if not settings.rate_limit_burst:
-        return None
-    return RateLimit(burst=settings.rate_limit_burst, per_second=settings.rate_limit_per_second)
-
-
-def cors_config(settings: Settings) -> CORSConfig | None:
-    """Return the CORS rules for the allowed origins, or None without any."""
-    if not settings.cors_origins:
-        return None
-    return CORSConfig(
-        allow_origins=list(settings.cors_origins),
-        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=[
-            *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"),
-            *("Last-Event-ID", "X-Request-ID"),
-        ],
-        expose_headers=[
-            *("ETag", "Idempotency-Replayed", "Link", "Location", "RateLimit", "RateLimit-Policy"),
-            *("Retry-After", "Sync-Token", "WWW-Authenticate", "X-Request-ID"),
-        ],
-    )

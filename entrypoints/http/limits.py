@@ -1,5 +1,6 @@
-"""The server's limits according to the settings, without the application, which a parent of workers does not load."""
+"""The limits according to the settings, without the application, which a parent of workers does not load."""
 
+from entrypoints.http.api.rate_limit import RateLimit
 from entrypoints.http.server.descriptors import connection_limit
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.settings import Settings
@@ -16,3 +17,10 @@ def server_limits(settings: Settings) -> ServerLimits:
         connections=connections,
         shutdown_delay_seconds=settings.shutdown_delay,
     )
+
+
+def rate_limit(settings: Settings) -> RateLimit | None:
+    """Return the rate limit of users according to the settings, if there is one."""
+    if not settings.rate_limit_burst:
+        return None
+    return RateLimit(burst=settings.rate_limit_burst, per_second=settings.rate_limit_per_second)

@@ -173,6 +173,16 @@ class TestIfNoneMatch:
             assert_problem(answer, "validation_error", ("parameter", "If-None-Match", "invalid_value"))
 
     @in_memory
+    def test_the_number_of_empty_elements_is_bounded(self, me: Client) -> None:
+        path = one(me, renamed(me))
+        assert me.get(path, headers={"If-None-Match": "," * 99 + '"2"'}).status_code == 304
+        for given in ("," * 30_000, "," * 300 + '"2"'):
+            answer = me.get(path, headers={"If-None-Match": given})
+            assert_problem(answer, "validation_error", ("parameter", "If-None-Match", "invalid_value"))
+            assert me.get(me.tasks, headers={"If-None-Match": given}).status_code == 400
+            assert me.delete(path, headers={"If-Match": given}).status_code == 400
+
+    @in_memory
     def test_white_space_is_read_in_linear_time(self, me: Client) -> None:
         path, began = one(me, renamed(me)), time.process_time()  # of the service, too
         assert me.get(path, headers={"If-None-Match": '"2",' + " " * 32_000 + "x"}).status_code == 200

@@ -80,12 +80,17 @@ class TestOrder:
     CODES: ClassVar = {"token": "token_missing", "owner": "forbidden", "existence": "task_not_found"}
     INPUTS: tuple[tuple[str, str, str, dict[str, str], bytes | None, str], ...] = (
         ("GET", "", "?nonsense=1", {}, None, "validation_error"),
+        ("GET", "", "", {"If-None-Match": '"x",' * 101}, None, "validation_error"),
         ("DELETE", "", "", {"If-Match": "nonsense"}, None, "validation_error"),
+        ("DELETE", "", "", {"Idempotency-Key": '"'}, None, "validation_error"),
         ("PATCH", "/complete", "", {"If-Match": "nonsense"}, None, "validation_error"),
+        ("PATCH", "/complete", "", {"Idempotency-Key": '"'}, None, "validation_error"),
+        ("PATCH", "/complete", "", {"Idempotency-Key": '"', "If-Match": '"1", "2"'}, None, "validation_error"),
         ("PUT", "", "", JSON, b"{", "malformed_json"),
         ("PUT", "", "", JSON, b"{}", "validation_error"),
         ("PUT", "", "", JSON, b'{"title": " "}', "validation_error"),
         ("PUT", "", "", JSON | {"If-Match": "nonsense"}, b'{"title": "x"}', "validation_error"),
+        ("PUT", "", "", JSON | {"Idempotency-Key": '"'}, b'{"title": "x"}', "validation_error"),
         ("PUT", "", "?limit=1", JSON, b'{"title": "x"}', "validation_error"),
         ("PUT", "", "", {"Content-Type": "text/plain"}, b'{"title": "x"}', "unsupported_media_type"),
         ("PUT", "", "", JSON, b'{"title": "x"}'.ljust(65_537), "body_too_large"),

@@ -7,11 +7,11 @@ from typing import Any
 from litestar import Request, Response
 from litestar.exceptions import (
     ClientException,
+    HTTPException,
     MethodNotAllowedException,
     NotFoundException,
     ValidationException,
 )
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import ExceptionHandlersMap
 from msgspec import UNSET, UnsetType
 
@@ -30,7 +30,7 @@ from application import (
     VersionConflict,
     WritesRejected,
 )
-from domain import DomainError
+from domain import DomainError, HextasksError
 from entrypoints.http.api.rate_limit import RateLimited
 from entrypoints.http.problems import KINDS, PROBLEM_MEDIA_TYPE, InputError, Problem, make_problem
 from entrypoints.http.server.admission import UserOverShare
@@ -39,29 +39,6 @@ from entrypoints.http.server.streams import TooManyStreams
 from entrypoints.logs import FailureLog
 
 _failures = FailureLog(logging.getLogger("hextasks.http"))
-
-PROBLEMS: Mapping[type[Exception], str] = {
-    NotOwner: "forbidden",
-    TaskNotFound: "task_not_found",
-    TaskAlreadyExists: "task_already_exists",
-    VersionConflict: "version_mismatch",
-    StateMismatch: "version_mismatch",
-    StateExpired: "sync_token_expired",
-    IdempotencyKeyReused: "idempotency_key_reused",
-    IdempotencyKeyUsed: "overloaded",  # its outcome was purged at this very moment
-    TaskContended: "overloaded",
-    StorageUnavailable: "storage_unavailable",
-    DomainError: "validation_error",
-    KeysUnavailable: "keys_unavailable",
-    RateLimited: "rate_limited",
-    UserOverShare: "overloaded",
-    NotFoundException: "route_not_found",
-    MethodNotAllowedException: "method_not_allowed",
-    RequestEntityTooLarge: "body_too_large",
-    ClientException: "validation_error",
-    Exception: "internal_error",
-}
-"""The problem code of an exception: that of its nearest class in this table."""
 
 
 class InvalidInput(Exception):
@@ -96,12 +73,51 @@ class InvalidInput(Exception):
         return cls(error.detail, input_code=error.code, pointer=pointer, parameter=parameter)
 
 
+_WITH_OWN_CODE = (InvalidInput, TokenError, TooManyStreams)
+_API_PROBLEMS: Mapping[type[Exception], str] = {
+    NotOwner: "forbidden",
+    TaskNotFound: "task_not_found",
+    TaskAlreadyExists: "task_already_exists",
+    VersionConflict: "version_mismatch",
+    StateMismatch: "version_mismatch",
+    StateExpired: "sync_token_expired",
+    IdempotencyKeyReused: "idempotency_key_reused",
+    IdempotencyKeyUsed: "overloaded",  # its outcome was purged at this very moment
+    TaskContended: "overloaded",
+    StorageUnavailable: "storage_unavailable",
+    DomainError: "validation_error",
+    HextasksError: "internal_error",
+    KeysUnavailable: "keys_unavailable",
+    RateLimited: "rate_limited",
+    UserOverShare: "overloaded",
+    ValidationException: "validation_error",  # Litestar's own check of a parameter or a missing body
+}
+"""Those that the routes of the API raise, in a Litestar application of somebody else's, too."""
+PROBLEMS: Mapping[type[Exception], str] = {
+    **_API_PROBLEMS,
+    NotFoundException: "route_not_found",
+    MethodNotAllowedException: "method_not_allowed",
+    ClientException: "validation_error",
+    Exception: "internal_error",
+}
+"""The problem code of an exception: that of its nearest class in this table.
+
+Not here are InvalidInput, TokenError and TooManyStreams, which carry their own code, WritesRejected, which has that of
+its first error, and the exception for a body that is too large, which is known by its status only.
+"""
+_TOO_LARGE = 413
+API_ERRORS: Sequence[type[Exception] | int] = (*_API_PROBLEMS, *_WITH_OWN_CODE, _TOO_LARGE)
+"""What the routes of the API raise, as Litestar's keys for exception handlers, of which a number is a status."""
+
+
 def problem_code(error: Exception) -> str:
     """Return the problem code of an exception; of many writes, that of the first one at fault."""
-    if isinstance(error, InvalidInput | TokenError | TooManyStreams):
+    if isinstance(error, _WITH_OWN_CODE):
         return error.code
     if isinstance(error, WritesRejected):
         return problem_code(error.errors[min(error.errors)])
+    if isinstance(error, HTTPException) and error.status_code == _TOO_LARGE:
+        return "body_too_large"
     return next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
 
 
@@ -148,7 +164,7 @@ def _details(request: Request[Any, Any, Any], error: Exception) -> tuple[str, li
             return error.detail, [
                 InputError(parameter=parameter, pointer=pointer, code=error.code, detail=error.detail)
             ]
-        case ValidationException(extra=[*found]):  # Litestar's own check of a parameter or a missing body
+        case ValidationException(extra=[*found]):
             errors = [_litestar_error(each) for each in found]
             return errors[0].detail, errors
         case _:

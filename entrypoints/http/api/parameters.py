@@ -12,10 +12,9 @@ from litestar import Request
 from litestar.params import PathParameter, QueryParameter
 
 from application import MAX_PAGE_SIZE, SEARCH_TEXT, TOKEN_PATTERN, TaskNotFound
-from domain.rules import USER_ID
+from domain.rules import CONTROL, USER_ID
 from entrypoints.http.api.cursors import CURSOR_PATTERN
 from entrypoints.http.api.errors import InvalidInput
-from entrypoints.http.api.schemas import CONTROL
 
 UserId = Annotated[
     str,

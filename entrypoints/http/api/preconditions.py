@@ -46,9 +46,8 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def is_unchanged(request: StrictRequest, version: int) -> bool:
-    """Return whether If-None-Match names this version, so that the task need not be sent again."""
-    tags = known_tags(request)
+def is_unchanged(tags: list[str], version: int) -> bool:
+    """Return whether the tags in If-None-Match name this version, so that the task need not be sent again."""
     return "*" in tags or _names(tags, version)
 
 
@@ -114,14 +113,15 @@ def _tags(name: str, given: str) -> list[str] | None:
     if given.strip(" \t") == "*":
         return ["*"]
     tags: list[str] = []
-    position = 0
+    elements = position = 0
     while position < len(given):
         found = _NEXT.match(given, position)
         if not found:
             return None
         position = found.end()
+        elements += 1
         if found["tag"]:
             tags.append(found["tag"])
-        if len(tags) > MAX_TAGS:
+        if len(tags) > MAX_TAGS or elements > 2 * MAX_TAGS:  # empty ones are ignored (RFC 9110, section 5.6.1)
             raise InvalidInput(f"Send at most {MAX_TAGS} entity tags.", parameter=name)
     return tags

@@ -10,15 +10,13 @@ from msgspec import UNSET, Meta, UnsetType
 
 from application import MAX_PAGE_SIZE, Change, ChangePage, Removal, TaskPage
 from domain import Task, TaskChange, TaskDraft
-from domain.rules import TITLE, USER_ID
+from domain.rules import CONTROL, TITLE, USER_ID
 
 _EXAMPLE_TITLE = "Buy milk"
 _EXAMPLE_ID = "0197f4a6-9d3c-7b1e-8f2a-3c5d7e9f1a2b"
 _EXAMPLE_TIME = "2026-01-31T09:30:00.123456Z"
 
 _SPACE = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-CONTROL = r"\x00-\x1f\x7f-\x9f"
-"""The control characters, in a class of a JSON Schema pattern."""
 TITLE_PATTERN = (
     f"^[{_SPACE}]*[^{_SPACE}{CONTROL}]([^{CONTROL}]{{0,{TITLE.max_length - 2}}}[^{_SPACE}{CONTROL}])?[{_SPACE}]*$"
 )

@@ -25,6 +25,7 @@ from entrypoints.http.api.preconditions import (
     IF_NONE_MATCH_TO_WRITE,
     etag,
     is_unchanged,
+    known_tags,
     writable_version,
 )
 from entrypoints.http.api.schemas import CreateTaskRequest, TaskResponse, UpdateTaskRequest
@@ -103,8 +104,9 @@ def tasks_router(
     )
     async def get_task(request: StrictRequest, user_id: UserId, task_id: TaskId) -> ReadyResponse:
         """Return the task as it was last stored."""
+        tags = known_tags(request)  # input is checked before existence, here and below
         task = await view(request, user_id, task_id)
-        if is_unchanged(request, task.version):
+        if is_unchanged(tags, task.version):
             return ReadyResponse.empty(304, _etag(task))
         return ReadyResponse.json(200, TaskResponse.of(task), _etag(task))
 
@@ -125,7 +127,7 @@ def tasks_router(
         data: JSONBody[UpdateTaskRequest],
     ) -> ReadyResponse:
         """Omitted fields stay as they are. Completing sets `completed_at`, reopening clears it."""
-        change = data.change()  # input is checked before existence
+        change, key = data.change(), await once(request)
         version = await writable_version(request, partial(view, request, user_id, task_id), requires_if_match=strict)
         written = await update(
             actor=request.actor,
@@ -133,7 +135,7 @@ def tasks_router(
             task_id=parse_task_id(task_id),
             change=change,
             expected_version=version,
-            once=await once(request),
+            once=key,
         )
         return _task_response(request, written)
 
@@ -148,13 +150,14 @@ def tasks_router(
     )
     async def complete_task(request: StrictRequest, user_id: UserId, task_id: TaskId) -> ReadyResponse:
         """Needs no body. Completing again changes nothing: the first `completed_at` stays."""
+        key = await once(request)
         version = await writable_version(request, partial(view, request, user_id, task_id))
         written = await complete(
             actor=request.actor,
             user_id=user_id,
             task_id=parse_task_id(task_id),
             expected_version=version,
-            once=await once(request),
+            once=key,
         )
         return _task_response(request, written)
 
@@ -170,13 +173,14 @@ def tasks_router(
     )
     async def delete_task(request: StrictRequest, user_id: UserId, task_id: TaskId) -> None:
         """Delete the task permanently. Deleting it again responds with 404."""
+        key = await once(request)
         version = await writable_version(request, partial(view, request, user_id, task_id), requires_if_match=strict)
         written = await remove(
             actor=request.actor,
             user_id=user_id,
             task_id=parse_task_id(task_id),
             expected_version=version,
-            once=await once(request),
+            once=key,
         )
         # Litestar lets a handler of a response without content return nothing else.
         Exchange.of(request.scope).headers += sync_headers(request, written.state, is_replayed=written.is_replayed)

@@ -19,7 +19,7 @@ from application import TOKEN_PATTERN
 from entrypoints.http.docs.components import share
 from entrypoints.http.problems import KINDS
 
-_HEADERS: dict[str, dict[str, Any]] = {
+HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {
         "description": "The task's version; of a list, its state together with the query.",
         "schema": {"type": "string", "pattern": r'^("[1-9][0-9]*"|W/"[0-9a-f-]+")$'},
@@ -52,6 +52,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "minLength": 1, "maxLength": 128},
     },
 }
+"""The headers of responses that a client may need."""
 _ORDER = (
     *("listTasks", "createTask", "getTask", "updateTask", "completeTask", "deleteTask", "applyBatch"),
     *("listChanges", "followTasks"),
@@ -87,7 +88,7 @@ def openapi_document(
             names = [*(_ERROR_HEADERS.get(status, ()) if status >= "400" else success_headers), "X-Request-ID"]
             if security and status != "401":  # the limit is that of the token's user
                 names += ["RateLimit", "RateLimit-Policy"]
-            response["headers"] = {name: {**_HEADERS[name], "required": name not in _OPTIONAL} for name in names}
+            response["headers"] = {name: {**HEADERS[name], "required": name not in _OPTIONAL} for name in names}
     document["paths"] = _ordered(document["paths"])
     share(document)
     return document

@@ -34,7 +34,7 @@ ETAG, LINK, LOCATION, SYNC_TOKEN, REPLAYED = (
 def reading(*headers: Parameter, body: Struct | None = None) -> type[Operation]:
     """Describe an operation whose handler reads these headers itself; `body` is an example of its body."""
 
-    class Reading(Operation):
+    class Reading(Operation):  # not a dataclass, whose methods would be generated for each operation
         def __init__(self, **fields: Any) -> None:
             super().__init__(**fields)
             self.parameters = [*(self.parameters or ()), *headers]
