@@ -22,7 +22,10 @@ from tests.sql import fetch
 pytestmark = pytest.mark.database
 
 
-ACTIVE = "SELECT count(*) AS number FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'"
+ACTIVE = """
+    SELECT count(*) AS number FROM pg_stat_activity
+    WHERE datname = current_database() AND query = 'SELECT pg_sleep(60)' AND state = 'active'
+"""
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ async def end_the_active(url: str, query: str = "%pg_sleep(60)%") -> None:
     other = patient(url)
     end = """
         SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-        WHERE query LIKE $1 AND state = 'active' AND wait_event_type IN ('Timeout', 'Lock')
+        WHERE datname = current_database() AND query LIKE $1
+        AND state = 'active' AND wait_event_type IN ('Timeout', 'Lock')
     """
 
     async def ended() -> bool:

@@ -27,7 +27,7 @@ from tests.wires import wired
 
 pytestmark = pytest.mark.database
 OURS = "the library's"
-SESSIONS = "FROM pg_stat_activity WHERE application_name = $1"
+SESSIONS = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
 
 
 @pytest.fixture(params=["pool", "engine"])
