@@ -115,6 +115,18 @@ def end_group(process: subprocess.Popen[str] | Fork) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+def children(parent: int) -> list[int]:
+    """Return the processes that a process has started."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = (map(int, line.split()) for line in listed.splitlines())
+    return [pid for pid, ppid in pairs if ppid == parent]
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the memory of a process. Needs /proc."""
+    return int(Path("/proc", str(pid), "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def said(result: subprocess.CompletedProcess[str]) -> str:
     """Return the line on standard error for the operator: the only one beside the JSON of the log."""
     lines = [line for line in result.stderr.splitlines() if not line.startswith("{")]
