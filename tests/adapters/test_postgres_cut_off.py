@@ -17,7 +17,7 @@ from hextasks.testing.contract.calls import a_task, add
 from tests.adapters.test_postgres_pool import backend, two_backends
 from tests.databases import patient
 from tests.patience import until
-from tests.sql import fetch
+from tests.sql import cancel_after_preparation, fetch
 
 pytestmark = pytest.mark.database
 
@@ -83,13 +83,7 @@ async def test_it_is_cancelled_even_if_the_next_caller_is_cancelled_as_well(url:
 
 async def test_a_statement_cancelled_after_its_preparation_holds_no_lock(url: str) -> None:
     database, other = patient(url), patient(url)
-    await fetch(database, "SELECT 1")
-    statement = asyncio.create_task(fetch(database, "SELECT count(*) FROM tasks"))
-    await asyncio.sleep(0)  # it is sent to be prepared
-    asyncio.get_running_loop().call_later(0.01, statement.cancel)
-    time.sleep(0.3)  # noqa: ASYNC251  # so that response and cancellation are due in one iteration of the loop
-    await asyncio.gather(statement, return_exceptions=True)
-    assert statement.cancelled()
+    await cancel_after_preparation(database)
     await fetch(other, "TRUNCATE tasks")  # needs a lock that excludes all others
     await database.close()
     await other.close()

@@ -12,7 +12,7 @@ from application import PageRequest, StorageUnavailable, TaskContended
 from hextasks.testing.contract.calls import LATER, a_task, add
 from tests.databases import Server, patient
 from tests.patience import DEADLINE_SECONDS
-from tests.sql import fetch
+from tests.sql import END_OTHERS, fetch
 from tests.wires import wired
 
 pytestmark = pytest.mark.database
@@ -29,11 +29,7 @@ async def two_backends(database: Database) -> list[int]:
 
 async def end_backends(url: str) -> None:
     other = patient(url)
-    async with other.connection() as connection:
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+    await fetch(other, END_OTHERS)
     await other.close()
 
 

@@ -25,15 +25,11 @@ from adapters.postgres.dsn import connect_arguments
 from application import StorageUnavailable
 from tests.databases import patient
 from tests.patience import DEADLINE_SECONDS, until
-from tests.sql import fetch
+from tests.sql import END_OTHERS, fetch
 from tests.wires import wired
 
 pytestmark = pytest.mark.database
 HOLD_LOCK = f"SELECT pg_advisory_xact_lock({migration_watch.LOCK_KEY})"
-END_OTHERS = """
-    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid()
-"""
 VERSION_TABLE = "CREATE TABLE hextasks_version (version_num varchar(32) PRIMARY KEY)"
 SLOW_DDL = """
     CREATE FUNCTION dawdle() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); END';

@@ -14,13 +14,12 @@ from adapters.postgres.epochs import renew_epochs
 from adapters.tokens import LEEWAY_SECONDS, remote_keys
 from entrypoints.http.server.streams import Streams
 from tests.databases import Server, patient
-from tests.http.test_events import fill, put
 from tests.http.wire import assert_problem, bearer, claims, connected, made, received_until_end, token
 from tests.issuers import AUDIENCE, ISSUER, published, running_issuer
 from tests.issuers import token as issued
 from tests.patience import eventually
-from tests.services import Client, Service, running_service
-from tests.streams import following
+from tests.services import Client, Service, fill, running_service
+from tests.streams import following, put
 
 PER_USER, ALL = 2, 3
 

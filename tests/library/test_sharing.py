@@ -1,7 +1,6 @@
 """What the library leaves of a pool, an engine or an event loop that it shares with the caller."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from typing import Any
@@ -22,7 +21,7 @@ from tests.library.test_open_tasks import BORROWED, source_on
 from tests.library.test_transactions import waits_for_a_lock
 from tests.patience import DATABASE_TIMEOUT_SECONDS as TIMEOUT
 from tests.patience import DEADLINE_SECONDS, until
-from tests.sql import fetch
+from tests.sql import cancel_after_preparation
 from tests.wires import wired
 
 pytestmark = pytest.mark.database
@@ -77,13 +76,7 @@ async def test_cancelled_calls_leave_nothing(source: Any, ada: UserTasks, pool: 
 
 async def test_a_statement_cancelled_after_its_preparation_holds_no_lock(source: Any, pool: Any) -> None:
     executor = EngineExecutor(source) if isinstance(source, AsyncEngine) else PoolExecutor(source)
-    await fetch(executor, "SELECT 1")
-    statement = asyncio.create_task(fetch(executor, "SELECT count(*) FROM tasks"))
-    await asyncio.sleep(0)  # it is sent to be prepared
-    asyncio.get_running_loop().call_later(0.01, statement.cancel)
-    time.sleep(0.3)  # noqa: ASYNC251  # so that response and cancellation are due in one iteration of the loop
-    await asyncio.gather(statement, return_exceptions=True)
-    assert statement.cancelled()
+    await cancel_after_preparation(executor)
     async with pool.acquire() as other, other.transaction():
         await other.execute("SET LOCAL lock_timeout = '20s'; LOCK TABLE tasks")
 
