@@ -66,7 +66,7 @@ def fill(client: Client, count: int, title: str = "task") -> None:
 
 @contextmanager
 def running_service(
-    limits: Mapping[str, Any] = MappingProxyType({}), is_measured: bool = True, /, **environment: str
+    limits: Mapping[str, Any] = MappingProxyType({}), *, is_measured: bool = True, **environment: str
 ) -> Iterator[Service]:
     """Run the service in a thread of this process, on a free port, until the end of the block.
 
