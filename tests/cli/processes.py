@@ -18,8 +18,7 @@ from uuid import uuid4
 
 import httpx
 
-from entrypoints.cli import main
-from tests.cli.loaded import Fork
+from tests.cli.loaded import Fork, status_of
 from tests.patience import DEADLINE_SECONDS, GENEROUS, REQUEST_TIMEOUT_SECONDS, SERVER_DEADLINE_SECONDS
 
 ROOT = Path(__file__).parents[2]
@@ -81,9 +80,7 @@ def _command(arguments: list[str], cwd: Path, settings: dict[str, str]) -> subpr
     os.environ |= environment(**settings)
     try:
         with chdir(cwd), redirect_stdout(output), redirect_stderr(errors):
-            main(arguments)
-    except SystemExit as ended:
-        status = ended.code if isinstance(ended.code, int) else 0
+            status = status_of(arguments)
     finally:
         os.environ.clear()
         os.environ |= outside
