@@ -54,7 +54,7 @@ async def test_it_tells_how_it_is_used(server_url: str) -> None:
 
 
 async def test_a_statement_whose_time_is_half_over_waits_no_longer_for_a_connection(url: str) -> None:
-    """As that of a write that runs alone after it has shared one, for which it has waited before."""
+    """A write that was skipped by a shared statement runs alone, with the time that is left."""
     database = Database(url, PoolSettings(size=1, max_overflow=1, timeout=3 * DEADLINE_SECONDS))
     async with database.connection():
         deadline = asyncio.get_running_loop().time() + DEADLINE_SECONDS

@@ -83,13 +83,13 @@ async def test_a_statement_cancelled_after_its_preparation_holds_no_lock(source:
 
 async def test_lost_connections_are_replaced(source: Any, ada: UserTasks, pool: "asyncpg.Pool[Any]") -> None:
     opened: list[asyncpg.Connection] = []
-    if isinstance(source, AsyncEngine):
+    is_engine = isinstance(source, AsyncEngine)
+    if is_engine:
         event.listen(source.sync_engine, "connect", lambda adapted, _: opened.append(adapted.driver_connection))
     await asyncio.gather(*(ada.list() for _ in range(5)))
     await pool.execute(f"SELECT pg_terminate_backend(pid) {SESSIONS}", OURS)
 
     async def is_over() -> bool:
-        is_engine = isinstance(source, AsyncEngine)
         is_noticed = all(each.is_closed() for each in opened) if is_engine else source.get_size() == 0
         return is_noticed and not await pool.fetchval(f"SELECT count(*) {SESSIONS}", OURS)
 
@@ -97,7 +97,7 @@ async def test_lost_connections_are_replaced(source: Any, ada: UserTasks, pool: 
     for _ in range(3):
         await ada.list()
         await ada.create("Buy milk")
-    if isinstance(source, AsyncEngine):
+    if is_engine:
         async with source.connect() as first, source.connect() as second:
             assert [await each.scalar(text("SELECT 1")) for each in (first, second)] == [1, 1]
 
