@@ -24,6 +24,7 @@ class TaskRepository(Protocol):
 
     Every method raises StorageUnavailable when the storage cannot be reached or does not respond in time; a read is
     then safe to repeat, a write may or may not have happened. It raises InvalidTask when a task's id is not a UUID.
+    Times are returned to the microsecond, with `datetime.UTC`.
 
     An adapter is a subclass: it inherits these docstrings, and cannot be instantiated while it lacks a method.
     """

@@ -58,8 +58,11 @@ REPOSITORIES = [
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder that the processes of this run share, and trace none of them."""
-    if config.getoption("numprocesses", None):  # the tests run in other processes, and this one only waits for them
+    """Make the folder that the processes of this run share; export no traces.
+
+    A process that only hands out tests is not measured.
+    """
+    if config.getoption("numprocesses", None):
         sys.settrace(None)
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         del os.environ[name]
@@ -121,9 +124,12 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Do not measure the thread of a test if it is only the client. The service is in a thread of its own."""
-    is_client = item.get_closest_marker("service") or item.get_closest_marker("unmeasured")
-    with nullcontext() if is_client else measuring():
+    """Measure the thread of a test, unless it is marked `service` or `unmeasured`.
+
+    The service is in a thread of its own.
+    """
+    is_unmeasured = item.get_closest_marker("service") or item.get_closest_marker("unmeasured")
+    with nullcontext() if is_unmeasured else measuring():
         return (yield)
 
 

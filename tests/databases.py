@@ -50,7 +50,8 @@ def running_server() -> Iterator[str]:
         with tempfile.TemporaryDirectory() as name:
             folder = with_cluster(Path(name))
             with (folder / "data" / "postgresql.auto.conf").open("a") as settings:
-                settings.write("fsync = off\nfull_page_writes = off\nautovacuum = off\n")  # it lives minutes
+                # a server for minutes, whose data nobody needs after a crash
+                settings.write("fsync = off\nfull_page_writes = off\nautovacuum = off\n")
             with EmbeddedPostgres(folder).running() as url:
                 yield url
 

@@ -56,9 +56,17 @@ class Client(httpx.Client):
         self.tasks = f"/api/{user}/tasks"
 
 
+def fill(client: Client, count: int, title: str = "task") -> None:
+    """Create tasks."""
+    while count:
+        operations = [{"op": "create", "title": f"{title} {n}"} for n in range(min(count, 100))]
+        assert client.post(f"{client.tasks}/batch", json={"operations": operations}).status_code == 200
+        count -= len(operations)
+
+
 @contextmanager
 def running_service(
-    limits: Mapping[str, Any] = MappingProxyType({}), is_measured: bool = True, /, **environment: str
+    limits: Mapping[str, Any] = MappingProxyType({}), *, is_measured: bool = True, **environment: str
 ) -> Iterator[Service]:
     """Run the service in a thread of this process, on a free port, until the end of the block.
 

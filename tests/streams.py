@@ -49,6 +49,11 @@ def following(client: Client, after: str | None = None, /, **query: str) -> Iter
         yield Following(answer, _events(answer.iter_lines()))
 
 
+def put(answer: httpx.Response) -> Event:
+    """Return the event of a write that has left a task."""
+    return Event(name="change", id=answer.headers["sync-token"], data={"op": "put", "task": answer.json()})
+
+
 def _events(lines: Iterator[str]) -> Iterator[Event]:
     fields: dict[str, str] = {}
     for line in lines:

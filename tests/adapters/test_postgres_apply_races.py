@@ -25,7 +25,7 @@ from domain import Task, TaskChange
 from hextasks.testing.contract.calls import LATER, a_task, add, state_of, walk
 from tests.databases import patient
 from tests.patience import until
-from tests.sql import fetch
+from tests.sql import waits_for_a_lock
 
 pytestmark = pytest.mark.database
 
@@ -125,7 +125,7 @@ async def test_a_task_that_changes_while_the_statement_waits_is_judged_again(
         await connection.execute("UPDATE task_counters SET value = 3")
         await connection.execute(change, stale.id)
         applying = asyncio.create_task(tasks.apply("ada", writes, now=LATER, once=ONCE))
-        await until(lambda: is_waiting(databases[1]))
+        await until(lambda: waits_for_a_lock(databases[1]))
         await transaction.commit()
     with pytest.raises(WritesRejected) as rejected:
         await applying
@@ -149,16 +149,11 @@ async def test_a_state_that_changes_while_the_statement_waits_is_judged_again(
         await connection.execute("UPDATE task_counters SET value = 2")
         writes = [Write(kind="add", task=a_task())]
         applying = asyncio.create_task(tasks.apply("ada", writes, now=LATER, if_state=state, once=ONCE))
-        await until(lambda: is_waiting(databases[1]))
+        await until(lambda: waits_for_a_lock(databases[1]))
         await transaction.commit()
     with pytest.raises(StateMismatch):
         await applying
     assert len(await walk(tasks, "ada", 9)) == 1
-
-
-async def is_waiting(database: Database) -> bool:
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    return bool((await fetch(database, waiting))[0][0])
 
 
 @pytest.mark.unmeasured

@@ -1,6 +1,7 @@
 """Shared statements on a real server: foreign locks, failures of a whole statement, and the numbers of writes."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from itertools import product
 from typing import Any
@@ -167,29 +168,26 @@ async def test_numbers_are_committed_in_order(
         PostgresTaskRepository(database, coalescing=mode),
         PostgresTaskRepository(another, coalescing=other),
     ]
-    written, looked = asyncio.Event(), asyncio.Event()
+    given, snapshots = Counter[str](), set[int]()
 
-    async def look() -> int:
-        looks = 0
-        while not written.is_set():
-            for row in await fetch(database, SEEN):
+    async def look() -> None:
+        while not all(writer.done() for writer in writers):
+            rows = await fetch(database, SEEN)
+            for row in rows:
                 assert row["numbers"] == [*range(1, row["value"] + 1)], row["user_id"]
-            looks += 1
-            if looks > 3:
-                looked.set()
-        return looks
+            snapshots.add(sum(row["value"] for row in rows))
 
     async def write(tasks: PostgresTaskRepository, user: str) -> None:
-        for _ in range(11):
+        writes = 0
+        while writes < 12 or len(snapshots) < 5:
             await tasks.add(a_task(user_id=user))
-        await asyncio.wait([asyncio.create_task(looked.wait()), looking], return_when=asyncio.FIRST_COMPLETED)
-        await tasks.add(a_task(user_id=user))
+            writes += 1
+        given[user] += writes
 
-    looking = asyncio.create_task(look())
-    await asyncio.gather(*(write(tasks, user) for tasks in repositories for user in USERS for _ in range(4)))
-    written.set()
-    assert await looking > 3
-    assert {row["value"] for row in await fetch(database, SEEN)} == {2 * 4 * 12}
+    async with asyncio.TaskGroup() as group:
+        writers = [group.create_task(write(tasks, user)) for tasks in repositories for user in USERS for _ in range(4)]
+        group.create_task(look())
+    assert {row["user_id"]: row["value"] for row in await fetch(database, SEEN)} == given
     await another.close()
 
 

@@ -4,7 +4,6 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import get_args
 
 import pytest
@@ -17,12 +16,15 @@ from hextasks.testing.contract.calls import a_task, add
 from tests.adapters.test_postgres_pool import backend, two_backends
 from tests.databases import patient
 from tests.patience import until
-from tests.sql import fetch
+from tests.sql import cancel_after_preparation, fetch
 
 pytestmark = pytest.mark.database
 
 
-ACTIVE = "SELECT count(*) AS number FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'"
+ACTIVE = """
+    SELECT count(*) AS number FROM pg_stat_activity
+    WHERE datname = current_database() AND query = 'SELECT pg_sleep(60)' AND state = 'active'
+"""
 
 
 @pytest.fixture
@@ -80,13 +82,7 @@ async def test_it_is_cancelled_even_if_the_next_caller_is_cancelled_as_well(url:
 
 async def test_a_statement_cancelled_after_its_preparation_holds_no_lock(url: str) -> None:
     database, other = patient(url), patient(url)
-    await fetch(database, "SELECT 1")
-    statement = asyncio.create_task(fetch(database, "SELECT count(*) FROM tasks"))
-    await asyncio.sleep(0)  # it is sent to be prepared
-    asyncio.get_running_loop().call_later(0.01, statement.cancel)
-    time.sleep(0.3)  # noqa: ASYNC251  # so that response and cancellation are due in one iteration of the loop
-    await asyncio.gather(statement, return_exceptions=True)
-    assert statement.cancelled()
+    await cancel_after_preparation(database)
     await fetch(other, "TRUNCATE tasks")  # needs a lock that excludes all others
     await database.close()
     await other.close()
@@ -148,15 +144,13 @@ async def test_callers_cancelled_at_any_moment_leak_nothing_and_leave_nothing_ha
     assert any(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
 
     async def none_is_in_use() -> bool:
-        with suppress(StorageUnavailable):  # on a busy machine half of the time limit may be too short to open one
-            async with small.connection(), small.connection(), small.connection():
-                return True  # as many as there may be
-        return False
+        return small.pool.counts().in_use == 0
 
     await until(none_is_in_use)
     reader = patient(url)
+    stored = PostgresTaskRepository(reader)
     for number in range(7):
-        kept = (await PostgresTaskRepository(reader).list(f"user {number}", PageRequest(limit=500))).tasks
+        kept = (await stored.list(f"user {number}", PageRequest(limit=500))).tasks
         assert len({task.version for task in kept}) == len(kept)
         answered = {task for task in outcomes if isinstance(task, Task) and task.user_id == f"user {number}"}
         assert answered <= set(kept)

@@ -8,6 +8,7 @@ import pytest
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository, pool
 from application import StorageUnavailable, TaskNotFound
 from hextasks.testing.contract.calls import a_task, add
+from tests.adapters.test_postgres_cut_off import active
 from tests.adapters.test_postgres_pool import backend, two_backends
 from tests.databases import patient
 from tests.patience import until
@@ -22,7 +23,8 @@ async def end_the_active(url: str, query: str = "%pg_sleep(60)%") -> None:
     other = patient(url)
     end = """
         SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-        WHERE query LIKE $1 AND state = 'active' AND wait_event_type IN ('Timeout', 'Lock')
+        WHERE datname = current_database() AND query LIKE $1
+        AND state = 'active' AND wait_event_type IN ('Timeout', 'Lock')
     """
 
     async def ended() -> bool:
@@ -90,10 +92,14 @@ async def test_a_ping_meanwhile_does_not_make_an_old_connection_usable(
             (last_end,) = wire.clients
             pinged = await backend(database)
         running = asyncio.create_task(fetch(database, "SELECT pg_sleep(60)"))
-        await asyncio.sleep(0.05)  # in which it starts, on the connection returned last
+        await active(url, 1)  # on the connection returned last
         wire.cut()
         caller = asyncio.create_task(backend(database))
-        await asyncio.sleep(0.05)  # in which it pings the other connection
+
+        async def is_pinging() -> bool:
+            return database.pool.counts().in_use == 2
+
+        await until(is_pinging)
         last_end.transport.abort()
         with pytest.raises(StorageUnavailable):
             await running

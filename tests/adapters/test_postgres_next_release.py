@@ -21,7 +21,6 @@ from tests.services import Service, running_service
 from tests.sql import fetch
 
 pytestmark = [pytest.mark.database, pytest.mark.service]
-PRODUCTION = {"ENVIRONMENT": "production"}
 
 
 class Users:
@@ -67,7 +66,7 @@ class Users:
                 assert [each["op"] for each in changes] == ["put", "delete"]
                 await _asked(http, "DELETE", f"{path}/{results[0]['task']['id']}")
                 self.rounds += 1
-                await asyncio.sleep(0.02)  # a request after the other would only take processor time
+                await asyncio.sleep(0.02)  # requests without pauses would only take processor time
 
 
 async def _asked(http: httpx.AsyncClient, method: str, path: str, body: object = None) -> httpx.Response:
@@ -111,7 +110,7 @@ async def test_it_serves_before_during_and_after_the_migration_and_starts_again(
     following.add(EXPAND[0], compatible_from=head)
     revision = following.add(EXPAND[1], compatible_from=head)
     analyst = await asyncpg.connect(**connect_arguments(url))
-    with running_service({}, False, DATABASE_URL=url, **PRODUCTION) as service:
+    with running_service(is_measured=False, DATABASE_URL=url, ENVIRONMENT="production") as service:
         async with using(service) as users:
             await users.progress()
             async with analyst.transaction():  # the lock that the migration needs, for longer than its first waits
@@ -124,7 +123,7 @@ async def test_it_serves_before_during_and_after_the_migration_and_starts_again(
     await analyst.close()
     state = await schema_state(database)
     assert (state.current, state.is_newer, state.is_compatible) == (revision, True, True)
-    with running_service({}, False, DATABASE_URL=url, **PRODUCTION) as service:
+    with running_service(is_measured=False, DATABASE_URL=url, ENVIRONMENT="production") as service:
         async with using(service):
             pass
     assert str(await migrate(database)) == f"already at revision {revision}"

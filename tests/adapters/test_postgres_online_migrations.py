@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,7 +19,7 @@ from application import StorageUnavailable
 from domain import search_key
 from tests.adapters.test_postgres_migrations import alembic
 from tests.patience import until
-from tests.sql import fetch
+from tests.sql import fetch, waits_for_a_lock
 
 pytestmark = pytest.mark.database
 USERS = 20
@@ -67,6 +68,7 @@ WRITES = ((ADD, "Ärger"), (SAVE, "Öl kaufen"), (SAVE, "Buy Oil"), (REMOVE,))
 LONGEST_WAIT = "1s"
 """Of a write for a lock, on a busy machine."""
 INDEXES = ("tasks_by_version", "task_tombstones_by_version", "task_tombstones_by_age")
+BUILDS = "FROM pg_stat_progress_create_index WHERE datname = current_database()"
 
 
 @pytest.fixture
@@ -158,7 +160,7 @@ def is_building(database: Database) -> Callable[[], Awaitable[bool]]:
     """Return a test whether the build of an index waits for a transaction."""
 
     async def is_waiting() -> bool:
-        return bool(await fetch(database, "SELECT FROM pg_stat_progress_create_index WHERE phase LIKE 'waiting%'"))
+        return bool(await fetch(database, f"SELECT {BUILDS} AND phase LIKE 'waiting%'"))
 
     return is_waiting
 
@@ -206,7 +208,7 @@ async def test_an_interrupted_build_is_done_again(used: Database, other: asyncpg
         await other.execute(ADD, "grace", uuid4(), "Buy tea")
         migration = asyncio.create_task(migrate(used))
         await until(is_building(used))
-        await fetch(used, "SELECT pg_terminate_backend(pid) FROM pg_stat_progress_create_index")
+        await fetch(used, f"SELECT pg_terminate_backend(pid) {BUILDS}")
         with pytest.raises(StorageUnavailable):
             await migration
     assert await valid_indexes(used) == {"tasks_by_version": False}
@@ -233,11 +235,7 @@ async def test_a_task_that_is_renamed_meanwhile_keeps_its_own_key(used: Database
             " WHERE ctid = (SELECT ctid FROM tasks WHERE title LIKE 'ÄRGER%' LIMIT 1) RETURNING id"
         )
         filling = asyncio.create_task(fill_search_keys(used))
-
-        async def is_waiting() -> bool:
-            return bool(await fetch(used, "SELECT FROM pg_locks WHERE NOT granted"))
-
-        await until(is_waiting)
+        await until(partial(waits_for_a_lock, used))
     assert await filling == ROWS / 5 - 1
     assert [*(await fetch(used, "SELECT title, title_key FROM tasks WHERE id = $1", renamed))[0]] == ["ÖL", "öl"]
     assert await wrong_keys(used) == 0

@@ -12,7 +12,7 @@ from application import PageRequest, StorageUnavailable, TaskContended
 from hextasks.testing.contract.calls import LATER, a_task, add
 from tests.databases import Server, patient
 from tests.patience import DEADLINE_SECONDS
-from tests.sql import fetch
+from tests.sql import END_OTHERS, fetch
 from tests.wires import wired
 
 pytestmark = pytest.mark.database
@@ -29,11 +29,7 @@ async def two_backends(database: Database) -> list[int]:
 
 async def end_backends(url: str) -> None:
     other = patient(url)
-    async with other.connection() as connection:
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+    await fetch(other, END_OTHERS)
     await other.close()
 
 
@@ -58,7 +54,7 @@ async def test_it_tells_how_it_is_used(server_url: str) -> None:
 
 
 async def test_a_statement_whose_time_is_half_over_waits_no_longer_for_a_connection(url: str) -> None:
-    """As that of a write that runs alone after it has shared one, for which it has waited before."""
+    """A write that was skipped by a shared statement runs alone, with the time that is left."""
     database = Database(url, PoolSettings(size=1, max_overflow=1, timeout=3 * DEADLINE_SECONDS))
     async with database.connection():
         deadline = asyncio.get_running_loop().time() + DEADLINE_SECONDS

@@ -22,8 +22,8 @@ RELATIONS = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regname
 
 async def test_two_schemas_in_one_database_are_two_services(empty_url: str, owner: asyncpg.Connection) -> None:
     with (
-        running_service({}, False, DATABASE_URL=empty_url, DATABASE_SCHEMA="blue") as blue,
-        running_service({}, False, DATABASE_URL=empty_url, DATABASE_SCHEMA="green") as green,
+        running_service(is_measured=False, DATABASE_URL=empty_url, DATABASE_SCHEMA="blue") as blue,
+        running_service(is_measured=False, DATABASE_URL=empty_url, DATABASE_SCHEMA="green") as green,
         blue.client("ada") as in_blue,
         green.client("ada") as in_green,
     ):

@@ -25,15 +25,11 @@ from adapters.postgres.dsn import connect_arguments
 from application import StorageUnavailable
 from tests.databases import patient
 from tests.patience import DEADLINE_SECONDS, until
-from tests.sql import fetch
+from tests.sql import END_OTHERS, fetch
 from tests.wires import wired
 
 pytestmark = pytest.mark.database
 HOLD_LOCK = f"SELECT pg_advisory_xact_lock({migration_watch.LOCK_KEY})"
-END_OTHERS = """
-    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid()
-"""
 VERSION_TABLE = "CREATE TABLE hextasks_version (version_num varchar(32) PRIMARY KEY)"
 SLOW_DDL = """
     CREATE FUNCTION dawdle() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); END';
@@ -83,7 +79,8 @@ async def test_a_start_ends_whenever_the_wire_goes_silent_and_succeeds_when_it_i
             await migrate(empty)
         storage = await new_storage(DEADLINE_SECONDS)
         with monkeypatch.context() as patch:
-            patch.setattr(migration_watch, "HEARTBEAT_SECONDS", DEADLINE_SECONDS)  # their number differs
+            # no heartbeats, whose number differs from run to run
+            patch.setattr(migration_watch, "HEARTBEAT_SECONDS", DEADLINE_SECONDS)
             await storage.start()
         pieces = wire.forwarded
         await storage.close()
@@ -167,7 +164,7 @@ async def test_one_that_waits_for_a_table_lets_requests_pass_and_names_the_sessi
     assert (await schema_state(empty)).is_current
 
 
-async def test_one_that_has_ended_by_itself_is_not_lost(empty: Database) -> None:
+async def test_a_migration_that_has_closed_its_session_does_not_count_as_lost(empty: Database) -> None:
     """As after the time limit of a lock, for which the migration is tried again."""
     connection = await empty.connect()
     watch = migration_watch.Watch(empty, connection)
@@ -189,7 +186,9 @@ async def test_a_migration_whose_client_has_vanished_is_ended_by_the_next_one(
         await other.execute("COMMIT")
 
 
-async def test_so_is_the_watch_of_one_whose_client_has_vanished(empty: Database, other: asyncpg.Connection) -> None:
+async def test_the_watch_of_a_migration_whose_client_has_vanished_is_ended_by_the_next_one(
+    empty: Database, other: asyncpg.Connection
+) -> None:
     await other.execute(VERSION_TABLE)
     watching = migration_watch._PROGRESS.sql.replace(
         "FROM pg_stat_activity WHERE", "FROM hextasks_version, pg_stat_activity WHERE"
@@ -199,7 +198,9 @@ async def test_so_is_the_watch_of_one_whose_client_has_vanished(empty: Database,
     assert (await schema_state(empty)).is_current
 
 
-async def test_or_by_the_server(empty_url: str, empty: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_migration_whose_client_has_vanished_is_ended_by_the_server(
+    empty_url: str, empty: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its locks on tables would stop all requests, even if nothing migrates again."""
     monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", 2.0)  # long enough to see the session first
     sessions = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"

@@ -135,17 +135,26 @@ def _run(arguments: list[str], cwd: str, environment: dict[str, str], stdout: in
 
 def _ended(arguments: list[str]) -> int:
     """Run a command to its end as the interpreter does, but for freeing all that it has loaded."""
-    from entrypoints.cli import main
-
     status = 1
     try:
-        main(arguments)
-    except SystemExit as ended:
-        status = ended.code if isinstance(ended.code, int) else 0
+        status = status_of(arguments)
     except BaseException:
         traceback.print_exc()
     atexit._run_exitfuncs()
     return status
+
+
+def status_of(arguments: list[str]) -> int:
+    """Run a command, and return the exit status. What it exits with instead goes to standard error, with status 1."""
+    from entrypoints.cli import main
+
+    try:
+        main(arguments)
+    except SystemExit as ended:
+        if isinstance(ended.code, int | None):
+            return ended.code or 0
+        sys.stderr.write(f"{ended.code}\n")
+        return 1
 
 
 def _load() -> None:

@@ -18,8 +18,7 @@ from uuid import uuid4
 
 import httpx
 
-from entrypoints.cli import main
-from tests.cli.loaded import Fork
+from tests.cli.loaded import Fork, status_of
 from tests.patience import DEADLINE_SECONDS, GENEROUS, REQUEST_TIMEOUT_SECONDS, SERVER_DEADLINE_SECONDS
 
 ROOT = Path(__file__).parents[2]
@@ -81,9 +80,7 @@ def _command(arguments: list[str], cwd: Path, settings: dict[str, str]) -> subpr
     os.environ |= environment(**settings)
     try:
         with chdir(cwd), redirect_stdout(output), redirect_stderr(errors):
-            main(arguments)
-    except SystemExit as ended:
-        status = ended.code if isinstance(ended.code, int) else 0
+            status = status_of(arguments)
     finally:
         os.environ.clear()
         os.environ |= outside
@@ -113,6 +110,18 @@ def forked_each(*arguments: str, runs: list[tuple[Path, dict[str, str]]]) -> lis
 def end_group(process: subprocess.Popen[str] | Fork) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def children(parent: int) -> list[int]:
+    """Return the processes that a process has started."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = (map(int, line.split()) for line in listed.splitlines())
+    return [pid for pid, ppid in pairs if ppid == parent]
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the memory of a process. Needs /proc."""
+    return int(Path("/proc", str(pid), "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def said(result: subprocess.CompletedProcess[str]) -> str:

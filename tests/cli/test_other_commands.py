@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
+from unittest.mock import Mock
 
 import asyncpg
 import httpx
@@ -26,6 +27,13 @@ SECRET = "a secret that is thirty-two bytes"
 async def database_url(server: Server) -> str:
     """A database without tables."""
     return await server.new_database()
+
+
+def test_a_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("entrypoints.cli.commands.run", Mock(side_effect=ModuleNotFoundError(name="litestar")))
+    failed = command("openapi", cwd=tmp_path)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert said(failed).startswith("hextasks: litestar is not installed.")
 
 
 class TestHelp:

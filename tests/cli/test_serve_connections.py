@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.cli.processes import Served, hextasks, said, serving
+from tests.cli.processes import Served, children, hextasks, resident_bytes, said, serving
 from tests.databases import Server, migrated
 from tests.expositions import checked, parsed, value
 from tests.patience import DEADLINE_SECONDS, eventually
-from tests.wires import free_port
+from tests.wires import answers, free_port
 
 pytestmark = pytest.mark.service
 MB = 1_000_000
@@ -50,13 +50,6 @@ def crowd(address: str, count: int) -> Iterator[list[socket.socket]]:
 
 def status(address: str, path: str = "/health/live") -> int:
     return httpx.get(address + path, timeout=5, verify=False).status_code
-
-
-def memory(served: Served) -> int:
-    """Return the resident memory of the process in bytes."""
-    kib = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{served.process.pid}/status").read_text())
-    assert kib
-    return int(kib[1]) * 1024
 
 
 def kernel_memory() -> int:
@@ -120,7 +113,7 @@ class TestAdmin:
         with serving(tmp_path, None, "-Sn 200", *options, **other, ADMIN_PORT=admin, DATABASE_URL=url) as served:
             assert served.address == f"http://localhost:{port}"
             assert served.line("mode") == "development, 2 workers"
-            eventually(lambda: is_answered(f"http://localhost:{admin}"))
+            eventually(lambda: answers(f"http://localhost:{admin}/health/live"))
             assert status(f"http://localhost:{admin}", "/health/ready") == 200
             workers = children(served.process.pid)
             assert len(workers) >= 2
@@ -152,17 +145,6 @@ class TestAdmin:
         assert value(found, "hextasks_shared_calls_total", kind="write") == 11
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_answered(address: str) -> bool:
-    try:
-        return status(address) == 200
-    except httpx.TransportError:
-        return False
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A service that is started with a low soft limit of descriptors."""
@@ -180,20 +162,20 @@ class TestDescriptorsAndMemory:
         request = b"GET /health/live HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 30_000 + b"\r\n\r\n"
         with crowd(served.address, 100) as warm_up:
             ask_each(warm_up, request)
-        before = memory(served)
+        before = resident_bytes(served.process.pid)
         with crowd(served.address, 2000) as idle:
             ask_each(idle, request)
-            assert (memory(served) - before) / len(idle) < 10_000
+            assert (resident_bytes(served.process.pid) - before) / len(idle) < 10_000
 
     def test_unread_responses_keep_little_here_and_in_the_system(self, served: Served) -> None:
         assert status(served.address, "/docs/assets/swagger.js") == 200
-        before, system_before = memory(served), kernel_memory()
+        before, system_before = resident_bytes(served.process.pid), kernel_memory()
         with crowd(served.address, 300) as unread:
             for connection in unread:
                 connection.sendall(SCRIPT * 4)
             time.sleep(1)
             assert status(served.address) == 200
-            assert memory(served) - before < 20 * MB
+            assert resident_bytes(served.process.pid) - before < 20 * MB
             assert kernel_memory() - system_before < 100 * MB
             for connection in unread:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

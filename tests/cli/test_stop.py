@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.processes import end_group, environment, serving
+from tests.cli.processes import children, end_group, environment, serving
 from tests.databases import Server, migrated
 from tests.patience import DEADLINE_SECONDS, eventually
 from tests.services import Client
@@ -114,22 +114,16 @@ def shell(command: str, cwd: Path, **settings: str) -> Iterator[tuple["subproces
         process.communicate()
 
 
-def workers(pid: int) -> set[str]:
-    """Return the processes that a process has started."""
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return set(found.stdout.split())
-
-
 @pytest.mark.database
 @pytest.mark.parametrize("processes", ["1", "2"])
 async def test_nohup_survives_the_end_of_the_terminal(tmp_path: Path, server: Server, processes: str) -> None:
     settings = {"DATABASE_URL": await migrated(server), "WEB_CONCURRENCY": processes}
     with shell("exec nohup $SERVE", tmp_path, **settings) as (process, address):
-        before = workers(process.pid)
+        before = children(process.pid)
         os.killpg(process.pid, signal.SIGHUP)
         await asyncio.sleep(1.5)  # longer than a stop or a restart of the workers takes to begin
         assert process.poll() is None
-        assert workers(process.pid) == before
+        assert children(process.pid) == before
         assert answers(f"{address}/health/live")
         process.terminate()
         assert process.wait(DEADLINE_SECONDS) == 0

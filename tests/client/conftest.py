@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[Service]:
-    with running_service({}, False, DATABASE_URL="memory://") as service:
+    with running_service(is_measured=False, DATABASE_URL="memory://") as service:
         yield service
 
 

@@ -31,7 +31,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[Service]:
     """
     is_memory = request.param == "memory"
     url = "memory://" if is_memory else request.getfixturevalue("service_database_url")
-    with running_service({}, is_memory, DATABASE_URL=url, CORS_ORIGINS="https://app.example.com") as service:
+    with running_service(is_measured=is_memory, DATABASE_URL=url, CORS_ORIGINS="https://app.example.com") as service:
         yield service
 
 

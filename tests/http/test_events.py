@@ -9,14 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from entrypoints.http.api import events
 from tests.cli.processes import ROOT
 from tests.http.wire import FIRST_TOKEN, assert_problem, listed, made, one, raw
-from tests.services import Client, Service
-from tests.streams import Event, following
+from tests.services import Client, Service, fill
+from tests.streams import Event, following, put
 
 DRIVER = """
 const [url, token, lastId] = process.argv.slice(2);
@@ -26,11 +25,6 @@ await follow(url, () => token, lastId, { change, resync: (id) => console.log("re
 """Runs the client of docs/reference/events.md."""
 FOREIGN = "ffffffffffff-7"
 """A token of another epoch."""
-
-
-def put(answer: httpx.Response) -> Event:
-    """Return the event of a write that has left a task."""
-    return Event(name="change", id=answer.headers["sync-token"], data={"op": "put", "task": answer.json()})
 
 
 def ready(token: str) -> Event:
@@ -50,14 +44,6 @@ def applied(replica: dict[str, Any], event: Event) -> None:
     else:
         assert event.data.keys() == {"op", "id", "version"}
         replica.pop(event.data["id"], None)
-
-
-def fill(client: Client, count: int, title: str = "task") -> None:
-    """Create tasks."""
-    while count:
-        operations = [{"op": "create", "title": f"{title} {n}"} for n in range(min(count, 100))]
-        assert client.post(f"{client.tasks}/batch", json={"operations": operations}).status_code == 200
-        count -= len(operations)
 
 
 class TestChanges:

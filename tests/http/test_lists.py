@@ -7,9 +7,8 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from tests.http.test_events import fill
 from tests.http.wire import assert_problem, listed, made, one, pages
-from tests.services import Client
+from tests.services import Client, fill
 
 BAD_CURSOR = ("parameter", "cursor", "invalid_value")
 

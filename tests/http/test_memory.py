@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.cli.processes import Served, serving
+from tests.cli.processes import Served, resident_bytes, serving
 from tests.databases import Server, migrated
 from tests.patience import DEADLINE_SECONDS
 
@@ -86,13 +86,6 @@ def answered(connection: socket.socket, requests: list[bytes]) -> None:
             received = received[head.end() + int(head[1]) :]
 
 
-def memory(served: Served) -> int:
-    """Return the resident bytes of the server."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{served.process.pid}/status").read_text())
-    assert found
-    return int(found[1]) * 1024
-
-
 def attack(served: Served, size: int) -> Iterator[str]:
     """Send `size` bytes of each kind, but not more than many requests; yields the kind after each."""
     token = f"Authorization: {served.headers['Authorization']}".encode()
@@ -117,29 +110,29 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def test_requests_of_every_kind_leave_nothing_behind(served: Served) -> None:
-    before, grown = memory(served), {}
+    before, grown = resident_bytes(served.process.pid), {}
     for name in attack(served, ENOUGH):
-        grown[name] = (memory(served) - before) // 1000
-    assert memory(served) - before < 5 * MEGABYTE, grown
+        grown[name] = (resident_bytes(served.process.pid) - before) // 1000
+    assert resident_bytes(served.process.pid) - before < 5 * MEGABYTE, grown
 
 
 def test_idle_connections_that_sent_large_heads_keep_little(served: Served) -> None:
-    before = memory(served)
+    before = resident_bytes(served.process.pid)
     with ExitStack() as connections:
         for _ in range(200):
             connection = connections.enter_context(connect(served))
             answered(connection, [get(b"/health/live?" + unlike(8_000), b"X: " + unlike(32_000))])
-        assert memory(served) - before < 10 * MEGABYTE
+        assert resident_bytes(served.process.pid) - before < 10 * MEGABYTE
 
 
 def test_unfinished_heads_keep_little_more_than_their_bytes(served: Served) -> None:
-    before = memory(served)
+    before = resident_bytes(served.process.pid)
     with ExitStack() as connections:
         for _ in range(200):
             connection = connections.enter_context(connect(served))
             connection.sendall(get(b"/health/live?" + unlike(8_000), b"X: " + unlike(32_000))[:-2])
         answered(connections.enter_context(connect(served)), [get(b"/health/live")])
-        assert memory(served) - before < 200 * 60_000
+        assert resident_bytes(served.process.pid) - before < 200 * 60_000
 
 
 @pytest.fixture
@@ -159,7 +152,7 @@ def test_streams_that_are_not_read_keep_little(tmp_path: Path, url: str) -> None
         )
         assert batch.status_code == 200
         token = f"Authorization: {served.headers['Authorization']}".encode()
-        before = memory(served)
+        before = resident_bytes(served.process.pid)
         with ExitStack() as connections:
             for _ in range(40):
                 connection = connections.enter_context(connect(served))
@@ -167,4 +160,4 @@ def test_streams_that_are_not_read_keep_little(tmp_path: Path, url: str) -> None
                 connection.sendall(get(b"/api/ada/tasks/events?since=000000000000-0", token))
                 assert connection.recv(12) == b"HTTP/1.1 200"
             time.sleep(1)  # for the streams to write what fits
-            assert memory(served) - before < 40 * 300_000
+            assert resident_bytes(served.process.pid) - before < 40 * 300_000

@@ -31,8 +31,12 @@ def admin() -> str:
 @pytest.fixture(scope="module")
 def service(admin: str) -> Iterator[Service]:
     port = admin.rpartition(":")[2]
-    limit = {"RATE_LIMIT_BURST": "20", "RATE_LIMIT_PER_SECOND": "0.001"}  # no more while a test runs, however slowly
-    with running_service(DATABASE_URL="memory://", ADMIN_PORT=port, **limit) as service:
+    with running_service(
+        DATABASE_URL="memory://",
+        ADMIN_PORT=port,
+        RATE_LIMIT_BURST="20",
+        RATE_LIMIT_PER_SECOND="0.001",  # no more while a test runs, however slowly
+    ) as service:
         yield service
 
 

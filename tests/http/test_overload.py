@@ -27,7 +27,7 @@ CAPACITY = 2
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[Service]:
     limits = {"max_concurrent_requests": CAPACITY, "rejection_pause_seconds": 0.5}
-    with running_service(limits, DATABASE_URL="memory://", CORS_ORIGINS="https://app.example.com") as service:
+    with running_service(limits=limits, DATABASE_URL="memory://", CORS_ORIGINS="https://app.example.com") as service:
         yield service
 
 
@@ -108,7 +108,7 @@ def test_a_connection_closed_after_a_rejection_is_forgotten(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     limits = {"max_concurrent_requests": CAPACITY, "rejection_pause_seconds": 0.05, "read_seconds": 0.1}
-    with running_service(limits, DATABASE_URL="memory://") as service, full(service, monkeypatch):
+    with running_service(limits=limits, DATABASE_URL="memory://") as service, full(service, monkeypatch):
         assert_problem(
             httpx.get(f"{service.url}/api/ada/tasks", headers={"Connection": "close"}, verify=False), "overloaded"
         )

@@ -19,8 +19,12 @@ from tests.services import SECRET, Service, running_service
 
 @pytest.fixture(scope="module")
 def production() -> Iterator[Service]:
-    settings = {"ENVIRONMENT": "production", "DATABASE_URL": "postgresql://ada@127.0.0.1:1/tasks"}
-    with running_service(**settings, APP_PAGE="true", JWT_USER_CLAIM='a"<b>') as service:
+    with running_service(
+        ENVIRONMENT="production",
+        DATABASE_URL="postgresql://ada@127.0.0.1:1/tasks",
+        APP_PAGE="true",
+        JWT_USER_CLAIM='a"<b>',
+    ) as service:
         yield service
 
 

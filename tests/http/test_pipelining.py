@@ -112,7 +112,7 @@ def test_nothing_is_parsed_behind_a_connect_request(service: Service) -> None:
 def test_a_client_that_does_not_read_takes_no_capacity() -> None:
     with (
         running_service(
-            {"rejection_pause_seconds": 0.1, "max_concurrent_requests": 2}, DATABASE_URL="memory://"
+            limits={"rejection_pause_seconds": 0.1, "max_concurrent_requests": 2}, DATABASE_URL="memory://"
         ) as service,
         service.client() as ada,
         ExitStack() as connections,
@@ -127,7 +127,7 @@ def test_a_client_that_does_not_read_takes_no_capacity() -> None:
 
 def test_an_empty_line_after_a_response_does_not_keep_the_connection_open() -> None:
     with (
-        running_service({"keep_alive_seconds": 1}, DATABASE_URL="memory://") as service,
+        running_service(limits={"keep_alive_seconds": 1}, DATABASE_URL="memory://") as service,
         connected(service) as connection,
     ):
         connection.sendall(LIVE + b"\r\n")

@@ -22,7 +22,7 @@ SCRIPT = b"GET /docs/assets/swagger.js HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[Service]:
-    with running_service({"request_seconds": 1.0}, DATABASE_URL="memory://") as service:
+    with running_service(limits={"request_seconds": 1.0}, DATABASE_URL="memory://") as service:
         yield service
 
 
@@ -83,7 +83,7 @@ def test_the_second_head_on_a_connection_is_bounded_too(hasty: Service) -> None:
 
 def test_a_client_that_does_not_read_its_response_is_disconnected() -> None:
     with (
-        running_service({"read_seconds": 0.2}, DATABASE_URL="memory://") as service,
+        running_service(limits={"read_seconds": 0.2}, DATABASE_URL="memory://") as service,
         service.client() as ada,
         connected(service) as connection,
     ):
@@ -123,7 +123,7 @@ def test_a_connection_without_a_request_has_the_time_of_a_request(hasty: Service
 
 
 def test_empty_lines_between_requests_keep_no_connection_open() -> None:
-    with running_service({"keep_alive_seconds": 1}, DATABASE_URL="memory://") as service:
+    with running_service(limits={"keep_alive_seconds": 1}, DATABASE_URL="memory://") as service:
         assert seconds_until_closed(service, b"\r\n", LIVE) < 5
 
 
@@ -144,7 +144,7 @@ def seconds_until_closed(service: Service, again: bytes, first: bytes = b"") -> 
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[Service]:
     """A service that waits half a second for a client to read."""
-    with running_service({"read_seconds": 0.5, "unsent_bytes": 4_000_000}, DATABASE_URL="memory://") as service:
+    with running_service(limits={"read_seconds": 0.5, "unsent_bytes": 4_000_000}, DATABASE_URL="memory://") as service:
         yield service
 
 

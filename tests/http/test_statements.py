@@ -112,10 +112,13 @@ async def test_each_is_restricted_to_its_user_in_every_table(
     database = patient(url)
     await migrate(database)
     user, stranger = f"user {uuid4()}", f"stranger {uuid4()}"
-    with captured(monkeypatch) as sent:
-        settings = {"DATABASE_URL": url, "ENVIRONMENT": "production", "DATABASE_COALESCING": mode}
-        with running_service(**settings) as service, service.client(user) as me, service.client(stranger) as other:
-            await asyncio.to_thread(call_everything, service, me, other)
+    with (
+        captured(monkeypatch) as sent,
+        running_service(DATABASE_URL=url, ENVIRONMENT="production", DATABASE_COALESCING=mode) as service,
+        service.client(user) as me,
+        service.client(stranger) as other,
+    ):
+        await asyncio.to_thread(call_everything, service, me, other)
     assert sent.keys() >= {statement.sql for statement in REPOSITORY}, "a branch was not executed"
     seen, known = set(), statements()
     async with database.connection() as connection:

@@ -14,13 +14,12 @@ from adapters.postgres.epochs import renew_epochs
 from adapters.tokens import LEEWAY_SECONDS, remote_keys
 from entrypoints.http.server.streams import Streams
 from tests.databases import Server, patient
-from tests.http.test_events import fill, put
 from tests.http.wire import assert_problem, bearer, claims, connected, made, received_until_end, token
 from tests.issuers import AUDIENCE, ISSUER, published, running_issuer
 from tests.issuers import token as issued
 from tests.patience import eventually
-from tests.services import Client, Service, running_service
-from tests.streams import following
+from tests.services import Client, Service, fill, running_service
+from tests.streams import following, put
 
 PER_USER, ALL = 2, 3
 
@@ -29,7 +28,7 @@ PER_USER, ALL = 2, 3
 def bounded() -> Iterator[Service]:
     """A service with room for three streams, and one request of at most a second."""
     limits = {"streams": ALL, "streams_per_user": PER_USER, "max_concurrent_requests": 1, "request_seconds": 1.0}
-    with running_service(limits, DATABASE_URL="memory://") as service:
+    with running_service(limits=limits, DATABASE_URL="memory://") as service:
         yield service
 
 
@@ -85,8 +84,12 @@ class TestBounds:
 
     @pytest.mark.database
     def test_no_connection_to_the_database_is_held(self, service_database_url: str) -> None:
-        settings = {"DATABASE_POOL_SIZE": "1", "DATABASE_MAX_OVERFLOW": "0"}
-        with running_service(DATABASE_URL=service_database_url, **settings) as service, ExitStack() as stack:
+        with (
+            running_service(
+                DATABASE_URL=service_database_url, DATABASE_POOL_SIZE="1", DATABASE_MAX_OVERFLOW="0"
+            ) as service,
+            ExitStack() as stack,
+        ):
             client = stack.enter_context(service.client())
             open_streams = [stack.enter_context(following(client)) for _ in range(5)]
             for stream in open_streams:
@@ -106,7 +109,10 @@ class TestEnd:
             assert_rejected(ada, "token_expired")
 
     def test_a_stream_ends_after_its_time(self) -> None:
-        with running_service({"stream_seconds": 0.5}, DATABASE_URL="memory://") as service, service.client() as ada:
+        with (
+            running_service(limits={"stream_seconds": 0.5}, DATABASE_URL="memory://") as service,
+            service.client() as ada,
+        ):
             began = time.monotonic()
             with following(ada) as stream:
                 assert [event.name for event in stream] == ["ready"]
@@ -116,10 +122,15 @@ class TestEnd:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(remote_keys, "RemoteKeySet", partial(remote_keys.RemoteKeySet, refresh=0.05))
-        settings = {"JWT_SECRET": "", "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": AUDIENCE}
         with (
             running_issuer() as issuer,
-            running_service(DATABASE_URL="memory://", JWT_JWKS_URL=issuer.url, **settings) as service,
+            running_service(
+                DATABASE_URL="memory://",
+                JWT_SECRET="",
+                JWT_JWKS_URL=issuer.url,
+                JWT_ISSUER=ISSUER,
+                JWT_AUDIENCE=AUDIENCE,
+            ) as service,
             service.client("ada", issued("EdDSA")) as ada,
             service.client("ada", issued("ES256")) as other_key,
         ):
@@ -145,7 +156,7 @@ class TestEnd:
 
     def test_a_client_that_does_not_read_is_disconnected(self) -> None:
         with (
-            running_service({"read_seconds": 0.5}, DATABASE_URL="memory://") as service,
+            running_service(limits={"read_seconds": 0.5}, DATABASE_URL="memory://") as service,
             service.client() as ada,
             connected(service) as connection,
         ):

@@ -1,7 +1,6 @@
 """What the library leaves of a pool, an engine or an event loop that it shares with the caller."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from typing import Any
@@ -22,12 +21,12 @@ from tests.library.test_open_tasks import BORROWED, source_on
 from tests.library.test_transactions import waits_for_a_lock
 from tests.patience import DATABASE_TIMEOUT_SECONDS as TIMEOUT
 from tests.patience import DEADLINE_SECONDS, until
-from tests.sql import fetch
+from tests.sql import cancel_after_preparation
 from tests.wires import wired
 
 pytestmark = pytest.mark.database
 OURS = "the library's"
-SESSIONS = "FROM pg_stat_activity WHERE application_name = $1"
+SESSIONS = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
 
 
 @pytest.fixture(params=["pool", "engine"])
@@ -77,26 +76,20 @@ async def test_cancelled_calls_leave_nothing(source: Any, ada: UserTasks, pool: 
 
 async def test_a_statement_cancelled_after_its_preparation_holds_no_lock(source: Any, pool: Any) -> None:
     executor = EngineExecutor(source) if isinstance(source, AsyncEngine) else PoolExecutor(source)
-    await fetch(executor, "SELECT 1")
-    statement = asyncio.create_task(fetch(executor, "SELECT count(*) FROM tasks"))
-    await asyncio.sleep(0)  # it is sent to be prepared
-    asyncio.get_running_loop().call_later(0.01, statement.cancel)
-    time.sleep(0.3)  # noqa: ASYNC251  # so that response and cancellation are due in one iteration of the loop
-    await asyncio.gather(statement, return_exceptions=True)
-    assert statement.cancelled()
+    await cancel_after_preparation(executor)
     async with pool.acquire() as other, other.transaction():
         await other.execute("SET LOCAL lock_timeout = '20s'; LOCK TABLE tasks")
 
 
 async def test_lost_connections_are_replaced(source: Any, ada: UserTasks, pool: "asyncpg.Pool[Any]") -> None:
     opened: list[asyncpg.Connection] = []
-    if isinstance(source, AsyncEngine):
+    is_engine = isinstance(source, AsyncEngine)
+    if is_engine:
         event.listen(source.sync_engine, "connect", lambda adapted, _: opened.append(adapted.driver_connection))
     await asyncio.gather(*(ada.list() for _ in range(5)))
     await pool.execute(f"SELECT pg_terminate_backend(pid) {SESSIONS}", OURS)
 
     async def is_over() -> bool:
-        is_engine = isinstance(source, AsyncEngine)
         is_noticed = all(each.is_closed() for each in opened) if is_engine else source.get_size() == 0
         return is_noticed and not await pool.fetchval(f"SELECT count(*) {SESSIONS}", OURS)
 
@@ -104,7 +97,7 @@ async def test_lost_connections_are_replaced(source: Any, ada: UserTasks, pool: 
     for _ in range(3):
         await ada.list()
         await ada.create("Buy milk")
-    if isinstance(source, AsyncEngine):
+    if is_engine:
         async with source.connect() as first, source.connect() as second:
             assert [await each.scalar(text("SELECT 1")) for each in (first, second)] == [1, 1]
 

@@ -173,7 +173,7 @@ class TestBlocked:
         self, transaction: Transaction, ada: UserTasks, outside: UserTasks, other: AsyncConnection, pool: Any
     ) -> None:
         await order(transaction, ada)
-        async with open_tasks(transaction, timeout=0.5) as tasks:  # of the undoing, too
+        async with open_tasks(transaction, timeout=0.5) as tasks:  # the limit of the rollback to the savepoint, too
             with pytest.raises(StorageUnavailable):
                 await tasks.of(ada.user_id).create("Buy milk")
         await other.commit()

@@ -4,10 +4,11 @@ import asyncio
 import time
 from pathlib import Path
 
+from tests.cli.processes import resident_bytes
 from tests.torture.attack import Order, attacked
 from tests.torture.postgres import OwnPostgres
 from tests.torture.report import Finding, at_most, none_of, percentile
-from tests.torture.service import Service, resident_kib
+from tests.torture.service import Service
 from tests.torture.traffic import EVEN, Prober, Traffic
 
 CLIENTS = 20
@@ -18,9 +19,9 @@ MEMORY_MB = 100.0
 async def hostile(
     folder: Path, postgres: OwnPostgres, *, seconds: float, connections: int, is_strict: bool
 ) -> list[Finding]:
-    """Serve well-behaved clients beside the attack; if `is_strict`, alone before, for as long. Needs /proc, so Linux.
+    """Serve well-behaved clients beside the attack. Needs /proc, so Linux.
 
-    Unless `is_strict`, no speed is required.
+    If `is_strict`, serve them alone for as long before, and compare the speed.
     """
     database = await postgres.new_database()
     service = Service(folder, postgres, database)
@@ -35,13 +36,13 @@ async def hostile(
             calm_since = time.monotonic()
             if is_strict:
                 await asyncio.sleep(seconds)
-            before = resident_kib(served.process.pid)
+            before = resident_bytes(served.process.pid)
             since = time.monotonic()
             attack = asyncio.create_task(
                 attacked(Order(address=service.address, seconds=seconds, connections=connections))
             )
             while not attack.done():
-                memory.append(resident_kib(served.process.pid))
+                memory.append(resident_bytes(served.process.pid))
                 await asyncio.sleep(0.1)
             until = time.monotonic()
             counts = attack.result()
@@ -50,7 +51,7 @@ async def hostile(
     calm = sorted(event.seconds for event in traffic.events if calm_since <= event.began < since)
     attacked_ones = sorted(event.seconds for event in traffic.events if since <= event.began < until)
     done = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-    grown = (max(memory) - before) / 1024
+    grown = (max(memory) - before) / 1024**2
     findings = [
         none_of("hostile", f"{done}; {len(during)} other requests", "failed", [e for e in during if e.is_failure]),
         none_of("hostile", "acknowledged and stored states compared", "wrong", wrong),

@@ -15,19 +15,13 @@ import asyncpg
 
 from adapters.embedded_postgres.server import DATA, binaries, server_identity
 from adapters.postgres import Database, migrate
+from tests.cli.processes import children
 from tests.embedded_servers import with_cluster
 from tests.wires import free_port
 
 START_SECONDS = 60.0
 ROLE = "hextasks"
 """The service's role: no superuser, to whom limits would not apply."""
-
-
-def children(parent: int) -> list[int]:
-    """Return the processes that a process has started."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = (map(int, line.split()) for line in listed.splitlines())
-    return [pid for pid, ppid in pairs if ppid == parent]
 
 
 class OwnPostgres:

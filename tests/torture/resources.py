@@ -9,10 +9,11 @@ from statistics import median
 import asyncpg
 import httpx
 
+from tests.cli.processes import resident_bytes
 from tests.torture.fleet import Fleet
 from tests.torture.postgres import ROLE, OwnPostgres
 from tests.torture.report import Finding
-from tests.torture.service import open_files, resident_kib
+from tests.torture.service import open_files
 
 POOL_SIZE, OVERFLOW = 10, 20
 """The defaults."""
@@ -54,7 +55,7 @@ class Resources:
         for n, served in enumerate(self._fleet.served):
             pid = served.process.pid
             if n not in self._fleet.restarting:
-                self._lives[n, pid].append(Sample(kib=resident_kib(pid), files=open_files(pid)))
+                self._lives[n, pid].append(Sample(kib=resident_bytes(pid) // 1024, files=open_files(pid)))
                 await self._scrape(n)
         with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # while the database is restarted
             self._connections.append(await self._connected())

@@ -2,17 +2,15 @@
 
 import asyncio
 import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from tests.cli.processes import Served, end_group, serving
 from tests.patience import GENEROUS, eventually
 from tests.torture.client import SECRET
 from tests.torture.postgres import ROLE, OwnPostgres
-from tests.wires import free_port
+from tests.wires import connects, free_port
 
 COALESCING = "DATABASE_COALESCING"
 """The setting that the service takes from the environment of the scenarios."""
@@ -47,19 +45,7 @@ def kill(served: Served) -> None:
     """Kill all processes of a service."""
     end_group(served.process)
     served.process.wait()
-    eventually(lambda: not is_listening(served.address))  # its other processes end a moment later
-
-
-def is_listening(address: str) -> bool:
-    """Return whether a process accepts connections."""
-    parts = urlsplit(address)
-    with socket.socket() as connection:
-        return connection.connect_ex((parts.hostname, parts.port)) == 0
-
-
-def resident_kib(pid: int) -> int:
-    """Return the memory of a process. Needs /proc."""
-    return int(Path("/proc", str(pid), "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+    eventually(lambda: not connects(int(served.port)))  # its other processes end a moment later
 
 
 def open_files(pid: int) -> int:

@@ -118,7 +118,7 @@ class _Run:
         command = [sys.executable, "-m", "tests.torture.offline_user"]
         arguments = (self._address, self._offline, self._token, USER_PAUSE_SECONDS)
         users = [
-            subprocess.Popen([*command, file, *arguments], cwd=ROOT, stdout=subprocess.PIPE) for file in self._files
+            subprocess.Popen([*command, file, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL) for file in self._files
         ]
         try:
             yield
