@@ -1,7 +1,7 @@
 """What the OpenAPI document lists: the types of all bodies, and the codes of an InputError."""
 
 from application import IDEMPOTENCY_KEY, SEARCH_TEXT
-from domain.rules import TITLE
+from domain.rules import TEXTS
 from entrypoints.http.api.batch_schemas import (
     BatchRequest,
     BatchResponse,
@@ -30,7 +30,7 @@ SCHEMAS = (
 )
 ERROR_CODES = (
     *INPUT_CODES,
-    *TITLE.codes,
+    *(code for rule in TEXTS for code in rule.codes),
     *SEARCH_TEXT.codes,
     *IDEMPOTENCY_KEY.codes,
     *("limit_out_of_range", "sync_token_malformed", "task_repeated"),

@@ -22,13 +22,13 @@ from entrypoints.http.api.parameters import (
     UserId,
 )
 from entrypoints.http.api.preconditions import IF_NONE_MATCH, known_tags
-from entrypoints.http.api.schemas import ChangesResponse, TaskListResponse
+from entrypoints.http.api.schemas import ChangesResponse, TaskListResponse, TaskResponse
 from entrypoints.http.docs.responses import ACCESS, ETAG, INPUT, LINK, STORAGE, SYNC, errors, reading, success
 from entrypoints.http.response import ReadyResponse
 from entrypoints.http.server.exchange import Exchange
 
-REPRESENTATION = 1
-"""The version of the list's form in JSON, part of its entity tag. Another form of a task needs another number."""
+REPRESENTATION = crc32(f"1 {TaskResponse.__struct_fields__}".encode())
+"""The form of the list in JSON, part of its entity tag. When the same fields get another form, raise the 1."""
 
 
 def list_handlers(use_cases: Tasks) -> list[HTTPRouteHandler]:
