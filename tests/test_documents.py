@@ -85,7 +85,8 @@ def compare(shell: str, document: str, environment: dict[str, str], replaced: di
     assert ran.returncode == 0, ran.stderr
     for shown, answer in zip(expected, ran.stdout.split("---\n"), strict=False):
         printed = "".join(line for line in answer.splitlines(keepends=True) if line.strip())
-        assert not shown or masked(printed) == masked(shown)
+        pattern = re.escape(masked(shown)).replace(",…,", ",[^{}]+,")  # further fields
+        assert not shown or re.fullmatch(pattern, masked(printed)), printed
 
 
 @pytest.fixture(scope="module")
