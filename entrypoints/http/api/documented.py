@@ -1,6 +1,6 @@
 """What the OpenAPI document lists: the types of all bodies, and the codes of an InputError."""
 
-from application import IDEMPOTENCY_KEY, SEARCH_TEXT
+from application import IDEMPOTENCY_KEY
 from domain.rules import TEXTS
 from entrypoints.http.api.batch_schemas import (
     BatchRequest,
@@ -10,6 +10,7 @@ from entrypoints.http.api.batch_schemas import (
     RemoveEntry,
     UpdateEntry,
 )
+from entrypoints.http.api.parameters import Q_RULE
 from entrypoints.http.api.schemas import (
     ChangesResponse,
     CreateTaskRequest,
@@ -31,7 +32,7 @@ SCHEMAS = (
 ERROR_CODES = (
     *INPUT_CODES,
     *(code for rule in TEXTS for code in rule.codes),
-    *SEARCH_TEXT.codes,
+    *Q_RULE.codes,
     *IDEMPOTENCY_KEY.codes,
     *("limit_out_of_range", "sync_token_malformed", "task_repeated"),
     *("task_not_found", "task_already_exists", "version_mismatch"),  # of the operations in a batch
