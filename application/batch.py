@@ -111,7 +111,7 @@ class ApplyBatch:
                 return await self.tasks.apply(user_id, writes, now=now, once=once, if_state=if_state)
             except WritesRejected as rejected:
                 failed = {operations[n]: error for n, error in rejected.errors.items()}
-                # A task that exists may have the same title, but perhaps it did not exist yet when it was read.
+                # A task that exists may be as drafted, but perhaps it did not exist yet when it was read.
                 is_known = attempt > 0 or not any(isinstance(operation, CreateOperation) for operation in failed)
                 if is_known and all(_is_final(operation, error) for operation, error in failed.items()):
                     raise
@@ -126,7 +126,7 @@ class ApplyBatch:
         if isinstance(operation, CreateOperation):
             task_id = self.ids.new() if operation.task_id is None else operation.task_id
             existing = stored.get(task_id)
-            if existing and existing.title == operation.draft.title:
+            if existing and operation.draft.describes(existing):
                 return Write(kind="keep", task=existing)
             return Write(kind="add", task=Task.create(operation.draft, id=task_id, user_id=user_id, now=now))
         task = stored.get(operation.task_id)

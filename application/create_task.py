@@ -27,31 +27,31 @@ class CreateTask:
     ) -> Written[Task]:
         """Store and return a new task.
 
-        With a `task_id` of the caller's, a task that exists with the same title is returned as it is, and nothing is
-        written (`state` is None). Raises NotOwner, TaskAlreadyExists when that task has another title or was deleted,
+        With a `task_id` of the caller's, a task that exists with the values of the draft is returned as it is, and
+        nothing is written (`state` is None). Raises NotOwner, TaskAlreadyExists when that task differs or was deleted,
         IdempotencyKeyReused, TaskContended, StorageUnavailable.
         """
         only_own_tasks(actor=actor, user_id=user_id)
         new_id = self.ids.new() if task_id is None else task_id
         task = Task.create(draft, id=new_id, user_id=user_id, now=self.clock.now())
         if once:
-            write = self._add_once(task, once, is_new=task_id is None)
+            write = self._add_once(draft, task, once, is_new=task_id is None)
             created = await once_only(write, tasks=self.tasks, user_id=user_id, once=once, outcome=written)
         elif task_id is not None:
-            created = await self._add_unless_it_exists(task)
+            created = await self._add_unless_it_exists(draft, task)
         else:
             created = await self.tasks.add(task)
         if created.state and not created.is_replayed:
             self.signal.publish(user_id, created.state)
         return created
 
-    async def _add_unless_it_exists(self, task: Task) -> Written[Task]:
+    async def _add_unless_it_exists(self, draft: TaskDraft, task: Task) -> Written[Task]:
         try:
             return await self.tasks.add(task)
         except TaskAlreadyExists:
-            return Written(task=await self._existing(task), state=None)
+            return Written(task=await self._existing(draft, task), state=None)
 
-    async def _add_once(self, task: Task, once: Once, *, is_new: bool) -> Written[Task]:
+    async def _add_once(self, draft: TaskDraft, task: Task, once: Once, *, is_new: bool) -> Written[Task]:
         write = Write(kind="add", task=task)
         for _ in range(MAX_ATTEMPTS):
             try:
@@ -59,17 +59,17 @@ class CreateTask:
             except TaskAlreadyExists:
                 if is_new:
                     raise
-                write = Write(kind="keep", task=await self._existing(task))
+                write = Write(kind="keep", task=await self._existing(draft, task))
             except (VersionConflict, TaskNotFound):  # it is no longer as it was read
                 write = Write(kind="add", task=task)
         raise TaskContended
 
-    async def _existing(self, task: Task) -> Task:
-        """Return the stored task with the same id. Raises TaskAlreadyExists when it has another title, or is gone."""
+    async def _existing(self, draft: TaskDraft, task: Task) -> Task:
+        """Return the stored task with the same id. Raises TaskAlreadyExists when it is not as drafted, or is gone."""
         try:
             stored = await self.tasks.get(task.user_id, task.id)
         except TaskNotFound:
             raise TaskAlreadyExists from None
-        if stored.title != task.title:
+        if not draft.describes(stored):
             raise TaskAlreadyExists
         return stored

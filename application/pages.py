@@ -11,8 +11,8 @@ from domain.rules import TextRule
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 500
-SEARCH_TEXT = TextRule("q", max_length=200)
-"""The text of a search, named as the query parameter of search engines."""
+SEARCH_TEXT = TextRule("text", max_length=200)
+"""The rule of the text of a search."""
 
 
 class InvalidPage(DomainError):

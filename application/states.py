@@ -43,7 +43,7 @@ class State:
         """Return the state that a token names. Raises InvalidState."""
         found = _TOKEN.fullmatch(token)
         if not found:
-            raise InvalidState("sync_token_malformed", "Not a token of this service.", field="since")
+            raise InvalidState("sync_token_malformed", "Not a token of this service.", field="token")
         epoch, number, began = found.groups(default="0")
         return cls(epoch=int(epoch, 16), number=int(number), began=int(began))
 

@@ -99,8 +99,8 @@ class UserTasks:
     ) -> Written[Task]:
         """Store and return a new, open task, of a draft or a title.
 
-        With a `task_id`, a task that exists with the same title is returned as it is (`state` is None). Raises
-        InvalidText for the title, TaskAlreadyExists when that task has another title or was deleted,
+        With a `task_id`, a task that exists with the values of the draft is returned as it is (`state` is None).
+        Raises InvalidText for the title, TaskAlreadyExists when that task differs or was deleted,
         IdempotencyKeyReused, TaskContended, StorageUnavailable.
         """
         return await self._tasks.create(

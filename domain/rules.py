@@ -63,6 +63,8 @@ class TextRule:
 
 
 TITLE = TextRule("title", max_length=500, stripped=True)
+TEXTS = (TITLE,)
+"""The rules of the texts that a user may write into a task."""
 
 USER_ID = TextRule("user_id", max_length=255)
 """Opaque. Not a UUID, because token issuers disagree about what `sub` holds."""

@@ -37,6 +37,10 @@ class TaskDraft:
         """Return the draft itself, or one with a title and nothing else."""
         return draft if isinstance(draft, TaskDraft) else TaskDraft(title=draft)
 
+    def describes(self, task: "Task") -> bool:
+        """Whether the task has all values of the draft, so that it may have been created from it."""
+        return all(getattr(task, field.name) == getattr(self, field.name) for field in fields(self))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskChange:

@@ -102,7 +102,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
                 name = str(error).partition(" - at `$.")[2].partition("`")[0]
                 errors.append(_conversion_error(name))
                 del given[name]
-        return settings, [*errors, *settings._broken_rules()]
+        return settings, [*errors, *settings._broken_rules()]  # noqa: SLF001  # of its own class
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -5,11 +5,11 @@ A field that is added here is tried by all of them.
 
 from typing import Any
 
-from domain.rules import TITLE, USER_ID
+from domain.rules import TEXTS, USER_ID
 
 Json = dict[str, Any]
 
-RULES = {rule.field: rule for rule in (TITLE, USER_ID)}
+RULES = {rule.field: rule for rule in (*TEXTS, USER_ID)}
 """The rule of each text, by its field."""
 
 REJECTED: list[tuple[str, Any, str]] = [

@@ -23,7 +23,7 @@ def upgrade() -> None:
         op.execute(statement)
 '''
 EXPAND = (
-    "ALTER TABLE tasks ADD COLUMN notes text CONSTRAINT tasks_notes_length CHECK (char_length(notes) <= 10000)",
+    "ALTER TABLE tasks ADD COLUMN made_up text CONSTRAINT tasks_made_up_length CHECK (char_length(made_up) <= 10000)",
     "CREATE TABLE labels (user_id text NOT NULL, name text NOT NULL, PRIMARY KEY (user_id, name))",
 )
 CONTRACT = ("ALTER TABLE tasks DROP COLUMN title_key",)

@@ -85,7 +85,8 @@ def compare(shell: str, document: str, environment: dict[str, str], replaced: di
     assert ran.returncode == 0, ran.stderr
     for shown, answer in zip(expected, ran.stdout.split("---\n"), strict=False):
         printed = "".join(line for line in answer.splitlines(keepends=True) if line.strip())
-        assert not shown or masked(printed) == masked(shown)
+        pattern = re.escape(masked(shown)).replace(",…,", ",[^{}]+,")  # further fields
+        assert not shown or re.fullmatch(pattern, masked(printed)), printed
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +158,8 @@ def run_programs(document: str, environment: dict[str, str]) -> None:
         command = [sys.executable, "-c", program]
         ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stderr
-        assert ran.stdout == shown if shown else re.match(r"Task\(.* title='Buy milk', .* version=2\)\n$", ran.stdout)
+        pattern = re.escape(shown) or r"Task\(.* title='Buy milk', .* version=2[,)].*\n"
+        assert re.fullmatch(pattern, ran.stdout), ran.stdout
 
 
 @pytest.mark.database

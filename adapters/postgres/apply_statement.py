@@ -8,6 +8,7 @@ A task that is changed between the judgement and the lock would not be found in 
 are written than there are writes, and a division by zero ends the statement, so that nothing is written at all.
 """
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from datetime import datetime
@@ -25,6 +26,7 @@ _PARAMETERS = (
     *("user_id", "kind", "version", *(column.name for column in _COLUMNS)),
     *("changes", "now", "if_epoch", "if_number", "key", "fingerprint", "result"),
 )
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Task)}
 _N = {name: f"${place}" for place, name in enumerate(_PARAMETERS, start=1)}
 
 APPLY = Statement(
@@ -181,7 +183,10 @@ def encode_result(writes: Sequence[Write]) -> str:
 
 
 def decode_result(text: str) -> list[Write]:
-    """Return the writes of an idempotency key."""
+    """Return the writes of an idempotency key.
+
+    Another release may have stored them: fields that it did not know have their defaults, later ones are left out.
+    """
     return [Write(kind=kind, task=Task.restore(_decoded(fields))) for kind, *fields in json.loads(text)]
 
 
@@ -190,7 +195,7 @@ def _encoded(value: object) -> object:
 
 
 def _decoded(fields: Sequence[Any]) -> list[object]:
-    values = dict(zip(TASK_FIELDS, fields, strict=True))
+    values = _DEFAULTS | dict(zip(TASK_FIELDS, fields, strict=False))
     values["id"] = UUID(values["id"])
     for name in ("created_at", "updated_at", "completed_at"):
         values[name] = values[name] and datetime.fromisoformat(values[name])

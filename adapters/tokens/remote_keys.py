@@ -74,6 +74,7 @@ class RemoteKeySet:
     async def find(self, kid: str | None, algorithm: str) -> PublicKey | None:
         """Return the key with this id for this algorithm; without an id, the only one for it.
 
+        None if the last fetch had no such key, even if the issuer has published it since, within the cool-down.
         Raises KeysUnavailable while no key is known, or when too many calls are waiting for a fetch.
         """
         found = self._look_up(kid, algorithm)

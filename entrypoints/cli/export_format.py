@@ -6,7 +6,6 @@ UTF-8, one JSON object a line: a header, the tasks, and an end with their number
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from datetime import datetime
-from operator import attrgetter
 from typing import IO, Literal, get_type_hints
 
 import msgspec
@@ -50,8 +49,8 @@ _TaskLine = msgspec.defstruct(
     # A field with a default may be missing in a file that is older than the field.
     [(f.name, _TYPES[f.name]) if f.default is MISSING else (f.name, _TYPES[f.name], f.default) for f in _FIELDS],
     forbid_unknown_fields=True,
+    kw_only=True,
 )
-_values = attrgetter(*(field.name for field in _FIELDS))
 _encode = msgspec.json.Encoder().encode
 _decode_task = msgspec.json.Decoder(_TaskLine).decode
 _decode_end = msgspec.json.Decoder(End).decode
@@ -59,7 +58,8 @@ _decode_end = msgspec.json.Decoder(End).decode
 
 def encoded(value: Header | Task | End) -> bytes:
     """Return a line of the file, its line feed included."""
-    return _encode(_TaskLine(*_values(value)) if isinstance(value, Task) else value) + b"\n"
+    line = msgspec.convert(value, _TaskLine, from_attributes=True) if isinstance(value, Task) else value
+    return _encode(line) + b"\n"
 
 
 def read_tasks(file: IO[bytes], *, user_id: str) -> Iterator[tuple[int, Task]]:

@@ -97,7 +97,7 @@ class UserTasksClient:
     ) -> Written[Task]:
         """Create an open task of a draft or a title.
 
-        With an id of yours, a task of that id and title is returned as it is.
+        With an id of yours, a task of that id and with the values of the draft is returned as it is.
 
         Raises InvalidText for the title.
         """

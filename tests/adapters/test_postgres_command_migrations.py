@@ -21,7 +21,7 @@ import runpy, sys
 sys.argv[1:] = ["migrate"]
 runpy.run_module("hextasks.postgres", run_name="__main__")
 http = {"dependency_injector", "dotenv", "httptools", "httpx", "jwt", "litestar", "msgspec", "offapi", "uvicorn"}
-print(*sorted(http & sys.modules.keys()))
+print(*sorted(name for name in sys.modules if name in http or name.partition(".")[0] == "entrypoints"))
 """
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from adapters.postgres import Database, DatabaseNotReady, Distribution, PostgresStorage, distribute, migrate
+from adapters.postgres.migrations import newest_revision
 from adapters.postgres.shared_statements import shared_statements
 from adapters.postgres.tables import metadata
 from hextasks.testing.contract.calls import a_task, add
@@ -126,7 +127,7 @@ async def test_it_refuses(url: str, cluster: Database, change: str, reason: str)
     await fetch(cluster, change)
     with pytest.raises(DatabaseNotReady, match=reason):
         await distribute(cluster)
-    await fetch(cluster, "UPDATE hextasks_version SET version_num = '0004'")
+    await fetch(cluster, "UPDATE hextasks_version SET version_num = $1", newest_revision())
 
 
 async def test_it_needs_citus(database: Database, tmp_path: Path) -> None:

@@ -58,7 +58,9 @@ async def test_all_unknown_ids_together_trigger_one_fetch_per_cool_down(issuer: 
     judge = verifier(RemoteKeySet(issuer.url, cool_down=30))
     await judge.user_id(token())
     issuer.delay = 0.05
-    await asyncio.gather(*(code_of(judge, token(kid=f"unknown {n}")) for n in range(50)))
+    codes = await asyncio.gather(*(code_of(judge, token(kid=f"unknown {n}")) for n in range(50)))
+    issuer.keys = [published("EdDSA", OTHER, kid="new")]
+    assert {*codes, await code_of(judge, token("EdDSA", OTHER, kid="new"))} == {"token_invalid"}
     assert issuer.asked <= 2
 
 

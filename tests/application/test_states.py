@@ -11,4 +11,4 @@ def test_a_token_names_a_state() -> None:
     for text in ("", "0", "1-1", "00000000000G-1", "000000000001-01", "000000000001-1-0", "000000000001--1", " "):
         with pytest.raises(InvalidState) as error:
             State.parse(text)
-        assert error.value.code == "sync_token_malformed"
+        assert (error.value.code, error.value.field) == ("sync_token_malformed", "token")

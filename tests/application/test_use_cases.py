@@ -157,6 +157,12 @@ def test_a_page_has_1_to_500_tasks(limit: int) -> None:
     assert [PageRequest(limit=ok).limit for ok in (1, 500)] == [1, 500]
 
 
+def test_the_text_of_a_search_is_named_as_the_argument() -> None:
+    with pytest.raises(InvalidText, match=r"^The text must not be empty\.$") as error:
+        PageRequest(text="")
+    assert (error.value.code, error.value.field) == ("text_empty", "text")
+
+
 async def test_20_concurrent_completes_agree_on_one_completion(use: UseCases) -> None:
     task = await use.add()
     done = await asyncio.gather(*(use.complete(actor="ada", user_id="ada", task_id=task.id) for _ in range(20)))

@@ -21,7 +21,7 @@ from domain import (
     TaskDraft,
 )
 from domain.rules import TITLE, USER_ID
-from hextasks.testing.contract.strategies import changes
+from hextasks.testing.contract.strategies import changes, drafts
 from tests.fields import REJECTED, RULES
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
@@ -68,6 +68,13 @@ def test_an_invalid_task_cannot_be_constructed(changes: dict[str, Any], code: st
     with pytest.raises(DomainError) as error:
         replace(TASK, **changes)
     assert error.value.code == code
+
+
+@given(drafts, drafts)
+def test_a_draft_describes_the_tasks_with_its_values(draft: TaskDraft, other: TaskDraft) -> None:
+    task = Task.create(draft, id=TASK.id, user_id="ada", now=NOW)
+    assert draft.describes(task.apply(COMPLETION, now=SOON))
+    assert other.describes(task) == (other == draft)
 
 
 @pytest.mark.parametrize("task", [TASK, DONE])

@@ -108,7 +108,10 @@ def test_a_cursor_belongs_to_its_text_and_filter(me: Client) -> None:
 )
 def test_a_text_that_no_title_can_contain_is_not_valid(me: Client, query: str, code: str) -> None:
     made(me)
-    assert_problem(me.get(f"{me.tasks}?{query}"), "validation_error", ("parameter", "q", code))
+    answer = me.get(f"{me.tasks}?{query}")
+    assert_problem(answer, "validation_error", ("parameter", "q", code))
+    if code.startswith("q_"):
+        assert answer.json()["detail"].startswith("The q must ")
 
 
 @pytest.mark.parametrize("query", ["q=%FF", "q=%ED%A0%80", "q=%E2%82", "q=%", "q=%zz", "q=+", "q=%2B"])

@@ -1,7 +1,7 @@
 """What the OpenAPI document lists: the types of all bodies, and the codes of an InputError."""
 
-from application import IDEMPOTENCY_KEY, SEARCH_TEXT
-from domain.rules import TITLE
+from application import IDEMPOTENCY_KEY
+from domain.rules import TEXTS
 from entrypoints.http.api.batch_schemas import (
     BatchRequest,
     BatchResponse,
@@ -10,6 +10,7 @@ from entrypoints.http.api.batch_schemas import (
     RemoveEntry,
     UpdateEntry,
 )
+from entrypoints.http.api.parameters import Q_RULE
 from entrypoints.http.api.schemas import (
     ChangesResponse,
     CreateTaskRequest,
@@ -30,8 +31,8 @@ SCHEMAS = (
 )
 ERROR_CODES = (
     *INPUT_CODES,
-    *TITLE.codes,
-    *SEARCH_TEXT.codes,
+    *(code for rule in TEXTS for code in rule.codes),
+    *Q_RULE.codes,
     *IDEMPOTENCY_KEY.codes,
     *("limit_out_of_range", "sync_token_malformed", "task_repeated"),
     *("task_not_found", "task_already_exists", "version_mismatch"),  # of the operations in a batch

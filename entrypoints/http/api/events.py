@@ -17,7 +17,7 @@ from entrypoints.http.api.access import Callers
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.errors import InvalidInput
 from entrypoints.http.api.examples import APPLIED, CHANGES
-from entrypoints.http.api.parameters import EVENTS_QUERY, Since, UserId
+from entrypoints.http.api.parameters import EVENTS_QUERY, Since, UserId, parse_since
 from entrypoints.http.api.schemas import entry
 from entrypoints.http.docs.responses import ACCESS, INPUT, STORAGE, errors, reading, success_stream
 from entrypoints.http.response import ReadyResponse
@@ -158,10 +158,10 @@ def _event(name: str, state: State, data: bytes) -> bytes:
 
 
 def _given_state(request: StrictRequest, since: str | None) -> State | None:
-    """Return the state after which the events begin; None stands for now. Raises InvalidInput and InvalidState."""
+    """Return the state after which the events begin; None stands for now. Raises InvalidInput."""
     if last := request.header(b"last-event-id"):
         try:
             return State.parse(last)
         except InvalidState as error:
             raise InvalidInput.of(error, parameter="Last-Event-ID") from None
-    return None if since is None else State.parse(since)
+    return parse_since(since)

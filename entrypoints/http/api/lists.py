@@ -8,27 +8,30 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
 from application import DEFAULT_PAGE_SIZE, InvalidState, PageRequest, State, Tasks
+from domain import InvalidText
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.cursors import decode_cursor, encode_cursor
 from entrypoints.http.api.examples import CHANGES, LIST
 from entrypoints.http.api.parameters import (
     CHANGES_QUERY,
     PAGE_QUERY,
+    Q_RULE,
     Completed,
     Cursor,
     Limit,
     SearchText,
     Since,
     UserId,
+    parse_since,
 )
 from entrypoints.http.api.preconditions import IF_NONE_MATCH, known_tags
-from entrypoints.http.api.schemas import ChangesResponse, TaskListResponse
+from entrypoints.http.api.schemas import ChangesResponse, TaskListResponse, TaskResponse
 from entrypoints.http.docs.responses import ACCESS, ETAG, INPUT, LINK, STORAGE, SYNC, errors, reading, success
 from entrypoints.http.response import ReadyResponse
 from entrypoints.http.server.exchange import Exchange
 
-REPRESENTATION = 1
-"""The version of the list's form in JSON, part of its entity tag. Another form of a task needs another number."""
+REPRESENTATION = crc32(f"1 {TaskResponse.__struct_fields__}".encode())
+"""The form of the list in JSON, part of its entity tag. When the same fields get another form, raise the 1."""
 
 
 def list_handlers(use_cases: Tasks) -> list[HTTPRouteHandler]:
@@ -57,7 +60,11 @@ def list_handlers(use_cases: Tasks) -> list[HTTPRouteHandler]:
     ) -> ReadyResponse:
         """Newest first, ties by id. Pages neither repeat nor skip a task that stayed, whatever is written meanwhile."""
         after = None if cursor is None else decode_cursor(cursor, user_id=user_id, completed=completed, text=q)
-        wanted = PageRequest(limit=limit, after=after, completed=completed, text=q)
+        try:
+            wanted = PageRequest(limit=limit, after=after, completed=completed, text=q)
+        except InvalidText:  # of the argument `text`
+            Q_RULE.check(q or "")  # raises that of the parameter
+            raise
         digest = crc32(f"{REPRESENTATION}/{limit}/{cursor}/{completed}/{q}".encode())
         tags = known_tags(request)
         known = _known_state(tags, digest) if tags else None
@@ -92,7 +99,7 @@ def list_handlers(use_cases: Tasks) -> list[HTTPRouteHandler]:
         Without `since` all tasks are returned. Pass `next` as `since`, at once while `has_more` is true. 410 says that
         deletions since that token may be missing: begin again without `since`.
         """
-        state = None if since is None else State.parse(since)
+        state = parse_since(since)
         page = await list_user_changes(actor=request.actor, user_id=user_id, since=state, limit=limit)
         return ReadyResponse.json(200, ChangesResponse.of(page))
 

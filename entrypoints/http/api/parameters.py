@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import unquote
 from uuid import UUID
@@ -11,7 +12,7 @@ import msgspec
 from litestar import Request
 from litestar.params import PathParameter, QueryParameter
 
-from application import MAX_PAGE_SIZE, SEARCH_TEXT, TOKEN_PATTERN, TaskNotFound
+from application import MAX_PAGE_SIZE, SEARCH_TEXT, TOKEN_PATTERN, InvalidState, State, TaskNotFound
 from domain.rules import CONTROL, USER_ID
 from entrypoints.http.api.cursors import CURSOR_PATTERN
 from entrypoints.http.api.errors import InvalidInput
@@ -51,6 +52,8 @@ Since = Annotated[
     ),
 ]
 
+Q_RULE = replace(SEARCH_TEXT, field="q")
+"""The rule of the parameter `q`: its errors name the parameter."""
 _UUID_LENGTH = 36
 MAX_QUERY_BYTES = 3072
 """More than the longest valid query has, even if each of its characters is encoded."""
@@ -91,6 +94,14 @@ def check_query(request: Request[Any, Any, Any]) -> None:
         seen.add(name)
     if len(query) > MAX_QUERY_BYTES:
         raise InvalidInput("The query is too long.")
+
+
+def parse_since(token: str | None) -> State | None:
+    """Return the state that the parameter `since` names, if any. Raises InvalidInput."""
+    try:
+        return None if token is None else State.parse(token)
+    except InvalidState as error:
+        raise InvalidInput.of(error, parameter="since") from None
 
 
 def parse_task_id(text: str) -> UUID:

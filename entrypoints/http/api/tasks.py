@@ -78,7 +78,7 @@ def tasks_router(
         operation_id="createTask",
         tags=["tasks"],
         responses=success("The new task", CREATED, status=201)
-        | success("The task, which exists with this id and title", CREATED)
+        | success("The task, which exists with this id and these values", CREATED)
         | errors(*BODY, *ACCESS, *ID_TAKEN, *KEY, *STORAGE),
         response_headers=[ETAG, LOCATION, SYNC_TOKEN, REPLAYED],
         operation_class=reading(IDEMPOTENCY_KEY_HEADER, body=CREATE),
