@@ -144,7 +144,7 @@ def seconds_until_closed(service: Service, again: bytes, first: bytes = b"") -> 
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[Service]:
     """A service that waits half a second for a client to read."""
-    with running_service({"read_seconds": 0.5, "unsent_bytes": 4_000_000}, DATABASE_URL="memory://") as service:
+    with running_service({"read_seconds": 0.5, "unread_bytes": 4_000_000}, DATABASE_URL="memory://") as service:
         yield service
 
 

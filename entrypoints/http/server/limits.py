@@ -44,6 +44,6 @@ class ServerLimits:
     """For a client to read what was written, until its connection is reset."""
     arriving_bytes: int = 32 * 1024 * 1024
     """The parts of all incomplete requests; beyond it, the one that has been arriving for longest is closed."""
-    unsent_bytes: int = 32 * 1024 * 1024
-    """The parts of all large responses that are kept until the client reads the parts before; beyond it, the connection
-    that has been unread for longest is reset."""
+    unread_bytes: int = 32 * 1024 * 1024
+    """What is kept until clients read what was written: the rests of large responses, and further requests; beyond it,
+    the connection that has been unread for longest is reset."""

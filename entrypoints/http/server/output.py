@@ -5,8 +5,6 @@ import socket
 import struct
 from collections.abc import Callable
 
-from entrypoints.http.server.connections import Connections
-
 PIECE_BYTES = 65_536
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with a time of zero."""
@@ -15,16 +13,13 @@ _RESET = struct.pack("ii", 1, 0)
 class Output:
     """Writes large responses in pieces, each when the client has read the one before."""
 
-    __slots__ = ("_connections", "_end_response", "_rest", "_resumed", "_transport", "is_paused")
+    __slots__ = ("_end_response", "_rest", "_resumed", "_transport", "is_paused")
 
-    def __init__(
-        self, transport: asyncio.Transport, connections: Connections, end_response: Callable[[], None]
-    ) -> None:
+    def __init__(self, transport: asyncio.Transport, end_response: Callable[[], None]) -> None:
         """Call `end_response` whenever the rest of a large response is written."""
         self.is_paused = False
         """Whether the client has not read what was written."""
         self._transport = transport
-        self._connections = connections
         self._end_response = end_response
         self._rest = memoryview(b"")
         self._resumed: asyncio.Event | None = None
@@ -44,9 +39,15 @@ class Output:
         if self._rest:
             self._write_rest()
 
-    def write_rest(self, rest: memoryview) -> None:
-        """Begin to write the rest of a large response."""
-        self._keep(rest)
+    @property
+    def held_bytes(self) -> int:
+        """The part of a large response that is kept until the client has read the parts before."""
+        return len(self._rest)
+
+    def write_large(self, head: bytes, body: bytes) -> None:
+        """Begin to write a large response."""
+        self._rest = memoryview(body)
+        self._transport.write(head)
         self._write_rest()
 
     def reset(self) -> None:
@@ -62,17 +63,11 @@ class Output:
         del self._end_response
 
     def _discard(self) -> None:
-        self._keep(memoryview(b""))
+        self._rest = memoryview(b"")
 
     def _write_rest(self) -> None:
         while self._rest and not self.is_paused and not self._transport.is_closing():
-            piece = self._rest[:PIECE_BYTES]
-            self._keep(self._rest[PIECE_BYTES:])
+            piece, self._rest = self._rest[:PIECE_BYTES], self._rest[PIECE_BYTES:]
             self._transport.write(piece)
         if not self._rest:
             self._end_response()
-
-    def _keep(self, rest: memoryview) -> None:
-        more, self._rest = len(rest) - len(self._rest), rest
-        if more:
-            self._connections.keep_unsent(more)
