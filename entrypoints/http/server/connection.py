@@ -91,7 +91,8 @@ class HttpConnection(asyncio.Protocol):
         self._wait()
 
     def resume_writing(self) -> None:
-        """Continue with the requests that have arrived."""
+        """Continue with the requests that have arrived. Because the client has read, it has its time again."""
+        move(self, None)
         self._output.resume()
         if self._pipeline and not self._pipeline[0].is_started:
             self.resume_reading()
