@@ -43,10 +43,9 @@ class WaitQueue:
 
     def add(self, connection: Connection) -> None:
         """Put a connection at the end."""
-        loop = asyncio.get_running_loop()
-        self._since[connection] = loop.time()
+        self._since[connection] = time.monotonic()  # the loop's time has milliseconds, in which several may be added
         if self._timer is None:
-            self._timer = loop.call_later(self._seconds, self._expire)
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire)
 
     def remove(self, connection: Connection) -> None:
         """Take a connection out, with what is held for it."""
@@ -74,7 +73,7 @@ class WaitQueue:
     def waited(self) -> float:
         """Return for how many seconds that one has waited; -1 if there is none."""
         for since in self._since.values():
-            return asyncio.get_running_loop().time() - since
+            return time.monotonic() - since
         return -1.0
 
     def _expire(self) -> None:
@@ -126,7 +125,7 @@ class Connections:
         self.open += 1
         if self.open > self.limit:
             self._report()
-            idle = max(self.silent, self.idle, key=WaitQueue.waited)  # the former, if they have waited equally long
+            idle = max(self.silent, self.idle, key=WaitQueue.waited)
             slow = max(self.arriving, self.unread, key=WaitQueue.waited)
             if not self._evict_first(slow if slow.first() and idle.waited() < GRACE_SECONDS else idle):
                 connection.evict(self.silent)
