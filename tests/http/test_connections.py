@@ -3,14 +3,14 @@
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
 from entrypoints.http.server.connections import Connections, WaitQueue, move
 from entrypoints.http.server.limits import ServerLimits
 from tests.http.test_overload import in_progress
-from tests.http.wire import connected, received_until_end
+from tests.http.wire import connected, received_until_end, statuses
 from tests.services import Service, running_service
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -42,7 +42,7 @@ def is_closed(connection: socket.socket) -> bool:
 @pytest.fixture
 def four() -> Iterator[Service]:
     """A service that accepts four connections."""
-    with running_service({"connections": 4}, DATABASE_URL="memory://") as service:
+    with running_service(limits={"connections": 4}, DATABASE_URL="memory://") as service:
         yield service
 
 
@@ -94,14 +94,16 @@ def test_a_request_in_progress_keeps_its_connection(four: Service, monkeypatch: 
             assert is_closed(new)
 
 
-def test_incomplete_requests_together_keep_a_bounded_number_of_bytes() -> None:
+@pytest.mark.parametrize("before", [b"", LIVE], ids=["alone", "behind another"])
+def test_incomplete_requests_together_keep_a_bounded_number_of_bytes(before: bytes) -> None:
     head = b"POST /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n"
     with (
-        running_service({"arriving_bytes": 310_000}, DATABASE_URL="memory://") as service,
+        running_service(limits={"arriving_bytes": 310_000}, DATABASE_URL="memory://") as service,
         crowd(service, 10) as connections,
     ):
         for connection in connections:
-            connection.sendall(head + b"x" * 59_999)
+            connection.sendall(before + head + b"x" * 59_999)
+            assert statuses(connection, before.count(LIVE)) == [200] * before.count(LIVE)
             ask_apart(service)
         for connection in connections[:5]:
             assert is_closed(connection)
@@ -115,6 +117,23 @@ def ask_apart(service: Service) -> None:
         ask(connection)
 
 
+def test_a_body_that_is_discarded_counts_as_nothing() -> None:
+    head = b"POST /api/x/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n"
+    with (
+        running_service(limits={"arriving_bytes": 310_000}, DATABASE_URL="memory://") as service,
+        crowd(service, 2) as (half, early),
+    ):
+        half.sendall(HALF)
+        ask_apart(service)
+        early.sendall(head + b"x" * 70_000)
+        assert early.recv(65_536).startswith(b"HTTP/1.1 401 ")
+        with suppress(OSError):
+            for _ in range(60):
+                early.sendall(b"x" * 16_384)
+        half.sendall(b" x\r\n\r\n")
+        assert half.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+
 class Unread:
     """A connection whose client does not read."""
 
@@ -126,21 +145,21 @@ class Unread:
         move(self, connections.unread)
 
     def keep(self, size: int) -> None:
-        self.kept += size
-        self.connections.keep_unsent(size)
+        self.kept = size
+        self.connections.unread.hold(self, size)
 
     def expire(self, queue: WaitQueue) -> None: ...
 
     def evict(self, queue: WaitQueue) -> None:
-        self.keep(-self.kept)
+        self.kept = 0
 
 
 async def test_thousands_of_small_rests_make_room_for_a_large_one() -> None:
-    limits = ServerLimits(max_concurrent_requests=1, request_seconds=60, unsent_bytes=5_000)
+    limits = ServerLimits(max_concurrent_requests=1, request_seconds=60, unread_bytes=5_000)
     connections = Connections(limits, 10_000)
     unread = [Unread(connections) for _ in range(5_000)]
     for each in unread:
         each.keep(1)
-    unread[-1].keep(4_000)
-    assert connections.unsent_bytes == 5_000
+    unread[-1].keep(4_001)
+    assert connections.unread.held_bytes == 5_000
     assert [each.kept for each in unread] == [0] * 4_000 + [1] * 999 + [4_001]

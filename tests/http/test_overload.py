@@ -104,6 +104,25 @@ def test_probes_have_a_limit_of_their_own_on_the_public_port() -> None:
     assert admission.in_progress == 0
 
 
+@pytest.mark.parametrize(("path", "user"), [(b"/docs", None), (b"/docs", "ada"), (READY, None)])
+def test_a_slot_is_given_back_once(path: bytes, user: str | None) -> None:
+    admission = Admission(ServerLimits(max_concurrent_requests=3, request_seconds=1))
+
+    def held() -> int:
+        return admission.in_progress + admission.probes_in_progress.total() + admission.in_progress_by_user.total()
+
+    slots = [admission.admit(path) for _ in range(2)]
+    for slot in slots:
+        if user:
+            slot.assign(user)
+    both = held()
+    slots[0].leave()
+    slots[0].leave()
+    assert held() == both / 2
+    slots[1].leave()
+    assert held() == 0
+
+
 def test_a_connection_closed_after_a_rejection_is_forgotten(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

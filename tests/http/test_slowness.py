@@ -3,21 +3,16 @@
 import asyncio
 import json
 import socket
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
-from pathlib import Path
-from urllib.parse import urlsplit
+from contextlib import suppress
 
 import pytest
 
-from tests.http.wire import assert_problem, connected, listed, made, one, received_until_end
-from tests.patience import eventually
+from tests.http.wire import assert_problem, connected, listed, made, one
 from tests.services import Client, Service, running_service
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-SCRIPT = b"GET /docs/assets/swagger.js HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -139,60 +134,6 @@ def seconds_until_closed(service: Service, again: bytes, first: bytes = b"") -> 
                 if not connection.recv(65_536):
                     break
     return time.monotonic() - began
-
-
-@pytest.fixture(scope="module")
-def impatient() -> Iterator[Service]:
-    """A service that waits half a second for a client to read."""
-    with running_service(limits={"read_seconds": 0.5, "unsent_bytes": 4_000_000}, DATABASE_URL="memory://") as service:
-        yield service
-
-
-class TestUnread:
-    """Clients that do not read their responses."""
-
-    def test_the_connection_is_reset(self, impatient: Service) -> None:
-        with connected(impatient) as connection:
-            connection.sendall(SCRIPT * 10)
-            time.sleep(2)
-            assert 0 < received_until_reset(connection) < 1_000_000
-
-    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc; no other system has the time limit")
-    def test_the_system_keeps_no_response_of_a_closed_connection(self, impatient: Service) -> None:
-        with impatient.client() as ada, connected(impatient) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            task = made(ada, "x" * 500)
-            head = f"GET {one(ada, task)} HTTP/1.1\r\nHost: x\r\nAuthorization: {ada.headers['authorization']}\r\n"
-            connection.sendall((f"{head}\r\n" * 10 + f"{head}Connection: close\r\n\r\n").encode())
-            port = connection.getsockname()[1]
-            eventually(lambda: not kept_by_the_system(impatient, port))
-
-    def test_all_together_keep_a_bounded_part_of_their_responses(self, impatient: Service) -> None:
-        with ExitStack() as stack:
-            unread = []
-            for _ in range(4):  # each keeps one and a half megabytes
-                unread.append(stack.enter_context(connected(impatient)))
-                unread[-1].sendall(SCRIPT)
-                time.sleep(0.05)
-            assert received_until_reset(unread[0]) < 1_000_000
-            for connection in unread[2:]:
-                received = b""
-                while len(received) < 1_000_000:
-                    received += connection.recv(1 << 20)
-
-
-def received_until_reset(connection: socket.socket) -> int:
-    """Read until the connection is reset, and not merely closed; return the number of bytes."""
-    received, is_reset = received_until_end(connection)
-    assert is_reset, "it was closed"
-    return received
-
-
-def kept_by_the_system(service: Service, port: int) -> bool:
-    """Return whether the service's end of a connection still exists, whichever process owns it."""
-    ends = [line.split()[1:3] for line in Path("/proc/net/tcp").read_text().splitlines()]
-    here, there = (f":{number:04X}" for number in (urlsplit(service.url).port or 0, port))
-    return any(local.endswith(here) and remote.endswith(there) for local, remote in ends)
 
 
 def test_a_request_is_cancelled_at_its_deadline(hasty: Service, monkeypatch: pytest.MonkeyPatch) -> None:

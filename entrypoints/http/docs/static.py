@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from entrypoints.http.response import ReadyResponse, Send
 from entrypoints.http.server.exchange import Exchange
+from entrypoints.http.server.output import SharedBytes
 
 _VARY = (b"vary", b"Accept-Encoding")
 _ACCEPTS_GZIP = re.compile(rb"(?:^|,)gzip(?:;q=(?!0(?:\.0*)?(?:,|$))[0-9.]+)?(?:,|$)", re.IGNORECASE)
@@ -50,7 +51,7 @@ class StaticResponse:
 
     def _variant(self, body: bytes, *headers: tuple[bytes, bytes]) -> _Variant:
         tag = b'"%b"' % sha256(body).hexdigest()[:32].encode()
-        return tag, ReadyResponse(200, body, (b"etag", tag), *self._headers, *headers)
+        return tag, ReadyResponse(200, SharedBytes(body), (b"etag", tag), *self._headers, *headers)
 
 
 def _elements(scope: Any, wanted: bytes) -> bytes:

@@ -41,8 +41,7 @@ class HttpConnection(asyncio.Protocol):
     ) -> None:
         self._app: ExchangeLayer = config.loaded_app
         self._limits = self._app.limits
-        self._server = server_state
-        self._app_state = app_state
+        self._server, self._app_state = server_state, app_state
         self._loop = _loop or asyncio.get_running_loop()
         self._parser = RequestParser(self, self._limits)
         self._pipeline: deque[Cycle] = deque()
@@ -54,8 +53,8 @@ class HttpConnection(asyncio.Protocol):
         self._server.connections.add(self)  # type: ignore[arg-type]  # whose `shutdown` alone is called
         self._scope = connection_scope(transport)
         self._connections = self._app.connections(self._scope["server"] and self._scope["server"][1])
-        self._output = output = Output(transport, self._connections, self.end_response)
-        self.write, self.write_rest, self.drain = transport.write, output.write_rest, output.drain
+        self._output = output = Output(transport, self.end_response)
+        self.write, self.write_large, self.drain = transport.write, output.write_large, output.drain
         self._connections.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -76,7 +75,6 @@ class HttpConnection(asyncio.Protocol):
         except InvalidRequest as invalid:
             self._reject_input(invalid.code, str(invalid))
         self._wait()
-        self._connections.keep_arrived(self, len(data))
 
     def eof_received(self) -> bool:
         """Respond to the complete requests of a client that sends no more, and then close."""
@@ -93,7 +91,8 @@ class HttpConnection(asyncio.Protocol):
         self._wait()
 
     def resume_writing(self) -> None:
-        """Continue with the requests that have arrived."""
+        """Continue with the requests that have arrived. Because the client has read, it has its time again."""
+        move(self, None)
         self._output.resume()
         if self._pipeline and not self._pipeline[0].is_started:
             self.resume_reading()
@@ -176,17 +175,19 @@ class HttpConnection(asyncio.Protocol):
 
     def _wait(self) -> None:
         """Enter the queue for what the client has to do next; while a request is in progress, none."""
-        queues = self._connections
-        queue: WaitQueue | None
+        queues, queue = self._connections, self.queue
         if self._output.is_paused or self._transport.is_closing():
             queue = queues.unread
         elif self._pipeline and self._pipeline[0].is_started:
             queue = queues.idle if self._pipeline[0].is_finished else None  # it pauses after a rejection
         elif self._pipeline or self._parser.is_arriving:
             queue = queues.arriving
-        else:
-            queue = queues.silent if self.queue is queues.silent else queues.idle
+        elif queue is not queues.silent:
+            queue = queues.idle
         move(self, queue)
+        if queue is queues.arriving or queue is queues.unread:  # measured anew: several places discard parts of it
+            requests = sum(cycle.held_bytes for cycle in self._pipeline)
+            queue.hold(self, self._parser.held_bytes + requests + self._output.held_bytes)
 
     def _advance(self) -> None:
         """Pass the first request on, if it is complete and there is capacity; pause reading while others are queued."""

@@ -31,21 +31,21 @@ class Connection(Protocol):
 class WaitQueue:
     """Connections that wait for their clients to do the same thing within the same time, the longest wait first."""
 
-    def __init__(self, seconds: float) -> None:
-        """Let each connection wait for so many seconds."""
+    def __init__(self, seconds: float, max_bytes: int = 0) -> None:
+        """Let each connection wait for so many seconds, and hold so many bytes for all of them."""
         self._seconds = seconds
+        self._max_bytes = max_bytes
         self._since: OrderedDict[Connection, float] = OrderedDict()
-        self._held: dict[Connection, int] = {}
+        self._held: OrderedDict[Connection, int] = OrderedDict()
         self.held_bytes = 0
-        """What is held for all of them, as far as it was counted."""
+        """What is held for all of them."""
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, connection: Connection) -> None:
         """Put a connection at the end."""
-        loop = asyncio.get_running_loop()
-        self._since[connection] = loop.time()
+        self._since[connection] = time.monotonic()  # the loop's time has milliseconds, in which several may be added
         if self._timer is None:
-            self._timer = loop.call_later(self._seconds, self._expire)
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire)
 
     def remove(self, connection: Connection) -> None:
         """Take a connection out, with what is held for it."""
@@ -53,9 +53,18 @@ class WaitQueue:
         self.held_bytes -= self._held.pop(connection, 0)
 
     def hold(self, connection: Connection, size: int) -> None:
-        """Count so many more bytes that are held for a connection of the queue."""
-        self._held[connection] = self._held.get(connection, 0) + size
-        self.held_bytes += size
+        """Set how many bytes are held for a connection of the queue.
+
+        Beyond the limit of all, evict those for which something has been held for longest.
+        """
+        self.held_bytes += size - self._held.get(connection, 0)
+        self._held[connection] = size
+        if not size:
+            del self._held[connection]
+        while self.held_bytes > self._max_bytes:
+            first = next(iter(self._held))
+            move(first, None)
+            first.evict(self)
 
     def first(self) -> Connection | None:
         """Return the connection that has waited longest."""
@@ -64,7 +73,7 @@ class WaitQueue:
     def waited(self) -> float:
         """Return for how many seconds that one has waited; -1 if there is none."""
         for since in self._since.values():
-            return asyncio.get_running_loop().time() - since
+            return time.monotonic() - since
         return -1.0
 
     def _expire(self) -> None:
@@ -97,17 +106,14 @@ class Connections:
         """How many may be open, how many are, and how many were closed because more than the limit were."""
         self.paths = paths
         """The only paths that the port serves, or None for all."""
-        self._limits = limits
         self.silent = WaitQueue(limits.request_seconds)
         """Those that have sent nothing."""
         self.idle = WaitQueue(limits.keep_alive_seconds)
         """Those between two requests."""
-        self.arriving = WaitQueue(limits.request_seconds)
+        self.arriving = WaitQueue(limits.request_seconds, limits.arriving_bytes)
         """Those that have sent a part of a request."""
-        self.unread = WaitQueue(limits.read_seconds)
+        self.unread = WaitQueue(limits.read_seconds, limits.unread_bytes)
         """Those whose client does not read what was written."""
-        self.unsent_bytes = 0
-        """The parts of responses that are kept until the client reads the parts before."""
         self._reported, self._report_at = 0, 0.0
 
     def opened(self, connection: Connection) -> None:
@@ -119,7 +125,7 @@ class Connections:
         self.open += 1
         if self.open > self.limit:
             self._report()
-            idle = max(self.silent, self.idle, key=WaitQueue.waited)  # the former, if they have waited equally long
+            idle = max(self.silent, self.idle, key=WaitQueue.waited)
             slow = max(self.arriving, self.unread, key=WaitQueue.waited)
             if not self._evict_first(slow if slow.first() and idle.waited() < GRACE_SECONDS else idle):
                 connection.evict(self.silent)
@@ -130,22 +136,6 @@ class Connections:
         """Forget a connection that is closed."""
         self.open -= 1
         move(connection, None)
-
-    def keep_unsent(self, size: int) -> None:
-        """Count a part of a response that is kept; beyond the limit of all, close those unread for longest.
-
-        `size` is negative when a part is kept no longer, as when a connection is closed.
-        """
-        self.unsent_bytes += size
-        while size > 0 and self.unsent_bytes > self._limits.unsent_bytes and self._evict_first(self.unread):
-            pass
-
-    def keep_arrived(self, connection: Connection, size: int) -> None:
-        """Count a part of an incomplete request; beyond the limit of all, close those arriving for longest."""
-        if connection.queue is self.arriving:
-            self.arriving.hold(connection, size)
-            while self.arriving.held_bytes > self._limits.arriving_bytes and self._evict_first(self.arriving):
-                pass
 
     def _evict_first(self, queue: WaitQueue) -> bool:
         """Close the first connection of a queue. Return whether there was one."""

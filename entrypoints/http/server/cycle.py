@@ -3,6 +3,8 @@
 import asyncio
 import logging
 from http import HTTPStatus
+from itertools import chain
+from sys import getsizeof
 from typing import Protocol
 
 from uvicorn.server import ServerState
@@ -30,8 +32,8 @@ class Wire(Protocol):
     def resume_reading(self) -> None:
         """Read more of the request's body, which the application asks for."""
 
-    def write_rest(self, rest: memoryview) -> None:
-        """Send the rest of a large response as the client reads it; then end the response."""
+    def write_large(self, head: bytes, body: bytes) -> None:
+        """Send a large response as the client reads it; then end the response."""
 
     def end_response(self) -> None:
         """Continue with the next request, or close if the connection does not outlive the response."""
@@ -112,6 +114,12 @@ class Cycle:
             self._server.tasks.discard(asyncio.current_task(loop))
             if not self.is_finished and not self.is_disconnected:
                 self._wire.evict()
+
+    @property
+    def held_bytes(self) -> int:
+        """The length of the body and the memory of the head, which is many times its length if headers are short."""
+        head = self.scope["raw_path"], self.scope["query_string"], *chain(*self.scope["headers"])
+        return len(self.body) + sum(map(getsizeof, head))
 
     def add_to_body(self, body: bytes) -> None:
         """Add a part of the body, unless the response is complete."""
@@ -201,7 +209,7 @@ class Cycle:
         elif self.scope["http_version"] == "1.1":
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
         is_large = not more and len(body) > LARGE_BYTES
-        if data := self._head if is_large else self._head + body:
+        if not is_large and (data := self._head + body):
             self._wire.write(data)
             self._head = b""
         if not more:
@@ -209,6 +217,6 @@ class Cycle:
             self.body.clear()
             self._notify()
             if is_large:
-                self._wire.write_rest(memoryview(body))
+                self._wire.write_large(self._head, body)
             else:
                 self._wire.end_response()

@@ -41,9 +41,9 @@ class ServerLimits:
     rejection_pause_seconds: float = 2.0
     """How long a connection pauses after a rejected request, as `Retry-After` says."""
     read_seconds: float = 60.0
-    """For a client to read what was written, until its connection is reset."""
+    """For a client to read a piece of what was written, until its connection is reset."""
     arriving_bytes: int = 32 * 1024 * 1024
     """The parts of all incomplete requests; beyond it, the one that has been arriving for longest is closed."""
-    unsent_bytes: int = 32 * 1024 * 1024
-    """The parts of all large responses that are kept until the client reads the parts before; beyond it, the connection
-    that has been unread for longest is reset."""
+    unread_bytes: int = 32 * 1024 * 1024
+    """What is kept until clients read what was written: large responses, unless they are shared, and further
+    requests; beyond it, the connection whose client has read nothing for longest is reset."""

@@ -5,28 +5,27 @@ import socket
 import struct
 from collections.abc import Callable
 
-from entrypoints.http.server.connections import Connections
-
 PIECE_BYTES = 65_536
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with a time of zero."""
 
 
+class SharedBytes(bytes):
+    """A body that many responses have in common, so that its memory is none of theirs."""
+
+
 class Output:
     """Writes large responses in pieces, each when the client has read the one before."""
 
-    __slots__ = ("_connections", "_end_response", "_rest", "_resumed", "_transport", "is_paused")
+    __slots__ = ("_body", "_end_response", "_rest", "_resumed", "_transport", "is_paused")
 
-    def __init__(
-        self, transport: asyncio.Transport, connections: Connections, end_response: Callable[[], None]
-    ) -> None:
+    def __init__(self, transport: asyncio.Transport, end_response: Callable[[], None]) -> None:
         """Call `end_response` whenever the rest of a large response is written."""
         self.is_paused = False
         """Whether the client has not read what was written."""
         self._transport = transport
-        self._connections = connections
         self._end_response = end_response
-        self._rest = memoryview(b"")
+        self._discard()
         self._resumed: asyncio.Event | None = None
 
     async def drain(self) -> None:
@@ -44,9 +43,15 @@ class Output:
         if self._rest:
             self._write_rest()
 
-    def write_rest(self, rest: memoryview) -> None:
-        """Begin to write the rest of a large response."""
-        self._keep(rest)
+    @property
+    def held_bytes(self) -> int:
+        """The body of a large response, all of which is kept until its last piece is written."""
+        return 0 if isinstance(self._body, SharedBytes) else len(self._body)
+
+    def write_large(self, head: bytes, body: bytes) -> None:
+        """Begin to write a large response."""
+        self._body, self._rest = body, memoryview(body)
+        self._transport.write(head)
         self._write_rest()
 
     def reset(self) -> None:
@@ -62,17 +67,12 @@ class Output:
         del self._end_response
 
     def _discard(self) -> None:
-        self._keep(memoryview(b""))
+        self._body, self._rest = b"", memoryview(b"")
 
     def _write_rest(self) -> None:
         while self._rest and not self.is_paused and not self._transport.is_closing():
-            piece = self._rest[:PIECE_BYTES]
-            self._keep(self._rest[PIECE_BYTES:])
-            self._transport.write(piece)
+            piece, self._rest = self._rest[:PIECE_BYTES], self._rest[PIECE_BYTES:]
+            self._transport.write(piece if self._rest else bytes(piece))  # a view would keep the whole body
         if not self._rest:
+            self._discard()
             self._end_response()
-
-    def _keep(self, rest: memoryview) -> None:
-        more, self._rest = len(rest) - len(self._rest), rest
-        if more:
-            self._connections.keep_unsent(more)

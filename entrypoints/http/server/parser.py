@@ -55,6 +55,11 @@ class RequestParser:
             for start in range(0, len(data), SLICE_BYTES):
                 self._feed(data[start : start + SLICE_BYTES])
 
+    @property
+    def held_bytes(self) -> int:
+        """What has arrived of a head, less what came in one slice with the end of the request before."""
+        return self._counted if self.is_in_head else 0
+
     def close(self) -> None:
         """Drop the references to the sink and to httptools' parser, which refer back to this object."""
         del self._sink, self._parser
