@@ -168,7 +168,8 @@ def _arguments() -> argparse.Namespace:
     given = parser.parse_args()
     chosen = given.only or given.contenders or given.clients
     given.sections = given.sections or (["compare"] if chosen else list(SECTIONS))
-    given.output = given.output or (TOOLS / "results" if given.quick or chosen else ROOT / "docs" / "benchmarks")
+    is_part = given.quick or chosen or given.sections != [*SECTIONS]
+    given.output = given.output or (TOOLS / "results" if is_part else ROOT / "docs" / "benchmarks")
     given.only = given.only or list(Operation)
     left_out = {contenders.WITHOUT_METRICS, "fastify"} if given.quick else set()
     if shutil.which("npm") is None:

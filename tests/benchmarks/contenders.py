@@ -77,10 +77,7 @@ class Service:
 
 def hextasks(name: str = "hextasks", checkout: Path = ROOT, **settings: str) -> Contender:
     """Return hextasks as it is shipped, with metrics, of a checkout that has its own .venv."""
-    environment = {"ADMIN_PORT": str(free_port()), **settings}
-    return Contender(
-        name=name, command=(str(_executable(checkout)), "serve"), checkout=checkout, environment=environment
-    )
+    return Contender(name=name, command=(str(_executable(checkout)), "serve"), checkout=checkout, environment=settings)
 
 
 def without_metrics() -> Contender:
@@ -133,7 +130,11 @@ def running(
         else:
             postgres.create_database(database)
     port = free_port()
-    environment = _environment(postgres, database) | {"PORT": str(port), "LOG_LEVEL": "INFO"}
+    environment = _environment(postgres, database) | {
+        "PORT": str(port),
+        "ADMIN_PORT": str(free_port()),
+        "LOG_LEVEL": "INFO",
+    }
     environment |= {**contender.environment, **settings}
     command = [part.format(port=port) for part in contender.command]
     log_file = folder / f"{database}.log"
