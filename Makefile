@@ -37,7 +37,7 @@ test: $(READY)  ## Run every test and check the coverage
 
 # What is ignored contains no such test; tests/conftest.py ignores further files, by their marks.
 test-fast: $(READY)  ## Run the tests that need no database, no running service and no long waits
-	.venv/bin/pytest -q -m 'not database and not service and not slow' --hypothesis-profile=fast --ignore=tests/client --ignore=tests/http --ignore=tests/torture
+	.venv/bin/pytest -q -m 'not database and not service and not slow' --hypothesis-profile=fast --ignore=tests/client --ignore=tests/examples --ignore=tests/http --ignore=tests/torture
 
 clients: $(READY) .clients/.ready  ## Lint the OpenAPI document, and test clients that are generated from it; needs npm
 	.venv/bin/pytest -q tests/http/test_clients.py

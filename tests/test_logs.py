@@ -88,6 +88,7 @@ class TestWriter:
         writer.write(b"after\n")
         assert read(reading, 1) == b"after\n"
 
+    @pytest.mark.slow
     def test_a_descriptor_that_another_process_made_non_blocking_loses_nothing(self, pipe: tuple[int, int]) -> None:
         reading, writing = pipe
         os.set_blocking(writing, False)
@@ -172,6 +173,7 @@ class TestFailures:
         assert line["error"]["stack"][-1].endswith(" fault")
         assert "secret" not in json.dumps(line)
 
+    @pytest.mark.slow
     def test_repeated_failures_are_one_line_a_second_with_the_number_suppressed(
         self, failures: FailureLog, lines: Lines
     ) -> None:
@@ -199,6 +201,7 @@ class TestFailures:
             "internal_error",
         ]
 
+    @pytest.mark.slow
     async def test_the_end_of_a_storm_is_reported(self, failures: FailureLog, lines: Lines) -> None:
         for n in range(1000):
             failures.expected("storage_unavailable", outage())
