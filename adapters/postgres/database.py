@@ -1,7 +1,7 @@
 """One PostgreSQL database: its pool of connections, and the execution of single statements."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from adapters.postgres.deadline import Deadline
 from adapters.postgres.errors import storage_errors
 from adapters.postgres.executor import StatementExecutor
 from adapters.postgres.observers import StatementObserver
-from adapters.postgres.pool import Pool, PoolSettings
+from adapters.postgres.pool import Pool, PooledConnection, PoolSettings
 from adapters.postgres.privileges import EXAMINE, NEEDED_ARGUMENTS, describe_missing
 
 
@@ -59,7 +59,7 @@ class Database(StatementExecutor):
             return await are_shared(connection, other)
 
     async def _fetch_once(self, sql: str, arguments: Sequence[Any], deadline: float) -> list[asyncpg.Record]:
-        lent = self.pool.take() or await self.pool.acquire(deadline - self.timeout / 2)
+        lent = self.pool.take() or await self._acquire(deadline)
         try:
             rows: list[asyncpg.Record] = await lent.connection.fetch(sql, *arguments)
         except BaseException as error:
@@ -67,6 +67,10 @@ class Database(StatementExecutor):
             raise
         self.pool.release(lent)
         return rows
+
+    def _acquire(self, deadline: float, *, at_once: bool = False) -> Awaitable[PooledConnection]:
+        """Lend a connection. When half of the statement's time is over, one beyond the size of the pool is opened."""
+        return self.pool.acquire(deadline - self.timeout / 2, at_once=at_once)
 
     @asynccontextmanager
     async def connection(self, *, at_once: bool = False) -> AsyncIterator[asyncpg.Connection]:
@@ -78,7 +82,7 @@ class Database(StatementExecutor):
         with storage_errors:
             deadline = loop.time() + self.timeout
             with Deadline(loop, deadline):
-                lent = await self.pool.acquire(deadline - self.timeout / 2, at_once=at_once)
+                lent = await self._acquire(deadline, at_once=at_once)
             try:
                 yield lent.connection
             except BaseException as error:

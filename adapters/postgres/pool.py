@@ -61,8 +61,8 @@ class PooledConnection:
 class Pool:
     """Connections to one database, for one event loop.
 
-    Up to `size` are kept. A caller that finds all of them in use waits, first come, first served; once half of its time
-    is over, one more is opened for it, up to `max_overflow`. Every connection that was lent has to be released.
+    Up to `size` are kept. A caller that finds all of them in use waits, first come, first served; at a time
+    of its own, one more is opened for it, up to `max_overflow`. Every connection that was lent has to be released.
     """
 
     def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]], settings: PoolSettings) -> None:
