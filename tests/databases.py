@@ -50,7 +50,7 @@ def running_server() -> Iterator[str]:
         with tempfile.TemporaryDirectory() as name:
             folder = with_cluster(Path(name))
             with (folder / "data" / "postgresql.auto.conf").open("a") as settings:
-                # a server for minutes, whose data nobody needs after a crash
+                # The server runs for minutes, and nobody needs its data after a crash.
                 settings.write("fsync = off\nfull_page_writes = off\nautovacuum = off\n")
             with EmbeddedPostgres(folder).running() as url:
                 yield url

@@ -135,6 +135,13 @@ async def wired(url: str) -> AsyncIterator[tuple[Wire, str]]:
     parts = urlsplit(url)
     folder = parse_qs(parts.query).get("host")
     to = f"{folder[0]}/.s.PGSQL.5432" if folder else (parts.hostname or "127.0.0.1", parts.port or 5432)
-    user = parts.netloc.rpartition("@")[0]
     async with Wire(to).laid() as wire:
-        yield wire, parts._replace(netloc=f"{user}@127.0.0.1:{wire.port}", query="").geturl()
+        yield wire, through(url, wire.port)
+
+
+def through(url: str, *ports: int) -> str:
+    """Return the URL of a database that is reached on any of these ports of this machine."""
+    parts = urlsplit(url)
+    user = parts.netloc.rpartition("@")[0]
+    hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+    return parts._replace(netloc=f"{user}@{hosts}", query="").geturl()

@@ -9,7 +9,7 @@ from adapters.postgres.statements import REMOVE
 from application import TaskAlreadyExists
 from hextasks.testing.contract.calls import LATER, a_task, add, walk
 from tests.patience import until
-from tests.torture.postgres import blocked_by
+from tests.sql import waits_for_a_lock
 
 pytestmark = pytest.mark.database
 
@@ -29,7 +29,7 @@ async def test_a_task_that_is_being_removed_is_not_added_again(
         adding = asyncio.create_task(tasks.add(a_task(id=task.id)))
 
         async def is_judged() -> bool:
-            return adding.done() or await blocked_by(connection) > 0
+            return adding.done() or await waits_for_a_lock(empty_database)
 
         await until(is_judged)
         await (transaction.commit() if is_committed else transaction.rollback())

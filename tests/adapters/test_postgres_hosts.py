@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -12,7 +11,7 @@ from adapters.postgres.dsn import connect_arguments, each_host
 from adapters.postgres.hosts import Hosts
 from tests.databases import patient
 from tests.patience import DEADLINE_SECONDS, until
-from tests.wires import Wire, free_port, wired
+from tests.wires import Wire, free_port, through, wired
 
 pytestmark = pytest.mark.database
 
@@ -24,13 +23,6 @@ async def wires(server_url: str) -> AsyncIterator[tuple[Wire, Wire]]:
         first, _ = await stack.enter_async_context(wired(server_url))
         second, _ = await stack.enter_async_context(wired(server_url))
         yield first, second
-
-
-def through(url: str, *ports: int) -> str:
-    """Return the URL of a database that is reached on any of these ports."""
-    user = urlsplit(url).netloc.rpartition("@")[0]
-    hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
-    return urlsplit(url)._replace(netloc=f"{user}@{hosts}", query="").geturl()
 
 
 async def test_one_that_accepts_writes_is_chosen(server_url: str, wires: tuple[Wire, Wire]) -> None:
