@@ -8,6 +8,7 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
 from application import DEFAULT_PAGE_SIZE, InvalidState, PageRequest, State, Tasks
+from domain import InvalidText
 from entrypoints.http.api.bodies import StrictRequest
 from entrypoints.http.api.cursors import decode_cursor, encode_cursor
 from entrypoints.http.api.examples import CHANGES, LIST
@@ -59,9 +60,11 @@ def list_handlers(use_cases: Tasks) -> list[HTTPRouteHandler]:
     ) -> ReadyResponse:
         """Newest first, ties by id. Pages neither repeat nor skip a task that stayed, whatever is written meanwhile."""
         after = None if cursor is None else decode_cursor(cursor, user_id=user_id, completed=completed, text=q)
-        if q is not None:
-            Q_RULE.check(q)  # before the page's own rule, whose errors name its argument `text`
-        wanted = PageRequest(limit=limit, after=after, completed=completed, text=q)
+        try:
+            wanted = PageRequest(limit=limit, after=after, completed=completed, text=q)
+        except InvalidText:  # of the argument `text`
+            Q_RULE.check(q or "")  # raises that of the parameter
+            raise
         digest = crc32(f"{REPRESENTATION}/{limit}/{cursor}/{completed}/{q}".encode())
         tags = known_tags(request)
         known = _known_state(tags, digest) if tags else None
