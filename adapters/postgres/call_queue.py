@@ -5,8 +5,9 @@ from collections import deque
 from typing import Any
 from uuid import UUID
 
-MAX_CALLS = 128
-"""The most calls in one statement."""
+MAX_READS, MAX_WRITES = 128, 16
+"""The most calls in one statement. PostgreSQL takes its time for writes, so they are divided among statements: the
+service works on the results of one while PostgreSQL carries out the next."""
 
 
 class Call:
@@ -62,6 +63,7 @@ class CallQueue:
         """Unless `is_read`, no task stands twice in one statement; unless `mixes_users`, it has one user's calls."""
         self._is_read = is_read
         self._mixes_users = mixes_users
+        self._max_calls = MAX_READS if is_read else MAX_WRITES
         self._lanes: dict[str, Lane] | None = None if is_read and mixes_users else {}
         self._ready: deque[Lane] = deque()
 
@@ -105,7 +107,7 @@ class CallQueue:
         """Remove the calls of the next shared statement, all of one operation."""
         calls: list[Call] = []
         passed: list[Lane] = []
-        while self._ready and len(calls) < MAX_CALLS and (self._mixes_users or not calls):
+        while self._ready and len(calls) < self._max_calls and (self._mixes_users or not calls):
             lane = self._ready.popleft()
             count = len(calls)
             self._take_from(lane, calls)
@@ -126,7 +128,7 @@ class CallQueue:
         """Move calls from the head of a lane to those that they can share a statement with."""
         waiting = lane.waiting
         ids: set[UUID] = set()
-        while waiting and len(calls) < MAX_CALLS:
+        while waiting and len(calls) < self._max_calls:
             call = waiting[0]
             if not call.outcome.done():
                 can_share = call.operation is calls[0].operation and not call.runs_alone if calls else True

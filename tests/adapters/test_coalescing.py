@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from adapters.postgres import coalescing
-from adapters.postgres.call_queue import MAX_CALLS, Call
+from adapters.postgres.call_queue import MAX_READS, MAX_WRITES, Call
 from adapters.postgres.coalescing import Coalescer
 from application import StorageUnavailable
 from tests.adapters.coalesced import ADD, SAVE, Statements, outcomes
@@ -30,16 +30,17 @@ async def test_calls_that_arrive_together_or_meanwhile_share_a_statement() -> No
     assert [len(calls) for calls in statements.shared] == [2, 3]
 
 
-async def test_neither_calls_nor_statements_exceed_their_bounds() -> None:
-    statements = Statements(most_under_way=3)
-    calls = [statements.call(f"user {n}", n) for n in range(5 * MAX_CALLS + 1)]
+@pytest.mark.parametrize(("is_read", "bound"), [(True, MAX_READS), (False, MAX_WRITES)])
+async def test_neither_calls_nor_statements_exceed_their_bounds(is_read: bool, bound: int) -> None:
+    statements = Statements(is_read=is_read, most_under_way=3)
+    calls = [statements.call(f"user {n}", n) for n in range(5 * bound + 2)]
     for ended in range(6):
         await statements.started(min(ended + 3, 6))
         await asyncio.sleep(0)
         assert len(statements.gates) == min(ended + 3, 6)
         statements.end(ended)
     await asyncio.gather(*calls)
-    assert [len(calls) for calls in statements.shared] == [MAX_CALLS] * 5 + [1]
+    assert [len(calls) for calls in statements.shared] == [bound] * 5 + [2]
 
 
 @pytest.mark.parametrize(("waiting", "slow"), [(2, 60), (0, 0)])

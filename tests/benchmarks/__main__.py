@@ -78,6 +78,8 @@ class Benchmarks:
             self._results.append(result)
             print(f"{result.clients} clients, {result.operation}, {result.contender}: {result}", flush=True)
         self._add("Side by side", report.comparison_table(self._results))
+        if crowding := report.crowding_table(self._results):
+            self._add("What more clients wait", crowding)
         if costs := report.metrics_table(self._results):
             self._add("What metrics cost", costs)
         if failed := report.failures(self._results):

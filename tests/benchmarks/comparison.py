@@ -1,4 +1,4 @@
-"""The contenders side by side: each operation, in turns, the median of the rounds."""
+"""The contenders side by side: each operation, with few and many clients in turns, the median of the rounds."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -120,9 +120,8 @@ class Comparison:
                 subjects.append(PgBench(self._postgres, self._folder))
             for subject in subjects:  # compilers, pools and caches
                 self._load_without_measuring(subject)
-            for clients in self._plan.clients:
-                for operation in self._plan.operations:
-                    yield from self._compared(subjects, operation, clients)
+            for operation in self._plan.operations:
+                yield from self._compared(subjects, operation)
 
     def _load_without_measuring(self, subject: Subject) -> None:
         seconds = 4 * self._plan.warm_up_seconds
@@ -132,26 +131,28 @@ class Comparison:
         subject.load(requests, file, clients=self._plan.clients[0], seconds=seconds, sent=0)
         self._postgres.settle(subject.database, subject.is_idle)
 
-    def _compared(self, subjects: Sequence[Subject], operation: Operation, clients: int) -> Iterator[Result]:
-        rounds: dict[str, list[Figures]] = {subject.name: [] for subject in subjects}
-        failures: dict[str, str] = {}
+    def _compared(self, subjects: Sequence[Subject], operation: Operation) -> Iterator[Result]:
+        turns = [(clients, subject) for clients in self._plan.clients for subject in subjects]
+        rounds: dict[tuple[int, str], list[Figures]] = {(clients, subject.name): [] for clients, subject in turns}
+        failures: dict[tuple[int, str], str] = {}
         for number in range(self._plan.rounds):
             lasting = self._plan.seconds + self._plan.warm_up_seconds
             requests = Requests.lasting(lasting, run=next(self._runs), operation=operation)
             file = write_requests(self._folder / "requests", requests)
-            for subject in subjects if number % 2 == 0 else subjects[::-1]:
-                if subject.name not in failures:
+            for clients, subject in turns if number % 2 == 0 else turns[::-1]:
+                turn = clients, subject.name
+                if turn not in failures:
                     try:
-                        rounds[subject.name].append(self._window(subject, requests, file, clients))
+                        rounds[turn].append(self._window(subject, requests, file, clients))
                     except RuntimeError as error:
-                        failures[subject.name] = str(error)
-        for subject in subjects:
+                        failures[turn] = str(error)
+        for (clients, contender), figures in rounds.items():
             yield Result(
-                contender=subject.name,
+                contender=contender,
                 operation=operation.value,
                 clients=clients,
-                rounds=rounds[subject.name],
-                failure=failures.get(subject.name),
+                rounds=figures,
+                failure=failures.get((clients, contender)),
             )
 
     def _window(self, subject: Subject, requests: Requests, file: Path, clients: int) -> Figures:

@@ -18,7 +18,7 @@ from adapters.ids import Uuid7Ids
 from adapters.postgres import Database, PoolSettings, PostgresTaskRepository
 from application import PageRequest, Write
 from domain import Task, TaskChange, TaskDraft
-from tests.benchmarks.report import table
+from tests.benchmarks.tables import table
 
 CLIENTS = (1, 16)
 ROUNDS = 3

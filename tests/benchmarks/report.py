@@ -18,6 +18,7 @@ from tests.benchmarks.flat import Flatness
 from tests.benchmarks.listeners import Listeners
 from tests.benchmarks.many import Crowd
 from tests.benchmarks.plot import bar_charts
+from tests.benchmarks.tables import number, table
 
 HEAD = (
     "clients",
@@ -76,6 +77,18 @@ def metrics_table(results: Sequence[Result]) -> str:
         if contender == "hextasks" and (without := found.get((clients, operation, WITHOUT_METRICS))):
             rows.append([str(clients), operation, _ratio(result, without, _MICROSECONDS, 2)])
     return table(("clients", "operation", "with/without µs (at most 1.05)"), rows) if rows else ""
+
+
+def crowding_table(results: Sequence[Result]) -> str:
+    """Return how p99 grows with the number of clients; nothing if only one number of them was measured."""
+    found = {(result.clients, result.operation, result.contender): result for result in results}
+    few, many = min(result.clients for result in results), max(result.clients for result in results)
+    rows = [
+        [operation, contender, _ratio(result, found.get((few, operation, contender)), "p99_milliseconds", 2)]
+        for (clients, operation, contender), result in found.items()
+        if clients == many > few
+    ]
+    return table(("operation", "contender", f"p99 with {many} / with {few} clients"), rows) if rows else ""
 
 
 def failures(results: Sequence[Result]) -> list[str]:
@@ -189,20 +202,6 @@ def story_table(found: dict[str, tuple[float, float]]) -> str:
             [story, number(plain * 1e6, 2), number(ours * 1e6, 2), number(ours / plain, 1)]
             for story, (plain, ours) in found.items()
         ],
-    )
-
-
-def number(value: float, digits: int = 0) -> str:
-    """Return a number for a table; nothing for what is not a number."""
-    return "" if isnan(value) else f"{value:,.{digits}f}"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table whose columns are aligned."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    lines = [head, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |" for line in lines
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 
 from tests.benchmarks.plot import bar_charts
-from tests.benchmarks.report import table
+from tests.benchmarks.tables import table
 
 USERS = 10_000_000
 RANGES = 128
