@@ -5,9 +5,9 @@ from collections import deque
 from typing import Any
 from uuid import UUID
 
-MAX_READS, MAX_WRITES = 128, 16
-"""The most calls in one statement. PostgreSQL takes its time for writes, so they are divided among statements: the
-service works on the results of one while PostgreSQL carries out the next."""
+MAX_READS, MAX_WRITES = 32, 16
+"""The most calls in one statement. More are divided among statements, so that the service works on the results of one
+while PostgreSQL carries out the next. Writes take PostgreSQL longer."""
 
 
 class Call:
