@@ -179,7 +179,7 @@ def _arguments() -> argparse.Namespace:
     given.contenders = given.contenders or [name for name in NAMES if name not in left_out]
     given.clients = given.clients or ([16] if given.quick else [16, 64])
     given.rounds = given.rounds or (1 if given.quick else 3)
-    given.seconds = given.seconds or (0.5 if given.quick else 2.0)
+    given.seconds = given.seconds or (0.5 if given.quick else 3.0)
     return given
 
 
