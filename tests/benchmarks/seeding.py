@@ -63,7 +63,8 @@ class Filled(Protocol):
 def fill(postgres: Postgres, filled: Filled, requests: Requests) -> None:
     """Replace all rows by those that the requests are about."""
     rows = _ROWS.format(run=requests.run, users=USERS, last=KEPT + requests.spare - 1)
-    postgres.execute(filled.database, *(statement.format(rows=rows) for statement in filled.schema.fill))
+    statements = [statement.format(rows=rows) for statement in filled.schema.fill]
+    postgres.execute(filled.database, *statements, "CHECKPOINT")
 
 
 def writes(postgres: Postgres, filled: Filled) -> int:
