@@ -18,8 +18,9 @@ from tests.application import event_processes
 from tests.application.consumers import Consumer, lists
 from tests.application.event_processes import USERS, opened
 from tests.cli.processes import ROOT, environment
-from tests.databases import Server, migrated
+from tests.databases import Server, migrated, patient
 from tests.patience import SERVER_DEADLINE_SECONDS
+from tests.sql import END_OTHERS, fetch
 
 KILLS, EVENTS = 2, 100
 pytestmark = [pytest.mark.database, pytest.mark.unmeasured]
@@ -39,6 +40,13 @@ def process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+async def _end_sessions(url: str) -> None:
+    """End the sessions of killed processes, whose last writes PostgreSQL may still carry out."""
+    database = patient(url)
+    await fetch(database, END_OTHERS)
+    await database.close()
+
+
 async def test_no_event_is_lost_over_processes_and_kills(server: Server, tmp_path: Path) -> None:
     url, file, consumer = await migrated(server), tmp_path / "positions", Consumer()
 
@@ -56,6 +64,7 @@ async def test_no_event_is_lost_over_processes_and_kills(server: Server, tmp_pat
                 receive(islice(follower.stdout, random.randrange(EVENTS, 2 * EVENTS)))
                 follower.kill()
                 receive(follower.stdout)
+    await _end_sessions(url)
     async with opened(url) as tasks:
         with SqlitePositions(file) as positions:
             async for event in tasks.follow(positions, wait=False):
