@@ -50,7 +50,7 @@ def running_server() -> Iterator[str]:
         with tempfile.TemporaryDirectory() as name:
             folder = with_cluster(Path(name))
             with (folder / "data" / "postgresql.auto.conf").open("a") as settings:
-                # The server runs for minutes, and nobody needs its data after a crash.
+                # No test needs the data of this server after a crash.
                 settings.write("fsync = off\nfull_page_writes = off\nautovacuum = off\n")
             with EmbeddedPostgres(folder).running() as url:
                 yield url

@@ -44,7 +44,7 @@ def comparison_table(results: Sequence[Result]) -> str:
 
     A ratio is the median of the rounds' ratios: what disturbs one round disturbs all contenders in it.
     """
-    found = {(result.clients, result.operation, result.contender): result for result in results}
+    found = _by_window(results)
     rows = []
     for result in results:
         usual, limit = (found.get((result.clients, result.operation, name)) for name in ("usual", "limit"))
@@ -71,7 +71,7 @@ def comparison_table(results: Sequence[Result]) -> str:
 
 def metrics_table(results: Sequence[Result]) -> str:
     """Return the processor time with metrics as a part of that without them; nothing if not both were measured."""
-    found = {(result.clients, result.operation, result.contender): result for result in results}
+    found = _by_window(results)
     rows = []
     for (clients, operation, contender), result in found.items():
         if contender == "hextasks" and (without := found.get((clients, operation, WITHOUT_METRICS))):
@@ -81,7 +81,7 @@ def metrics_table(results: Sequence[Result]) -> str:
 
 def crowding_table(results: Sequence[Result]) -> str:
     """Return how p99 grows with the number of clients; nothing if only one number of them was measured."""
-    found = {(result.clients, result.operation, result.contender): result for result in results}
+    found = _by_window(results)
     few, many = min(result.clients for result in results), max(result.clients for result in results)
     rows = [
         [operation, contender, _ratio(result, found.get((few, operation, contender)), "p99_milliseconds", 2)]
@@ -94,6 +94,10 @@ def crowding_table(results: Sequence[Result]) -> str:
 def failures(results: Sequence[Result]) -> list[str]:
     """Return what failed."""
     return [f"{it.contender}, {it.operation}, {it.clients} clients: {it.failure}" for it in results if it.failure]
+
+
+def _by_window(results: Sequence[Result]) -> dict[tuple[int, str, str], Result]:
+    return {(result.clients, result.operation, result.contender): result for result in results}
 
 
 def _ratio(above: Result | None, below: Result | None, name: str, digits: int) -> str:

@@ -34,6 +34,7 @@ async def disconnects(folder: Path, postgres: OwnPostgres, *, rounds: int, clien
             for _ in range(rounds):
                 wrong += await _disconnect(service.address, admin, clients)
         busy = await _most_in_use(service.address, admin)
+        await until(lambda: _is_calm(admin))
         left = await _kept(admin)
         wrong += await traffic.wrong(service.address, postgres, database)
     return [
@@ -111,11 +112,15 @@ async def _connections(admin: asyncpg.Connection, condition: str = "true") -> in
     return int(await admin.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {theirs} AND {condition}"))
 
 
+async def _is_calm(admin: asyncpg.Connection) -> bool:
+    return await _connections(admin, "state <> 'idle'") == 0
+
+
 async def _kept(admin: asyncpg.Connection) -> int:
     """Return how many connections stay: PostgreSQL takes a moment to end the others."""
 
     async def only_the_size() -> bool:
-        return await _connections(admin, "state <> 'idle'") == 0 and await _connections(admin) <= POOL_SIZE
+        return await _connections(admin) <= POOL_SIZE
 
     with suppress(AssertionError):
         await until(only_the_size)
