@@ -44,6 +44,8 @@ MEASURE: Any = sys.gettrace()
 IN_MEMORY = "/dev/shm"
 """Where temporary files are on Linux: to make and copy clusters there takes a third of the processor time."""
 ROOM_BYTES = 4 << 30
+MARKS = {"client": ["slow"], "http": ["service"], "torture": ["service", "database"]}
+"""The marks of all tests in a folder. Those of the client are not `service`, so that their own thread is measured."""
 LEFT_OUT = re.compile(r"not \w+( and not \w+)*")
 IN_A_SCHEMA: Coalescing = "user"
 REPOSITORIES = [
@@ -97,6 +99,14 @@ def pytest_collection() -> None:
             for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
                 import_module(module.name)
         sys.settrace(None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their folder; put those first that mostly wait, so that they do so beside tests that compute."""
+    for item in items:
+        for mark in MARKS.get(item.nodeid.split("/")[1], []):
+            item.add_marker(mark)
+    items.sort(key=lambda item: not item.get_closest_marker("waits"))
 
 
 def pytest_collection_finish() -> None:

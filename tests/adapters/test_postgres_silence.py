@@ -28,7 +28,7 @@ from tests.patience import DEADLINE_SECONDS, until
 from tests.sql import END_OTHERS, fetch
 from tests.wires import wired
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.waits]
 HOLD_LOCK = f"SELECT pg_advisory_xact_lock({migration_watch.LOCK_KEY})"
 VERSION_TABLE = "CREATE TABLE hextasks_version (version_num varchar(32) PRIMARY KEY)"
 SLOW_DDL = """

@@ -29,7 +29,7 @@ from tests.cli.processes import (
 from tests.embedded_servers import end_servers, is_running, with_cluster
 from tests.patience import eventually
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.waits]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.embedded_servers import (
 )
 from tests.patience import REQUEST_TIMEOUT_SECONDS
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.waits]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.services import Client
 from tests.streams import following
 from tests.wires import answers, free_port
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.waits]
 HEAD = b"POST /api/ada/tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 40\r\n\r\n"
 HALVES = {
     "head": HEAD[:40],

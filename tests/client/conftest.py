@@ -1,7 +1,6 @@
 """The service for the client, and a proxy before it that loses requests and responses."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -11,13 +10,6 @@ from adapters.tokens import issue_token
 from hextasks.client import TasksClient, UserTasksClient
 from tests.client.unsteady import Unsteady
 from tests.services import SECRET, Service, running_service
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Not `service`, whose tests are measured in the thread of the service alone: here the client is tested."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

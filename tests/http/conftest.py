@@ -1,7 +1,6 @@
 """The service, and two new users for each test. Clients are reused, because creating one is slow."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -10,12 +9,6 @@ from tests.browser import Browser, running_browser
 from tests.databases import STORAGES, Server
 from tests.http.wire import Place, claims, made, token
 from tests.services import Client, Service, running_service
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker("service")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """What must not help anybody to another user's tasks, where the API is in an application of somebody else's."""
 
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -89,6 +91,16 @@ async def test_what_a_foreign_page_may_send_without_asking_writes_nothing(header
             assert_problem(sent, "unsupported_media_type")
 
 
+@pytest.fixture
+def root_logger() -> Iterator[None]:
+    """Undo what a Litestar application sets for the log of the whole process."""
+    level, handlers = logging.root.level, [*logging.root.handlers]
+    yield
+    logging.root.setLevel(level)
+    logging.root.handlers = handlers
+
+
+@pytest.mark.usefixtures("root_logger")
 async def test_an_application_that_was_not_started_accepts_no_token_and_loads_no_scripts_of_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -12,6 +12,8 @@ import pytest
 from tests.http.wire import assert_problem, connected, listed, made, one
 from tests.services import Client, Service, running_service
 
+pytestmark = pytest.mark.waits
+
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 

@@ -25,11 +25,18 @@ PER_USER, ALL = 2, 3
 
 
 @pytest.fixture(scope="module")
-def bounded() -> Iterator[Service]:
+def _bounded() -> Iterator[Service]:
     """A service with room for three streams, and one request of at most a second."""
     limits = {"streams": ALL, "streams_per_user": PER_USER, "max_concurrent_requests": 1, "request_seconds": 1.0}
     with running_service(limits=limits, DATABASE_URL="memory://") as service:
         yield service
+
+
+@pytest.fixture
+def bounded(_bounded: Service) -> Service:
+    """The same one for each test, once the streams of the one before have ended."""
+    eventually(lambda: not streams(_bounded).open)
+    return _bounded
 
 
 def streams(service: Service) -> Streams:
@@ -66,6 +73,7 @@ class TestBounds:
         with bounded.client() as ada, bounded.client() as grace:
             with ExitStack() as stack:
                 open_streams = [stack.enter_context(following(ada)) for _ in range(PER_USER)]
+                assert all(stream.answer.is_success for stream in open_streams)
                 assert int(assert_rejected(ada, "rate_limited").headers["retry-after"]) > 0
                 open_streams.append(stack.enter_context(following(grace)))
                 assert int(assert_rejected(grace, "overloaded").headers["retry-after"]) > 0

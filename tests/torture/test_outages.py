@@ -9,6 +9,8 @@ from tests.torture.postgres import OwnPostgres
 from tests.torture.report import kept
 from tests.torture.watch import Bounds
 
+pytestmark = pytest.mark.waits
+
 PATIENT = Bounds(answer=5.0, live=5.0, heal=15.0)
 
 

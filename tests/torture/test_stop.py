@@ -9,6 +9,8 @@ from tests.torture.postgres import OwnPostgres
 from tests.torture.report import kept
 from tests.torture.stop import stops
 
+pytestmark = pytest.mark.waits
+
 
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_a_stop_answers_every_accepted_request(tmp_path: Path, postgres: OwnPostgres, processes: int) -> None:
