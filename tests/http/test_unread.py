@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from entrypoints.http.server.output import Output
+from entrypoints.http.server.admission import Admission
+from entrypoints.http.server.limits import ServerLimits
+from entrypoints.http.server.output import Output, WriteBatch
 from tests.http.wire import connected, made, one, received_until_end
 from tests.patience import eventually
 from tests.services import Client, Service, running_service
@@ -134,7 +136,9 @@ def test_a_response_that_is_written_is_kept_no_longer() -> None:
     body = bytes(200_000)
     references = sys.getrefcount(body)
     transport = Transport()
-    output = Output(transport, lambda: None)
+    output = Output(
+        transport, lambda: None, WriteBatch(Admission(ServerLimits(max_concurrent_requests=1, request_seconds=1)))
+    )
     output.write_large(b"", body)
     assert sum(transport.written) == len(body)
     assert output.held_bytes == 0

@@ -53,8 +53,7 @@ class HttpConnection(asyncio.Protocol):
         self._server.connections.add(self)  # type: ignore[arg-type]  # whose `shutdown` alone is called
         self._scope = connection_scope(transport)
         self._connections = self._app.connections(self._scope["server"] and self._scope["server"][1])
-        self._output = output = Output(transport, self.end_response)
-        self.write, self.write_large, self.drain = transport.write, output.write_large, output.drain
+        self.output = Output(transport, self.end_response, self._app.batch)
         self._connections.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -65,7 +64,7 @@ class HttpConnection(asyncio.Protocol):
             cycle.disconnect()
         self._pipeline.clear()
         self._incoming = None  # refers back to this object
-        self._output.close()
+        self.output.close()
         self._parser.close()
 
     def data_received(self, data: bytes) -> None:
@@ -78,6 +77,7 @@ class HttpConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Respond to the complete requests of a client that sends no more, and then close."""
+        self.output.flush()
         complete = [cycle for cycle in self._pipeline if cycle.is_complete]
         if complete:
             complete[-1].keep_alive = False
@@ -87,13 +87,13 @@ class HttpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Bound how long the client may take to read."""
-        self._output.is_paused = True
+        self.output.is_paused = True
         self._wait()
 
     def resume_writing(self) -> None:
         """Continue with the requests that have arrived. Because the client has read, it has its time again."""
         move(self, None)
-        self._output.resume()
+        self.output.resume()
         if self._pipeline and not self._pipeline[0].is_started:
             self.resume_reading()
             self._advance()
@@ -156,7 +156,7 @@ class HttpConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close when the client has read what was written, or after the time it has for that."""
-        self._transport.close()
+        self.output.end()
         self._wait()
 
     def expire(self, queue: WaitQueue) -> None:
@@ -168,15 +168,12 @@ class HttpConnection(asyncio.Protocol):
 
     def evict(self, queue: WaitQueue | None = None) -> None:
         """Close at once, and enter no queue, so that this connection is not chosen again."""
-        if queue is self._connections.unread or self._transport.get_write_buffer_size():
-            self._output.reset()
-        else:
-            self._transport.close()
+        self.output.evict(is_unread=queue is self._connections.unread)
 
     def _wait(self) -> None:
         """Enter the queue for what the client has to do next; while a request is in progress, none."""
         queues, queue = self._connections, self.queue
-        if self._output.is_paused or self._transport.is_closing():
+        if self.output.is_paused or self._transport.is_closing():
             queue = queues.unread
         elif self._pipeline and self._pipeline[0].is_started:
             queue = queues.idle if self._pipeline[0].is_finished else None  # it pauses after a rejection
@@ -187,7 +184,7 @@ class HttpConnection(asyncio.Protocol):
         move(self, queue)
         if queue is queues.arriving or queue is queues.unread:  # measured anew: several places discard parts of it
             requests = sum(cycle.held_bytes for cycle in self._pipeline)
-            queue.hold(self, self._parser.held_bytes + requests + self._output.held_bytes)
+            queue.hold(self, self._parser.held_bytes + requests + self.output.held_bytes)
 
     def _advance(self) -> None:
         """Pass the first request on, if it is complete and there is capacity; pause reading while others are queued."""
@@ -198,14 +195,14 @@ class HttpConnection(asyncio.Protocol):
             self._pause_reading()
         if cycle.is_started:
             return
-        if self._output.is_paused:  # a client that does not read its responses takes no capacity
+        if self.output.is_paused:  # a client that does not read its responses takes no capacity
             self._pause_reading()
         elif cycle.is_complete or len(cycle.body) > self._limits.body_bytes:
             cycle.is_started = True
             self._admit(cycle)
         elif cycle.expects_continue:
             cycle.expects_continue = False
-            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.output.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _admit(self, cycle: Cycle) -> None:
         exchange = Exchange.begin(cycle.scope)
@@ -239,7 +236,7 @@ class HttpConnection(asyncio.Protocol):
         if not keep_alive and CLOSE not in headers:
             headers.append(CLOSE)
         head = encode_head(KINDS[code].status, [*self._server.default_headers, *headers])
-        self.write(head if exchange.method == "HEAD" else head + body)
+        self.output.write(head if exchange.method == "HEAD" else head + body)
         if not keep_alive:
             self.close()
         self._app.finish(exchange)

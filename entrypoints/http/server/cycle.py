@@ -11,6 +11,7 @@ from uvicorn.server import ServerState
 
 from entrypoints.http.server.asgi import CLOSE, App, HeaderList, Message, Scope
 from entrypoints.http.server.exchange import Exchange
+from entrypoints.http.server.output import Output
 from entrypoints.logs import FailureLog
 
 _failures = FailureLog(logging.getLogger("hextasks.http"))
@@ -23,17 +24,10 @@ _CHUNKED = (b"transfer-encoding", b"chunked")
 class Wire(Protocol):
     """What a cycle needs of its connection."""
 
-    def write(self, data: bytes) -> None:
-        """Send bytes."""
-
-    async def drain(self) -> None:
-        """Wait while the client does not read what was written."""
+    output: Output
 
     def resume_reading(self) -> None:
         """Read more of the request's body, which the application asks for."""
-
-    def write_large(self, head: bytes, body: bytes) -> None:
-        """Send a large response as the client reads it; then end the response."""
 
     def end_response(self) -> None:
         """Continue with the next request, or close if the connection does not outlive the response."""
@@ -59,6 +53,7 @@ class Cycle:
         "_has_body_been_read",
         "_head",
         "_is_head_request",
+        "_output",
         "_server",
         "_status",
         "_wire",
@@ -94,6 +89,7 @@ class Cycle:
         self.has_input_ended = False
         """Whether the client sends no more. To an application that waits for it to disconnect, it has."""
         self._wire = wire
+        self._output = wire.output
         self._server = server
         self._is_head_request = scope["method"] == "HEAD"
         self._changed: asyncio.Event | None = None
@@ -168,7 +164,7 @@ class Cycle:
 
     async def send(self, message: Message) -> None:
         """Write a part of the response. Raises ValueError for one that is not well-formed."""
-        await self._wire.drain()
+        await self._output.drain()
         if self.is_disconnected:
             return
         if message["type"] == "http.response.start":
@@ -210,13 +206,13 @@ class Cycle:
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
         is_large = not more and len(body) > LARGE_BYTES
         if not is_large and (data := self._head + body):
-            self._wire.write(data)
+            (self._output.write if more else self._output.write_last)(data)
             self._head = b""
         if not more:
             self.is_finished = True
             self.body.clear()
             self._notify()
             if is_large:
-                self._wire.write_large(self._head, body)
+                self._output.write_large(self._head, body)
             else:
                 self._wire.end_response()

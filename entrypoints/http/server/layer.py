@@ -14,6 +14,7 @@ from entrypoints.http.server.drain import draining_on_signal
 from entrypoints.http.server.exchange import CLIENT_GONE, SCOPE_KEY, Exchange
 from entrypoints.http.server.limits import ServerLimits
 from entrypoints.http.server.observers import RequestObserver
+from entrypoints.http.server.output import WriteBatch
 
 CACHE_CONTROL = (b"cache-control", b"private, no-cache")
 SECURITY_HEADERS = (
@@ -45,6 +46,8 @@ class ExchangeLayer:
         """Notify `observers` of each request; let pages of an allowed origin read the server's own responses."""
         self.limits = limits
         self.admission = Admission(limits)
+        self.batch = WriteBatch(self.admission)
+        """Of the responses of all connections."""
         self.ports = {
             "public": Connections(limits, limits.connections),
             "admin": Connections(limits, limits.admin_connections, paths=ADMIN_PATHS),
