@@ -20,7 +20,7 @@ from tests.cli.processes import Served, children, hextasks, resident_bytes, said
 from tests.databases import Server, migrated
 from tests.expositions import checked, parsed, value
 from tests.patience import DEADLINE_SECONDS, eventually
-from tests.wires import answers, free_port
+from tests.wires import answers, free_port, reset_when_closed
 
 pytestmark = pytest.mark.service
 MB = 1_000_000
@@ -178,7 +178,7 @@ class TestDescriptorsAndMemory:
             assert resident_bytes(served.process.pid) - before < 20 * MB
             assert kernel_memory() - system_before < 100 * MB
             for connection in unread:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                reset_when_closed(connection)
 
 
 def ask_each(connections: list[socket.socket], request: bytes) -> None:

@@ -1,7 +1,6 @@
 """Unusual and hostile use of one connection: pipelining, trailers, upgrades. Other connections are not affected."""
 
 import socket
-import struct
 import time
 from contextlib import ExitStack
 
@@ -10,6 +9,7 @@ import pytest
 from tests.http.wire import connected, listed, statuses
 from tests.patience import eventually
 from tests.services import Client, Service, running_service
+from tests.wires import reset_when_closed
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -176,7 +176,7 @@ def test_a_client_that_leaves_during_pipelined_requests_is_no_failure(
                     connection.sendall(piece)
                     time.sleep(n * 1e-4 / pieces)
                 if n % 2:
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    reset_when_closed(connection)
         eventually(lambda: service.app.admission.in_progress == 0)
         assert ada.get(ada.tasks).status_code == 200
     assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]

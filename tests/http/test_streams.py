@@ -20,6 +20,7 @@ from tests.issuers import token as issued
 from tests.patience import eventually
 from tests.services import Client, Service, fill, running_service
 from tests.streams import following, put
+from tests.wires import reset_when_closed
 
 PER_USER, ALL = 2, 3
 
@@ -158,7 +159,7 @@ class TestEnd:
             opened(ada, connection)
             assert len(streams(bounded).open) == 1
             if reset:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                reset_when_closed(connection)
             connection.close()
             eventually(lambda: not streams(bounded).open)
 

@@ -1,6 +1,5 @@
 """Clients that do not read their responses, or slowly: they cost little memory, and others nothing."""
 
-import asyncio
 import socket
 import sys
 import time
@@ -11,9 +10,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from entrypoints.http.server.admission import Admission
-from entrypoints.http.server.limits import ServerLimits
-from entrypoints.http.server.output import Output, WriteBatch
 from tests.http.wire import connected, made, one, received_until_end
 from tests.patience import eventually
 from tests.services import Client, Service, running_service
@@ -130,34 +126,6 @@ def test_a_body_that_all_share_counts_as_nothing(small: Service, page: bytes) ->
     with unread(small, page) as slow, unread(small, SCRIPT) as first, unread(small, SCRIPT) as second:
         for connection in (slow, first, second):
             assert is_readable(connection, PAGE_BYTES)
-
-
-def test_a_response_that_is_written_is_kept_no_longer() -> None:
-    body = bytes(200_000)
-    references = sys.getrefcount(body)
-    transport = Transport()
-    output = Output(
-        transport, lambda: None, WriteBatch(Admission(ServerLimits(max_concurrent_requests=1, request_seconds=1)))
-    )
-    output.write_large(b"", body)
-    assert sum(transport.written) == len(body)
-    assert output.held_bytes == 0
-    assert sys.getrefcount(body) == references
-
-
-class Transport(asyncio.Transport):
-    """One whose client reads everything but the last piece."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written: list[int] = []
-
-    def is_closing(self) -> bool:
-        return False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.last = data
-        self.written.append(len(data))
 
 
 def test_requests_behind_unread_responses_keep_a_bounded_number_of_bytes(small: Service) -> None:

@@ -77,7 +77,7 @@ class HttpConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Respond to the complete requests of a client that sends no more, and then close."""
-        self.output.flush()
+        self.output.flush()  # before the transport closes
         complete = [cycle for cycle in self._pipeline if cycle.is_complete]
         if complete:
             complete[-1].keep_alive = False

@@ -9,12 +9,10 @@ from collections.abc import Callable
 from entrypoints.http.server.admission import Admission
 
 PIECE_BYTES = 65_536
-_RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with a time of zero."""
-
-
 SHARED_FROM = 8
 """Requests in progress. With fewer, one more iteration of the event loop takes longer than it saves."""
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with a time of zero."""
 
 
 class SharedBytes(bytes):
@@ -134,12 +132,13 @@ class Output:
 
     def close(self) -> None:
         """Keep nothing, and refer to the connection no more, once it is lost."""
+        self._waiting = b""
         self._discard()
         self.resume()
         del self._end_response
 
     def _discard(self) -> None:
-        self._body, self._rest, self._waiting = b"", memoryview(b""), b""
+        self._body, self._rest = b"", memoryview(b"")
 
     def _write_rest(self) -> None:
         while self._rest and not self.is_paused and not self._transport.is_closing():

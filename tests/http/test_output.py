@@ -1,8 +1,8 @@
-"""Responses that are written together: all of them arrive, in order, whatever else happens to their connections."""
+"""Responses are kept no longer than needed, and arrive, in order, whatever else happens to their connections."""
 
 import asyncio
 import socket
-import struct
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -15,13 +15,13 @@ from entrypoints.http.server.output import SHARED_FROM, Output, WriteBatch
 from tests.http.test_pipelining import LIVE, post
 from tests.http.wire import connected, listed, statuses
 from tests.services import Service
+from tests.wires import reset_when_closed
 
 LIMITS = ServerLimits(max_concurrent_requests=100, request_seconds=1)
-RESET = struct.pack("ii", 1, 0)
 
 
 class Transport(asyncio.Transport):
-    """Records what is written, until it is closed."""
+    """Records what is written, until it is closed. Its client reads everything but the last piece."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,6 +30,7 @@ class Transport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.is_closed
+        self.last = data
         self.written.append(bytes(data))
 
     def is_closing(self) -> bool:
@@ -59,6 +60,16 @@ def admission() -> Admission:
 def outputs(admission: Admission, *transports: Transport) -> list[Output]:
     batch = WriteBatch(admission)
     return [Output(transport, lambda: None, batch) for transport in transports]
+
+
+def test_a_response_that_is_written_is_kept_no_longer(admission: Admission) -> None:
+    body = bytes(200_000)
+    references = sys.getrefcount(body)
+    [output] = outputs(admission, transport := Transport())
+    output.write_large(b"", body)
+    assert sum(map(len, transport.written)) == len(body)
+    assert output.held_bytes == 0
+    assert sys.getrefcount(body) == references
 
 
 async def test_a_response_is_written_at_once_while_few_requests_are_in_progress(admission: Admission) -> None:
@@ -125,7 +136,7 @@ def test_clients_that_send_no_more_get_every_response_beside_some_that_reset(ser
                     connection.sendall(post(ada, "first") + LIVE + post(ada, "last"))
                     connection.shutdown(socket.SHUT_WR)
                 for connection in connections[::3]:
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                    reset_when_closed(connection)
                     connection.close()
                 del connections[::3]
                 assert [statuses(connection) for connection in connections] == [[201, 200, 201]] * len(connections)
