@@ -21,6 +21,8 @@ _log = logging.getLogger("hextasks.storage")
 # A session that has waited for its client for so long is abandoned: its client, or the network, has failed. It is ended
 # if it is this migration, or holds the migration lock for which this one waits; and if it is the watch of another
 # migration, known by this very statement: in the middle of it, it keeps an index of that one from being finished.
+# Only the second examination in a row that finds one ends it ($4): if the machine was suspended, or this process, a
+# session that is about to go on is found once.
 _PROGRESS = Statement(
     name="migration_progress",
     sql="""
@@ -31,13 +33,13 @@ _PROGRESS = Statement(
     )
     SELECT
         (
-            SELECT bool_or(pg_terminate_backend(pid)) FROM pg_stat_activity
+            SELECT bool_or(CASE WHEN $4::bool THEN pg_terminate_backend(pid) ELSE true END) FROM pg_stat_activity
             WHERE wait_event = 'ClientRead' AND state_change < clock_timestamp() - make_interval(secs => $2)
                 AND usename = current_user AND datname = current_database() AND (
                     pid = $1 OR pid IN (SELECT pid FROM lock_holder)
                     OR (state = 'active' AND left(query, 200) = left(current_query(), 200))
                 )
-        ) AS has_ended,
+        ) AS is_abandoned,
         (
             SELECT concat_ws(
                 ', ', 'process ' || pid, 'role ' || usename, 'application ' || nullif(application_name, ''),
@@ -64,6 +66,7 @@ class Watch:
         """The session that held the lock for which this one waited last."""
         self._database = database
         self._connection = connection
+        self._found_abandoned = False
 
     async def begin(self) -> None:
         """Watch the session from now on, and have the server end its transaction when its client is lost."""
@@ -89,18 +92,28 @@ class Watch:
             if self.pid is None:
                 continue
             try:
-                rows = await self._database.fetch(_PROGRESS, (self.pid, SILENCE_SECONDS, LOCK_KEY))
+                if not await self.examine():
+                    break
             except StorageUnavailable as error:
                 if not isinstance(error.__cause__, asyncpg.PostgresError):  # for example too many connections
                     continue
-            else:
-                if not rows:
-                    break
-                self._note(rows[0]["blocked_by"])
             answered_at = loop.time()
         if not self._connection.is_closed():  # the migration ends it itself when a statement has failed
             self.has_lost = True
             self._connection.terminate()
+
+    async def examine(self) -> bool:
+        """End abandoned sessions, and note who holds a lock. Returns whether the watched session still exists.
+
+        Raises StorageUnavailable.
+        """
+        arguments = (self.pid, SILENCE_SECONDS, LOCK_KEY, self._found_abandoned)
+        rows = await self._database.fetch(_PROGRESS, arguments)
+        if not rows:
+            return False
+        self._found_abandoned = bool(rows[0]["is_abandoned"])
+        self._note(rows[0]["blocked_by"])
+        return True
 
     def _note(self, blocked_by: str | None) -> None:
         if blocked_by and blocked_by != self.blocked_by:

@@ -164,17 +164,6 @@ async def test_one_that_waits_for_a_table_lets_requests_pass_and_names_the_sessi
     assert (await schema_state(empty)).is_current
 
 
-async def test_a_migration_that_has_closed_its_session_does_not_count_as_lost(empty: Database) -> None:
-    """As after the time limit of a lock, for which the migration is tried again."""
-    connection = await empty.connect()
-    watch = migration_watch.Watch(empty, connection)
-    await watch.begin()
-    connection.terminate()
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        await watch._run()
-    assert not watch.has_lost
-
-
 async def test_a_migration_whose_client_has_vanished_is_ended_by_the_next_one(
     empty: Database, other: asyncpg.Connection
 ) -> None:

@@ -1,0 +1,44 @@
+"""The watch over a migration: which sessions it ends, examination by examination."""
+
+import asyncio
+
+import pytest
+
+from adapters.postgres import Database, migration_watch
+from adapters.postgres.migration_watch import Watch
+from tests.patience import DEADLINE_SECONDS, until
+
+pytestmark = [pytest.mark.database, pytest.mark.waits]
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migration_watch, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", 0.2)
+
+
+async def test_a_migration_that_has_closed_its_session_does_not_count_as_lost(empty: Database) -> None:
+    """As after the time limit of a lock, for which the migration is tried again."""
+    connection = await empty.connect()
+    watch = Watch(empty, connection)
+    await watch.begin()
+    connection.terminate()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await watch._run()
+    assert not watch.has_lost
+
+
+async def test_a_session_that_goes_on_after_a_suspension_is_not_ended(empty: Database) -> None:
+    connection = await empty.connect()
+    watch = Watch(empty, connection)
+    await watch.begin()
+    for _ in range(3):
+        await asyncio.sleep(0.3)
+        assert await watch.examine()
+        assert await connection.fetchval("SELECT true")
+        assert await watch.examine()
+
+    async def has_ended() -> bool:
+        return not await watch.examine()
+
+    await until(has_ended, DEADLINE_SECONDS)
