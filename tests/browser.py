@@ -117,8 +117,12 @@ class Tab:
 
     def reload(self) -> None:
         """Load the page again, as a user does, who is asked first if the page wants that."""
+        self.load("location.reload()")
+
+    def load(self, script: str) -> None:
+        """Run a script, and wait until the page that it loads is there."""
         loads = self.loads
-        self.evaluate("setTimeout(() => location.reload())")
+        self.evaluate(f"setTimeout(() => {{ {script} }})")
         deadline = time.monotonic() + DEADLINE_SECONDS
         while self.loads == loads:
             assert time.monotonic() < deadline, "the page does not load"

@@ -220,7 +220,7 @@ class TestInABrowser:
             tab.type(token)
             tab.press("Enter")
             tab.until("document.querySelector('#reason')?.textContent", reason)
-        tab.evaluate(f"location.href = '{backend.url(user)}'")
+        tab.load(f"location.href = '{backend.url(user)}'")
         tab.until(STATUS, "Live")
         assert tab.evaluate("[location.href, document.body.innerHTML.includes('eyJ')]") == [
             f"{backend.served.address}/",
