@@ -92,6 +92,7 @@ class Coalescer:
         if self._loop and self._open and not self._loop.is_closed():
             raise RuntimeError("another event loop uses this repository; make one for each loop")
         self._loop = loop
+        self._time = loop.time  # to look up the running loop takes a system call before Python 3.12
         self._under_way = 0
         self._started_at = 0.0
         self._is_starting = False
@@ -139,7 +140,7 @@ class Coalescer:
             self._spawn(self._run([alone]))
         if self._is_starting or not self._queue or self._under_way >= self._most_under_way:
             return
-        now = asyncio.get_running_loop().time()
+        now = self._time()
         if not self._under_way or len(self._queue) >= self._enough or now >= self._started_at + SLOW_SECONDS:
             self._started_at = now
             self._is_starting = True
