@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.benchmarks import contenders, report
@@ -158,9 +159,11 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less of everything, within two minutes")
-    parser.add_argument("--sections", type=_words, help=f"of {','.join(SECTIONS)}; all unless operations are chosen")
-    parser.add_argument("--only", type=_words, help=f"operations, of {','.join(Operation)}")
-    parser.add_argument("--contenders", type=_words, help=f"of {','.join(NAMES)}")
+    parser.add_argument(
+        "--sections", type=_some_of(SECTIONS), help=f"of {','.join(SECTIONS)}; all unless operations are chosen"
+    )
+    parser.add_argument("--only", type=_some_of(Operation), help=f"operations, of {','.join(Operation)}")
+    parser.add_argument("--contenders", type=_some_of(NAMES), help=f"of {','.join(NAMES)}")
     parser.add_argument("--also", type=_also, action="append", default=[], help="NAME=CHECKOUT that has a .venv")
     parser.add_argument("--clients", type=lambda text: [int(word) for word in text.split(",")], help="as 16,64")
     parser.add_argument("--rounds", type=int)
@@ -183,8 +186,14 @@ def _arguments() -> argparse.Namespace:
     return given
 
 
-def _words(text: str) -> list[str]:
-    return text.split(",")
+def _some_of(choices: Iterable[str]) -> Callable[[str], list[str]]:
+    def words(text: str) -> list[str]:
+        chosen = text.split(",")
+        if unknown := set(chosen) - set(choices):
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
+        return chosen
+
+    return words
 
 
 def _also(text: str) -> Contender:
