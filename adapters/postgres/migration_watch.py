@@ -86,9 +86,11 @@ class Watch:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        answered_at = loop.time()
-        while loop.time() < answered_at + SILENCE_SECONDS:
+        answered_at, unanswered = loop.time(), 0
+        # After a suspension of this process, the examination that it interrupted has failed, but the next one succeeds.
+        while unanswered < 2 or loop.time() < answered_at + SILENCE_SECONDS:
             await asyncio.sleep(HEARTBEAT_SECONDS)
+            unanswered += 1
             if self.pid is None:
                 continue
             try:
@@ -97,7 +99,7 @@ class Watch:
             except StorageUnavailable as error:
                 if not isinstance(error.__cause__, asyncpg.PostgresError):  # for example too many connections
                     continue
-            answered_at = loop.time()
+            answered_at, unanswered = loop.time(), 0
         if not self._connection.is_closed():  # the migration ends it itself when a statement has failed
             self.has_lost = True
             self._connection.terminate()

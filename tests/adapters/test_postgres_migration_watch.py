@@ -6,6 +6,7 @@ import pytest
 
 from adapters.postgres import Database, migration_watch
 from adapters.postgres.migration_watch import Watch
+from application import StorageUnavailable
 from tests.patience import DEADLINE_SECONDS, until
 
 pytestmark = [pytest.mark.database, pytest.mark.waits]
@@ -26,6 +27,33 @@ async def test_a_migration_that_has_closed_its_session_does_not_count_as_lost(em
     async with asyncio.timeout(DEADLINE_SECONDS):
         await watch._run()
     assert not watch.has_lost
+
+
+async def test_a_suspension_during_an_examination_is_no_silence(
+    empty: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await empty.connect()
+    watch = Watch(empty, connection)
+    await watch.begin()
+    examine, examinations = watch.examine, 0
+
+    async def examine_suspended_once() -> bool:
+        nonlocal examinations
+        examinations += 1
+        if examinations == 1:
+            await asyncio.sleep(2 * migration_watch.SILENCE_SECONDS)
+            raise StorageUnavailable
+        await connection.execute("SELECT")
+        return await examine()
+
+    async def has_gone_on() -> bool:
+        return examinations > 3
+
+    monkeypatch.setattr(watch, "examine", examine_suspended_once)
+    async with watch.running():
+        await until(has_gone_on, DEADLINE_SECONDS)
+    assert not watch.has_lost
+    connection.terminate()
 
 
 async def test_a_session_that_goes_on_after_a_suspension_is_not_ended(empty: Database) -> None:

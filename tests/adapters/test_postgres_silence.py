@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.database, pytest.mark.waits]
 HOLD_LOCK = f"SELECT pg_advisory_xact_lock({migration_watch.LOCK_KEY})"
 VERSION_TABLE = "CREATE TABLE hextasks_version (version_num varchar(32) PRIMARY KEY)"
 SLOW_DDL = """
-    CREATE FUNCTION dawdle() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); END';
+    CREATE FUNCTION dawdle() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(4); END';
     CREATE EVENT TRIGGER slow ON ddl_command_end WHEN TAG IN ('CREATE FUNCTION') EXECUTE FUNCTION dawdle()
 """
 
@@ -40,7 +40,7 @@ SLOW_DDL = """
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migration_watch, "HEARTBEAT_SECONDS", 0.05)
-    monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", 2.0)
 
 
 @pytest.fixture
@@ -65,6 +65,7 @@ async def is_ready(storage: PostgresStorage) -> bool:
 async def test_a_start_ends_whenever_the_wire_goes_silent_and_succeeds_when_it_is_restored(
     empty_url: str, empty: Database, monkeypatch: pytest.MonkeyPatch, migrates: bool
 ) -> None:
+    monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", 0.5)
     async with wired(empty_url) as (wire, url):
 
         async def new_storage(seconds: float) -> PostgresStorage:
@@ -127,10 +128,10 @@ async def test_the_end_of_a_migration_waits_for_no_response(empty_url: str) -> N
 async def test_a_statement_of_a_migration_may_take_longer_than_a_silence(
     empty_url: str, empty: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", 1.5)
+    monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", 3.0)
     async with empty.connection() as connection:
         await connection.execute(SLOW_DDL)
-    database = Database(empty_url, PoolSettings(timeout=1.5))
+    database = Database(empty_url, PoolSettings(timeout=3.0))
     await migrate(database)
     assert (await schema_state(empty)).is_current
     await database.close()
@@ -187,11 +188,8 @@ async def test_the_watch_of_a_migration_whose_client_has_vanished_is_ended_by_th
     assert (await schema_state(empty)).is_current
 
 
-async def test_a_migration_whose_client_has_vanished_is_ended_by_the_server(
-    empty_url: str, empty: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_migration_whose_client_has_vanished_is_ended_by_the_server(empty_url: str, empty: Database) -> None:
     """Its locks on tables would stop all requests, even if nothing migrates again."""
-    monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", 2.0)  # long enough to see the session first
     sessions = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
     async with wired(empty_url) as (wire, url):
         database = Database(url, PoolSettings(timeout=0.5))
