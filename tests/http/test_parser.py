@@ -1,7 +1,7 @@
 """The parser alone: where its limits lie, and that the sizes of the packets make no difference."""
 
 import gc
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -47,8 +47,8 @@ def parsed(pieces: Iterable[bytes]) -> list[Any]:
     return sink.seen
 
 
-def cut(data: bytes, size: int) -> list[bytes]:
-    return [data[start : start + size] for start in range(0, len(data), size)]
+def cut(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))
 
 
 def target(size: int) -> bytes:
