@@ -16,6 +16,7 @@ import pytest
 
 from tests.http.wire import raw
 from tests.services import Service, running_service
+from tests.type_checks import mypy
 
 HERE = Path(__file__).parent / "clients"
 TOOLS = Path(__file__).parents[2] / ".clients"
@@ -87,6 +88,5 @@ def test_a_generated_python_client_compiles_and_works(service: Service, folder: 
     generator = TOOLS / "python" / "bin" / "openapi-python-client"
     options = ["--meta=none", "--output-path=tasks_client", "--config=openapi-python-client.yaml", "--fail-on-warning"]
     run(folder, generator, "generate", "--path=openapi.json", *options)
-    cache = TOOLS.parent / ".mypy_cache" / "client"  # of the packages that the client imports, by their content
-    run(folder, sys.executable, "-m", "mypy", "--strict", "--cache-dir", cache, "tasks_client", "main.py")
+    run(folder, *mypy("client", "tasks_client", "main.py"))
     check_program(service, folder, sys.executable, "main.py")

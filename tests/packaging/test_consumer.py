@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from hatch_build import LAYERS
 from tests.databases import Server
 from tests.packaging.installed import ROOT, bare, full, succeeded
+from tests.type_checks import mypy
 
 pytestmark = pytest.mark.slow
 
@@ -46,9 +46,7 @@ async def test_tasks_and_rows_of_the_project_share_a_transaction(project: Path, 
 
 
 def test_mypy_finds_nothing(project: Path) -> None:
-    cache = ROOT / ".mypy_cache" / "consumer"  # of the packages that hextasks imports, by their content
-    options = ("--cache-dir", cache, "--python-executable", full() / "python")
-    succeeded(sys.executable, "-m", "mypy", *options, ".", cwd=project)
+    succeeded(*mypy("consumer", "--python-executable", full() / "python", "."), cwd=project)
 
 
 @pytest.mark.skipif(not PYRIGHT.exists(), reason="`make clients` has not installed pyright")
