@@ -70,3 +70,4 @@ async def test_a_session_that_goes_on_after_a_suspension_is_not_ended(empty: Dat
         return not await watch.examine()
 
     await until(has_ended, DEADLINE_SECONDS)
+    connection.terminate()
