@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.database, pytest.mark.waits]
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migration_watch, "HEARTBEAT_SECONDS", 0.05)
-    monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(migration_watch, "SILENCE_SECONDS", 1.0)
 
 
 async def test_a_migration_that_has_closed_its_session_does_not_count_as_lost(empty: Database) -> None:
@@ -41,7 +41,7 @@ async def test_a_suspension_during_an_examination_is_no_silence(
         nonlocal examinations
         examinations += 1
         if examinations == 1:
-            await asyncio.sleep(2 * migration_watch.SILENCE_SECONDS)
+            await asyncio.sleep(1.2 * migration_watch.SILENCE_SECONDS)
             raise StorageUnavailable
         await connection.execute("SELECT")
         return await examine()
@@ -60,8 +60,8 @@ async def test_a_session_that_goes_on_after_a_suspension_is_not_ended(empty: Dat
     connection = await empty.connect()
     watch = Watch(empty, connection)
     await watch.begin()
-    for _ in range(3):
-        await asyncio.sleep(0.3)
+    for _ in range(2):
+        await asyncio.sleep(1.2 * migration_watch.SILENCE_SECONDS)
         assert await watch.examine()
         assert await connection.fetchval("SELECT true")
         assert await watch.examine()
