@@ -73,7 +73,7 @@ async def under_load(
     through = wire.port if "wire" in name else None
     service = Service(folder, postgres, database, port=through)
     async with wire.laid(), service.running():
-        watch = Watch(service.address)
+        watch = Watch(service.address, pause=bounds.pause)
         async with watch.watching():
             await watch.traffic.acknowledges()
             for _ in range(rounds):
@@ -152,7 +152,7 @@ async def terminated(folder: Path, postgres: OwnPostgres, *, seconds: float, bou
     service = Service(folder, postgres, database)
     count, times = 0, list[float]()
     async with service.running(), postgres.admin() as admin:
-        watch = Watch(service.address)
+        watch = Watch(service.address, pause=bounds.pause)
         async with watch.watching():
             await watch.traffic.acknowledges()
             over = time.monotonic() + seconds

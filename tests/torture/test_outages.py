@@ -1,4 +1,4 @@
-"""The short form of the outages: loose bounds for slow machines, strict about what is answered and stored."""
+"""The short form of the outages: loose bounds and less load, for slow machines; strict about what is answered and stored."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.torture.watch import Bounds
 
 pytestmark = pytest.mark.waits
 
-PATIENT = Bounds(answer=5.0, live=5.0, heal=15.0)
+PATIENT = Bounds(answer=5.0, live=5.0, heal=15.0, pause=0.04)
 
 
 async def test_it_starts_before_its_database(tmp_path: Path, postgres: OwnPostgres) -> None:

@@ -18,4 +18,4 @@ async def test_a_stop_answers_every_accepted_request(tmp_path: Path, postgres: O
 
 
 async def test_too_many_requests_are_refused_and_some_are_served(tmp_path: Path, postgres: OwnPostgres) -> None:
-    kept(await overload(tmp_path, postgres, limit=2, seconds=3.0, is_strict=False))
+    kept(await overload(tmp_path, postgres, limit=2, seconds=2.0, is_strict=False))

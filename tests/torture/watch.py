@@ -19,11 +19,13 @@ Fault = Callable[[], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How long things may take, in seconds."""
+    """How long things may take, in seconds, and how often clients ask."""
 
     answer: float = 2.0
     live: float = Prober.QUICK_SECONDS
     heal: float = 2.0
+    pause: float = 0.01
+    """Between two requests of a client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +40,8 @@ class Outage:
 class Watch:
     """Traffic and probes on a service, and the times of the outages."""
 
-    def __init__(self, address: str) -> None:
-        self.traffic = Traffic(address, mix=EVEN, pause=0.01)
+    def __init__(self, address: str, *, pause: float) -> None:
+        self.traffic = Traffic(address, mix=EVEN, pause=pause)
         self._prober = Prober(address)
         self._outages: list[Outage] = []
 
