@@ -1,4 +1,4 @@
-"""The short form of the outages: loose bounds and less load, for slow machines; strict about what is answered and stored."""
+"""The short form of the outages: loose bounds and less load for slow machines, strict about all answers and rows."""
 
 from pathlib import Path
 
