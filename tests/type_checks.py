@@ -2,11 +2,10 @@
 
 import shutil
 import sys
-import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-SETTINGS = ROOT / "pyproject.toml"
+from tests.packaging.installed import PROJECT, ROOT
+
 CACHES = ROOT / ".mypy_cache"
 
 
@@ -15,8 +14,8 @@ def mypy(name: str, *arguments: str | Path) -> list[str | Path]:
 
     The cache begins as the one that `make check` has left, if it has: to analyze the libraries takes five seconds.
     """
-    version = tomllib.loads(SETTINGS.read_text())["tool"]["mypy"]["python_version"]
+    version = PROJECT["tool"]["mypy"]["python_version"]
     cache, of_the_project = CACHES / name, CACHES / version
     if of_the_project.exists() and not cache.exists():
         shutil.copytree(of_the_project, cache / version)
-    return [sys.executable, "-m", "mypy", "--config-file", SETTINGS, "--cache-dir", cache, *arguments]
+    return [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml", "--cache-dir", cache, *arguments]
