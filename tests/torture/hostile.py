@@ -21,13 +21,13 @@ async def hostile(
 ) -> list[Finding]:
     """Serve well-behaved clients beside the attack. Needs /proc, so Linux.
 
-    If `is_strict`, serve them alone for as long before, and compare the speed.
+    If `is_strict`, serve them alone for as long before, and compare the speed; otherwise they ask less often.
     """
     database = await postgres.new_database()
     service = Service(folder, postgres, database)
     async with service.running() as served:
         traffic, prober = (
-            Traffic(service.address, connections=CLIENTS, mix=EVEN, pause=0.02),
+            Traffic(service.address, connections=CLIENTS, mix=EVEN, pause=0.02 if is_strict else 0.1),
             Prober(service.address),
         )
         memory: list[int] = []

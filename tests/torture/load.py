@@ -31,6 +31,8 @@ class Order(msgspec.Struct, kw_only=True, frozen=True):
 
     address: str
     seconds: float
+    warm_up_seconds: float
+    """What happens before is not measured."""
     connections: int
     rate: float = 0.0
     cores: set[int] = set()
@@ -77,7 +79,7 @@ class Load:
         """When the next request of an open loop is due."""
 
     async def run(self) -> Result:
-        """Warm up for a quarter of the time, then measure."""
+        """Warm up, then measure."""
         order = self._order
         requests = await self._requests()
         clients = [Client(order.address, "anybody") for _ in range(order.connections)]
@@ -86,7 +88,7 @@ class Load:
         turns = (requests[n % len(requests) :] + requests[: n % len(requests)] for n in range(len(clients)))
         self._due_at = time.perf_counter()
         tasks = [asyncio.create_task(self._ask_on(*pair)) for pair in zip(clients, turns, strict=True)]
-        await asyncio.sleep(order.seconds / 4)
+        await asyncio.sleep(order.warm_up_seconds)
         self._seconds.clear()
         self._counts.clear()
         began = time.perf_counter()

@@ -26,13 +26,19 @@ async def overload(
     """Find the peak, then offer four times the connections that are admitted, and four times the peak's rate.
 
     The accepted rate is compared with the peak measured right before and after, because a machine has other work, too.
-    Unless `is_strict`, only the rate is offered, and no speed is required.
+    Unless `is_strict`, only clients that do not wait are there, from the first moment, and no speed is required.
     """
     service = Service(folder, postgres, await postgres.new_database())
     findings: list[Finding] = []
     async with service.running(MAX_CONCURRENT_REQUESTS=str(limit)) as served:
         cores = _apart(served.process.pid, *postgres.processes()) if is_strict else set()
-        anything = Order(address=service.address, connections=0, seconds=seconds, cores=cores)
+        anything = Order(
+            address=service.address,
+            connections=0,
+            seconds=seconds,
+            warm_up_seconds=seconds / 4 if is_strict else 0.0,
+            cores=cores,
+        )
         ramp = [
             replace(anything, connections=n, seconds=seconds / 2) for n in ([n for n in RAMP if n <= limit] or [limit])
         ]
@@ -44,7 +50,7 @@ async def overload(
             "impatient": replace(anything, connections=TIMES * limit, is_patient=False),
             "open": replace(anything, connections=10 * limit, rate=TIMES * before),
         }
-        for name, order in orders.items() if is_strict else [("open", orders["open"])]:
+        for name, order in orders.items() if is_strict else [("impatient", orders["impatient"])]:
             prober = Prober(service.address)
             async with prober.probing():
                 began, used = time.monotonic(), cpu_seconds(served.process.pid)

@@ -36,19 +36,22 @@ class _Seen:
 
 async def stop(folder: Path, postgres: OwnPostgres, *, rounds: int) -> list[Finding]:
     """Stop a service of one process, and one of two, whose parent passes the signal on within half a second."""
-    one = await stops(folder, postgres, processes=1, rounds=rounds, notice=0.5, grace=5.0)
-    return one + await stops(folder, postgres, processes=2, rounds=rounds, notice=1.5, grace=5.0)
+    one = await stops(folder, postgres, processes=1, rounds=rounds, notice=0.5, grace=5.0, pause=0.005)
+    return one + await stops(folder, postgres, processes=2, rounds=rounds, notice=1.5, grace=5.0, pause=0.005)
 
 
 async def stops(
-    folder: Path, postgres: OwnPostgres, *, processes: int, rounds: int, notice: float, grace: float
+    folder: Path, postgres: OwnPostgres, *, processes: int, rounds: int, notice: float, grace: float, pause: float
 ) -> list[Finding]:
-    """Stop it `rounds` times. It must accept nothing after `notice` seconds, and end within `grace` seconds."""
+    """Stop it `rounds` times. It must accept nothing after `notice` seconds, and end within `grace` seconds.
+
+    Clients pause for `pause` seconds between two requests.
+    """
     database = await postgres.new_database()
     service = Service(folder, postgres, database)
     seen = _Seen()
     for _ in range(rounds):
-        await _stop(service, postgres, database, processes, notice, seen)
+        await _stop(service, postgres, database, processes, notice, pause, seen)
     scenario = f"stop, {processes} process{'es' * (processes > 1)}"
     done = f"{rounds} of SIGTERM; after them {seen.requests} requests, {seen.refused} refused, "
     done += f"{seen.unanswered} connections closed unanswered"
@@ -62,10 +65,10 @@ async def stops(
 
 
 async def _stop(
-    service: Service, postgres: OwnPostgres, database: str, processes: int, notice: float, seen: _Seen
+    service: Service, postgres: OwnPostgres, database: str, processes: int, notice: float, pause: float, seen: _Seen
 ) -> None:
     traffic, prober, slow = (
-        Traffic(service.address, pause=0.005),
+        Traffic(service.address, pause=pause),
         Prober(service.address),
         Client(service.address, "slow"),
     )

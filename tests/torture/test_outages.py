@@ -11,7 +11,7 @@ from tests.torture.watch import Bounds
 
 pytestmark = pytest.mark.waits
 
-PATIENT = Bounds(answer=5.0, live=5.0, heal=15.0, pause=0.04)
+PATIENT = Bounds(answer=5.0, live=5.0, heal=15.0, pause=0.1)
 
 
 async def test_it_starts_before_its_database(tmp_path: Path, postgres: OwnPostgres) -> None:
