@@ -29,7 +29,7 @@ from tests.embedded_servers import (
     with_cluster,
 )
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.waits]
 
 
 @pytest.fixture

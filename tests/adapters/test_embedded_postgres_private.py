@@ -20,7 +20,7 @@ from adapters.embedded_postgres.server import server_identity
 from tests.embedded_servers import end_servers, is_alive, query, starts, with_cluster
 from tests.patience import SERVER_DEADLINE_SECONDS
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.waits]
 
 IS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="needs root, to act as another user")

@@ -15,7 +15,7 @@ from tests.patience import DEADLINE_SECONDS
 from tests.sql import END_OTHERS, fetch
 from tests.wires import wired
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.waits]
 
 
 async def backend(database: Database) -> int:

@@ -26,6 +26,8 @@ from tests.patience import until
 from tests.services import Service
 from tests.wires import Wire
 
+pytestmark = pytest.mark.waits
+
 SEPARATED = "line\u2028paragraph\u2029next"
 """Python takes these characters for ends of lines; the event stream does not."""
 

@@ -13,6 +13,8 @@ from tests.http.test_overload import in_progress
 from tests.http.wire import connected, received_until_end, statuses
 from tests.services import Service, running_service
 
+pytestmark = pytest.mark.waits
+
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 HALF = b"GET /health/live HTTP/1.1\r\nHost:"
 LARGE = b"GET /docs/assets/swagger.js HTTP/1.1\r\nHost: x\r\n\r\n"

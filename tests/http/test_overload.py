@@ -21,6 +21,8 @@ from entrypoints.http.server.limits import ServerLimits
 from tests.http.wire import assert_problem, connected, listed, made, one
 from tests.services import Client, Service, running_service
 
+pytestmark = pytest.mark.waits
+
 CAPACITY = 2
 
 

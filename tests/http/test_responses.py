@@ -20,6 +20,8 @@ from entrypoints.http.server.layer import ExchangeLayer
 from entrypoints.http.server.limits import ServerLimits
 from tests.patience import eventually
 
+pytestmark = pytest.mark.waits
+
 LIMITS = ServerLimits(max_concurrent_requests=10, request_seconds=10)
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 PLAIN = (b"content-type", b"text/plain")

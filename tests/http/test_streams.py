@@ -22,6 +22,8 @@ from tests.services import Client, Service, fill, running_service
 from tests.streams import following, put
 from tests.wires import reset_when_closed
 
+pytestmark = pytest.mark.waits
+
 PER_USER, ALL = 2, 3
 
 

@@ -14,6 +14,8 @@ from tests.http.wire import connected, made, one, received_until_end
 from tests.patience import eventually
 from tests.services import Client, Service, running_service
 
+pytestmark = pytest.mark.waits
+
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 SCRIPT = b"GET /docs/assets/swagger.js HTTP/1.1\r\nHost: x\r\n\r\n"
 SCRIPT_BYTES = PAGE_BYTES = 1_000_000
