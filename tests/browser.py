@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,12 @@ _OPTIONS = (
     # Two pages of the browser itself, loaded into each new window for its address bar: half of the processor time.
     "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup",
 )
+_REPLACED = "Inspected target navigated or closed"
 _KEYS = {"Enter": (13, "\r"), "Escape": (27, ""), "Tab": (9, "")}
+
+
+class PageReplaced(Exception):
+    """The page was replaced by another one while a command was carried out."""
 
 
 class Browser:
@@ -47,12 +52,14 @@ class Browser:
         return tab
 
     def call(self, method: str, session: str | None = None, **params: object) -> Any:
-        """Run a command to its end and return its result."""
+        """Run a command to its end and return its result. Raises PageReplaced."""
         sent = self.send(method, session, **params)
         while (message := self._receive()).get("id") != sent:
             tab = self._tabs.get(message.get("sessionId", ""))
             if tab and "method" in message:
                 tab.record(message["method"], message["params"])
+        if message.get("error", {}).get("message") == _REPLACED:
+            raise PageReplaced
         assert "error" not in message, (method, message["error"])
         return message["result"]
 
@@ -109,9 +116,12 @@ class Tab:
         return answer["result"].get("value")
 
     def until(self, expression: str, value: object = True) -> None:
-        """Wait until an expression has a value."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while (found := self.evaluate(expression)) != value:
+        """Wait until an expression has a value, if necessary in the page that replaces this one."""
+        deadline, found = time.monotonic() + DEADLINE_SECONDS, None
+        while True:
+            with suppress(PageReplaced):
+                if (found := self.evaluate(expression)) == value:
+                    return
             assert time.monotonic() < deadline, f"{expression} is {found!r} and not {value!r}; {self.errors}"
             time.sleep(0.02)
 
