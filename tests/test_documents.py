@@ -198,6 +198,7 @@ def test_units_and_environments_are_valid(document: str, tmp_path: Path) -> None
             assert Settings.load({}, tmp_path / "env").in_production
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", re.findall(r"^::: ([\w.]+)$", DOCUMENTS["docs/reference/library.md"], re.MULTILINE))
 def test_every_public_name_is_documented(name: str) -> None:
     module = import_module(name)

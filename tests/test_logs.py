@@ -58,6 +58,7 @@ class TestWriter:
         for name in "0123":
             assert [int(n) for which, n in lines if which == name] == [*range(1000)]
 
+    @pytest.mark.slow
     def test_a_single_line_is_not_delayed(self, pipe: tuple[int, int]) -> None:
         reading, writing = pipe
         LogWriter(writing).write(b"alone\n")

@@ -67,6 +67,7 @@ async def refreshed(issuer: Issuer) -> None:
     await asyncio.to_thread(eventually, lambda: issuer.asked >= asked + 3)
 
 
+@pytest.mark.slow
 async def test_after_a_failure_a_withdrawn_key_is_rejected_without_waiting_for_the_next_refresh(issuer: Issuer) -> None:
     judge = verifier(keys := RemoteKeySet(issuer.url, refresh=3600, cool_down=0.01))
     assert await judge.user_id(withdrawn := token("EdDSA")) == "ada"

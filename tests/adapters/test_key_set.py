@@ -142,6 +142,7 @@ entries = json_values | st.builds(
 REASONS = {reason for _, reason in UNUSABLE.values()} | {"its id is repeated"}
 
 
+@pytest.mark.slow
 @given(before=st.lists(entries, max_size=3), after=st.lists(entries, max_size=3))
 def test_no_entries_cost_a_good_one_its_use_or_add_a_key_that_fits_no_algorithm(
     before: list[Any], after: list[Any]
