@@ -155,16 +155,17 @@ class Coalescer:
     async def _share(self) -> None:
         """Run one statement for the calls that wait by now, an iteration of the event loop after its start."""
         self._is_starting = False
-        try:
-            if calls := self._queue.take():
-                self._start()  # for those that are left
-                await self._run(calls)
-        finally:
-            self._under_way -= 1
-            self._start()
+        if calls := self._queue.take():
+            self._start()  # for those that are left
+            await self._run(calls)
+        self._under_way -= 1
+        self._start()
 
     async def _run(self, calls: list[Call]) -> None:
-        """Carry out calls, and let those that wait for them follow."""
+        """Carry out calls, and let those that wait for them follow.
+
+        None follows when the task is destroyed, with its event loop: that is neither a result nor a cancellation.
+        """
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # for type checkers
         outcomes: Sequence[Any] = ()
@@ -185,8 +186,9 @@ class Coalescer:
                 outcomes = [await self._alone(calls[0])]
         except Exception as error:
             outcomes = [error] * len(calls)
-        finally:  # cancelled as well: then no caller is left
-            self._settle(calls, outcomes, is_alone=is_alone)
+        except asyncio.CancelledError:
+            pass  # no caller is left, and nothing awaits the task
+        self._settle(calls, outcomes, is_alone=is_alone)
 
     def _settle(self, calls: list[Call], outcomes: Sequence[Any], *, is_alone: bool) -> None:
         left = []

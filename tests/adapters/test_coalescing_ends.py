@@ -4,6 +4,7 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any, get_args
 from uuid import UUID
 
@@ -77,6 +78,18 @@ class TestEventLoops:
         for turns in range(5):
             asyncio.run(leave_calls(turns))
             assert asyncio.run(one()) == ("ada", 2)
+
+    def test_a_statement_that_is_destroyed_with_its_loop_starts_no_other(self) -> None:
+        async def leave_calls() -> None:
+            statements = Statements(most_under_way=1)
+            statements.call("ada", 1)
+            await statements.started(1)
+            statements.call("grace", 2)
+            await asyncio.sleep(0)
+
+        with closing(asyncio.new_event_loop()) as loop:
+            loop.run_until_complete(leave_calls())
+        gc.collect()  # an exception in what is destroyed would fail this test
 
     def test_a_loop_is_refused_while_another_one_has_calls(self) -> None:
         statements = Statements()
