@@ -8,7 +8,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
@@ -93,7 +92,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection() -> None:
-    """Measure what imports run, in one process, but not the collection of tests: to measure takes as long again."""
+    """Measure what imports run, in one process, but not the collection of tests."""
     if sys.gettrace() and os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
         for package in (domain, application, adapters, entrypoints, hextasks):
             for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -122,25 +121,18 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-@contextmanager
-def measuring() -> Iterator[None]:
-    """Measure this thread in the block. What is measured takes twice the time, so pytest itself is not."""
-    sys.settrace(MEASURE)
-    try:
-        yield
-    finally:
-        sys.settrace(None)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Measure the thread of a test, unless it is marked `service` or `unmeasured`.
+    """Measure the thread of a test, unless it is marked `service` or `unmeasured`: to measure takes as long again.
 
     The service is in a thread of its own. Fixtures are not measured: most of their time is pytest's.
     """
-    is_unmeasured = item.get_closest_marker("service") or item.get_closest_marker("unmeasured")
-    with nullcontext() if is_unmeasured else measuring():
+    if not (item.get_closest_marker("service") or item.get_closest_marker("unmeasured")):
+        sys.settrace(MEASURE)
+    try:
         return (yield)
+    finally:
+        sys.settrace(None)
 
 
 def pytest_report_header() -> str:
